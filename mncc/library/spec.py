@@ -1,0 +1,87 @@
+"""What the library room needs to know to write a library: everything decided, nothing about TVM or the graph."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Slot:
+    """Where one tensor of a kernel lies at run time.
+
+    `base` `input` and `output` mean the caller's buffer number `index`; `workspace` the caller's workspace.
+    `offset` and `image_stride` are bytes; image n of the batch lies at offset + n * image_stride.
+    """
+
+    base: Literal["input", "output", "workspace"]
+    index: int
+    offset: int
+    image_stride: int
+
+
+@dataclass(frozen=True)
+class KernelEntry:
+    """One step of the network, run for every image and split among tasks by items.
+
+    `symbol` is a function of the kernel object, with C signature
+    `int32_t symbol(int32_t begin, int32_t end, const void *weights, void *scratch, void *tensor0, ...)`:
+    computes items begin (inclusive) to end (exclusive) of one image; the tensors are inputs, then the output.
+    Entries of one shape share a symbol. Tasks split the images x items of a step evenly, contiguously.
+    """
+
+    name: str
+    symbol: str
+    items: int
+    images: int
+    weights_offset: int
+    tensors: tuple[Slot, ...]
+
+
+@dataclass(frozen=True)
+class InterfaceTensor:
+    """An input or output as the C interface shows it: NHWC shape with the batch."""
+
+    name: str
+    shape: tuple[int, ...]
+    mean: tuple[float, ...] = ()
+    std: tuple[float, ...] = ()
+    channels: str = ""
+    kind: str = ""
+
+
+@dataclass(frozen=True)
+class Golden:
+    """What the self test expects of one output: elements by flat index, their float64 values rounded once, and the
+    largest |got - value| that passes."""
+
+    indices: tuple[int, ...]
+    values: tuple[float, ...]
+    tolerance: float
+
+
+@dataclass(frozen=True)
+class LibrarySpec:
+    """A library to be written. Byte sizes of scratch and tensors are multiples of 64."""
+
+    name: str
+    model_hash: str
+    inputs: tuple[InterfaceTensor, ...]
+    outputs: tuple[InterfaceTensor, ...]
+    kernels: tuple[KernelEntry, ...]
+    kernel_object: bytes = field(repr=False)
+    weights: np.ndarray = field(repr=False)
+    """The packed weights as float32 or bytes; placed 64-byte aligned in read-only data."""
+    tensor_bytes: int
+    """Of the workspace: intermediate tensors of the whole batch."""
+    scratch_bytes: int
+    """Of the workspace: scratch of one task. The workspace for t threads is tensor_bytes + t * scratch_bytes."""
+    triple: str
+    cpu_features: tuple[str, ...]
+    """Instructions the kernels need, as in the target's TOML: avx2, fma, avx512f, ..."""
+    goldens: tuple[Golden, ...] = ()
+    manifest: Mapping[str, Any] = field(default_factory=dict)
+    """Further content of NAME.json: tool versions, target, options, kernels with rows, tiles, scratch, shares."""
