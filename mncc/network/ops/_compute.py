@@ -39,9 +39,7 @@ def add_bias(x: te.Tensor, bias: te.Tensor) -> te.Tensor:
     return te.compute(x.shape, lambda *index: x[index] + bias[index[-1]], name="biased")
 
 
-def broadcast_te(
-    a: te.Tensor, b: te.Tensor, combine: Callable[[Any, Any], Any], name: str
-) -> te.Tensor:
+def broadcast_te(a: te.Tensor, b: te.Tensor, combine: Callable[[Any, Any], Any], name: str) -> te.Tensor:
     """`combine` element by element with numpy's broadcasting; one stage, for inputs without a batch axis."""
     from tvm import te
 

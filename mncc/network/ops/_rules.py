@@ -71,9 +71,7 @@ def window_output(
     positive(op, kernel=kernel, stride=stride, dilation=dilation)
     if any(pad < 0 for pads in padding for pad in pads):
         raise ShapeError(f"{op} needs padding of at least 0, but gets {padding}")
-    out = tuple(
-        output_size(size[i], kernel[i], stride[i], dilation[i], padding[i], ceil) for i in range(2)
-    )
+    out = tuple(output_size(size[i], kernel[i], stride[i], dilation[i], padding[i], ceil) for i in range(2))
     if min(out) < 1:
         reach = tuple((kernel[i] - 1) * dilation[i] + 1 for i in range(2))
         padded = tuple(size[i] + sum(padding[i]) for i in range(2))

@@ -60,5 +60,5 @@ class Op:
 
     def describe(self) -> str:
         """The operator with its attributes on one line, for printed stages."""
-        fields: dict[str, Any] = {k: v for k, v in vars(self).items()}
+        fields: dict[str, Any] = vars(self)
         return f"{self.name}({', '.join(f'{k}={v}' for k, v in fields.items())})"

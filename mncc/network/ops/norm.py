@@ -33,8 +33,7 @@ class Norm(Op):
         return checked(self.name, inputs[0].shape, inputs[0].dtype)
 
     def weights(self, *inputs: TensorType) -> Mapping[str, TensorType]:
-        channels = TensorType((inputs[0].shape[-1],))
-        return {role: channels for role in ("gamma", "beta", "mean", "variance")}
+        return dict.fromkeys(("gamma", "beta", "mean", "variance"), TensorType((inputs[0].shape[-1],)))
 
     def te(self, inputs: Sequence[te.Tensor], weights: Mapping[str, te.Tensor]) -> te.Tensor:
         from tvm import te, tirx

@@ -125,6 +125,11 @@ class AvgPool(_Pool):
             return self.kernel[axis]
         return te.min(last, high) - te.max(first, low)
 
+    def _average(self, x: torch.Tensor) -> torch.Tensor:
+        import torch
+
+        return torch.nn.functional.avg_pool2d(x, self.kernel, self.stride)
+
     def torch(self, inputs: Sequence[torch.Tensor], weights: Mapping[str, torch.Tensor]) -> torch.Tensor:
         import torch
 
@@ -140,8 +145,3 @@ class AvgPool(_Pool):
         else:
             counted = self._covered(counted, 0.0)
         return (total / self._average(counted)).permute(0, 2, 3, 1)
-
-    def _average(self, x: torch.Tensor) -> torch.Tensor:
-        import torch
-
-        return torch.nn.functional.avg_pool2d(x, self.kernel, self.stride)

@@ -17,7 +17,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ChannelShuffle(Op):
-    """Channels as a (groups, C / groups) matrix, transposed: output channel j * groups + g comes from g * C / groups + j."""
+    """Channels as a (groups, C / groups) matrix, transposed.
+
+    Output channel j * groups + g comes from input channel g * C / groups + j.
+    """
 
     name: ClassVar[str] = "shuffle"
 
@@ -35,9 +38,7 @@ class ChannelShuffle(Op):
 
         x = inputs[0]
         width = int(x.shape[-1]) // self.groups
-        return te.compute(
-            x.shape, lambda i, j, c: x[i, j, c % self.groups * width + c // self.groups], name="shuffle"
-        )
+        return te.compute(x.shape, lambda i, j, c: x[i, j, c % self.groups * width + c // self.groups], name="shuffle")
 
     def torch(self, inputs: Sequence[torch.Tensor], weights: Mapping[str, torch.Tensor]) -> torch.Tensor:
         x = inputs[0]
