@@ -1,0 +1,247 @@
+"""The family that fuses: chains of pointwise, depthwise and ordinary convolutions on strips of output rows.
+
+A strip's rows of every intermediate tensor live in scratch, padded with zeros, and never exist whole. What an
+inverted residual is to one paper and a separable convolution to another is here a tuple of stages.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import numpy as np
+
+from mncc.kernels.tiles import ConvTile, Segment, aligned, cover_channels, pack_panels
+from mncc.network.ops import Activation
+
+Pads = tuple[tuple[int, int], tuple[int, int]]
+NO_PADS: Pads = ((0, 0), (0, 0))
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One convolution with bias and activation; `height` x `width` x `channels` is what it makes."""
+
+    kind: Literal["conv", "depthwise"]
+    height: int
+    width: int
+    channels: int
+    kernel: tuple[int, int] = (1, 1)
+    stride: tuple[int, int] = (1, 1)
+    padding: Pads = NO_PADS
+    dilation: tuple[int, int] = (1, 1)
+    groups: int = 1
+    activation: Activation | None = None
+
+    @property
+    def pointwise(self) -> bool:
+        """True where an output pixel needs one input pixel at the same place."""
+        return self.kernel == (1, 1) and self.stride == (1, 1) and self.padding == NO_PADS
+
+    @property
+    def reach(self) -> int:
+        """Input rows, padding included, that one output row needs."""
+        return (self.kernel[0] - 1) * self.dilation[0] + 1
+
+    def depth(self, in_channels: int) -> int:
+        """Multiply-adds behind one output element."""
+        taps = self.kernel[0] * self.kernel[1]
+        return taps if self.kind == "depthwise" else taps * (in_channels // self.groups)
+
+    def rows_needed(self, rows: int) -> int:
+        """Input rows, padding included, behind `rows` output rows."""
+        return (rows - 1) * self.stride[0] + self.reach
+
+
+@dataclass(frozen=True)
+class Chain:
+    """What one kernel computes, for one image: (height, width, channels) -> the last stage's shape.
+
+    With `residual` a second input of the output's shape is added, before the last activation where
+    `residual_first`. With `pool` the mean over all pixels is all that is written: (1, 1, channels).
+    `input_pads` and `output_pads` are zero borders that lie around the tensors in memory; the kernel relies on
+    those of its input and writes those of its output. `residual_pads` are those around the second input.
+    """
+
+    family: ClassVar[str] = "chain"
+
+    height: int
+    width: int
+    channels: int
+    stages: tuple[Stage, ...]
+    residual: bool = False
+    residual_first: bool = False
+    pool: bool = False
+    input_pads: Pads = NO_PADS
+    output_pads: Pads = NO_PADS
+    residual_pads: Pads = NO_PADS
+
+    def in_channels(self, index: int) -> int:
+        """Channels that stage `index` reads."""
+        return self.channels if index == 0 else self.stages[index - 1].channels
+
+    def in_shape(self, index: int) -> tuple[int, int, int]:
+        """(H, W, C) that stage `index` reads, without padding."""
+        if index == 0:
+            return self.height, self.width, self.channels
+        before = self.stages[index - 1]
+        return before.height, before.width, before.channels
+
+    @property
+    def last(self) -> Stage:
+        """The stage that makes the output."""
+        return self.stages[-1]
+
+    @property
+    def copies_input(self) -> bool:
+        """True where the first stage needs padding that its input does not have in memory."""
+        need, have = self.stages[0].padding, self.input_pads
+        return any(n > h for pair, other in zip(need, have, strict=True) for n, h in zip(pair, other, strict=True))
+
+    @property
+    def macs(self) -> int:
+        """Multiply-adds of one image, nothing recomputed."""
+        return sum(
+            s.height * s.width * s.channels * s.depth(self.in_channels(i)) for i, s in enumerate(self.stages)
+        )
+
+
+@dataclass(frozen=True)
+class ChainTiles:
+    """The knobs of a chain.
+
+    `strip`: output rows computed together; intermediate rows at a strip's edges are computed again by the next.
+    `band`: of a strip, the rows for which a depthwise stage runs ahead of the pointwise one behind it.
+    `split`: what tasks share out, `rows` of the output or `channels` (tiles of the only stage's channels).
+    `panels_outer`: per stage, whether the loop over weight panels stands outside of the loop over rows.
+    """
+
+    strip: int
+    band: int
+    split: Literal["rows", "channels"]
+    stages: tuple[ConvTile, ...]
+    panels_outer: tuple[bool, ...]
+
+
+@dataclass(frozen=True)
+class Scratch:
+    """One array of a task's scratch: `rows` x `cols` x `channels` floats at `offset` (in floats)."""
+
+    name: str
+    rows: int
+    cols: int
+    channels: int
+    offset: int
+
+    @property
+    def floats(self) -> int:
+        """Size without the rounding to whole lines."""
+        return self.rows * self.cols * self.channels
+
+
+def segments(chain: Chain, tiles: ChainTiles, index: int) -> tuple[Segment, ...]:
+    """How the output channels of a stage (of one group, where there are groups) are cut."""
+    stage, tile = chain.stages[index], tiles.stages[index]
+    return cover_channels(stage.channels // stage.groups, tile.channels, tile.lanes)
+
+
+def fuses_band(chain: Chain, index: int) -> bool:
+    """True where stage `index` hands its rows in bands straight to a pointwise stage behind it."""
+    return index == len(chain.stages) - 2 and chain.stages[index + 1].pointwise
+
+
+def scratch_layout(chain: Chain, tiles: ChainTiles) -> tuple[Scratch, ...]:
+    """The arrays of a task's scratch: the padded copy of the input where one is needed, and what lies between
+    stages. All are live at once while a strip is computed, so none share memory."""
+    arrays: list[tuple[str, int, int, int]] = []
+    rows = min(tiles.strip, chain.last.height)
+    for index in reversed(range(len(chain.stages))):
+        stage = chain.stages[index]
+        if index > 0 and fuses_band(chain, index - 1):
+            height, width, channels = chain.in_shape(index)
+            arrays.append((f"mid{index}", min(tiles.band, rows), width, channels))
+            continue
+        rows = stage.rows_needed(rows)
+        height, width, channels = chain.in_shape(index)
+        (top, bottom), (left, right) = stage.padding
+        rows = min(rows, height + top + bottom)
+        if index > 0 or chain.copies_input:
+            arrays.append((f"mid{index}", rows, width + left + right, channels))
+        rows = min(rows, height)
+    layout, offset = [], 0
+    for name, count, cols, channels in arrays:
+        layout.append(Scratch(name, count, cols, channels, offset))
+        offset += aligned(count * cols * channels)
+    return tuple(layout)
+
+
+def scratch_floats(chain: Chain, tiles: ChainTiles) -> int:
+    """Floats of scratch that one task needs."""
+    layout = scratch_layout(chain, tiles)
+    return aligned(layout[0].floats) + sum(aligned(s.floats) for s in layout[1:]) if layout else 0
+
+
+@dataclass(frozen=True)
+class StageWeights:
+    """Where the packed arrays of a stage lie in the kernel's weights, in floats."""
+
+    kernel: int
+    bias: int
+    group: int
+    """Floats between the panels of two groups."""
+
+
+def weight_layout(chain: Chain) -> tuple[tuple[StageWeights, ...], int]:
+    """The layout of a kernel's weights and their total size in floats."""
+    layout, offset = [], 0
+    for index, stage in enumerate(chain.stages):
+        depth = stage.depth(chain.in_channels(index))
+        kernel, bias = offset, offset + aligned(depth * stage.channels)
+        layout.append(StageWeights(kernel, bias, depth * stage.channels // stage.groups))
+        offset = bias + aligned(stage.channels)
+    return tuple(layout), offset
+
+
+def pack(chain: Chain, tiles: ChainTiles, arrays: list[Mapping[str, np.ndarray]]) -> np.ndarray:
+    """One flat float32 array from every stage's `kernel` (kh, kw, in / groups, out; depthwise kh, kw, channels, 1)
+    and `bias` (out,), in the order the microkernels read them."""
+    layout, total = weight_layout(chain)
+    packed = np.zeros(total, np.float32)
+    for index, (stage, place) in enumerate(zip(chain.stages, layout, strict=True)):
+        kernel, bias = arrays[index]["kernel"], arrays[index]["bias"]
+        depth = stage.depth(chain.in_channels(index))
+        matrix = kernel.reshape(depth, stage.channels)
+        per_group = stage.channels // stage.groups
+        flat = [
+            pack_panels(matrix[:, g * per_group : (g + 1) * per_group], segments(chain, tiles, index))
+            for g in range(stage.groups)
+        ]
+        packed[place.kernel : place.kernel + matrix.size] = np.concatenate(flat)
+        packed[place.bias : place.bias + stage.channels] = bias
+    return packed
+
+
+def executed_macs(chain: Chain, tiles: ChainTiles) -> int:
+    """Multiply-adds of one image on one thread, with what neighbouring strips compute twice."""
+    total = 0
+    for first in range(0, chain.last.height, tiles.strip):
+        low, high = first, min(first + tiles.strip, chain.last.height)
+        for index in reversed(range(len(chain.stages))):
+            stage = chain.stages[index]
+            total += (high - low) * stage.width * stage.channels * stage.depth(chain.in_channels(index))
+            low, high = input_rows(stage, chain.in_shape(index)[0], low, high)
+    return total
+
+
+def input_rows(stage: Stage, height: int, low: int, high: int) -> tuple[int, int]:
+    """The input rows (of `height`, padding left out) behind output rows low to high."""
+    top = stage.padding[0][0]
+    return max(0, low * stage.stride[0] - top), min(height, (high - 1) * stage.stride[0] - top + stage.reach)
+
+
+def items(chain: Chain, tiles: ChainTiles) -> int:
+    """Work items of one image: output rows, or tiles of channels."""
+    if tiles.split == "rows":
+        return chain.last.height
+    return sum(s.count for s in segments(chain, tiles, 0))

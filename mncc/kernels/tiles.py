@@ -1,0 +1,88 @@
+"""How channels and pixels are cut into register tiles, and how the weights of a tile lie in memory."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+FLOATS_PER_LINE = 16
+"""Weight arrays begin on 64-byte boundaries."""
+
+
+@dataclass(frozen=True)
+class ConvTile:
+    """The register tile of one stage: rows x cols pixels times `channels` output channels in vectors of `lanes`."""
+
+    rows: int
+    cols: int
+    channels: int
+    lanes: int
+
+    @property
+    def accumulators(self) -> int:
+        """Vector registers that hold the tile's sums."""
+        return self.rows * self.cols * -(-self.channels // self.lanes)
+
+
+@dataclass(frozen=True)
+class Segment:
+    """`count` tiles of `width` elements from `start` on; `lanes` elements go into one vector."""
+
+    start: int
+    count: int
+    width: int
+    lanes: int = 1
+
+    @property
+    def stop(self) -> int:
+        """One past the last element."""
+        return self.start + self.count * self.width
+
+
+def cover_channels(channels: int, width: int, lanes: int) -> tuple[Segment, ...]:
+    """Cuts `channels` into tiles of `width` and, for the rest, ever narrower vectors down to single elements.
+
+    No lane is wasted and nothing is masked: 24 channels with width 32 are 16 + 8, 1001 are 31 x 32 + 8 + 1.
+    """
+    segments = []
+    if channels >= width:
+        segments.append(Segment(0, channels // width, width, lanes))
+    start = channels // width * width
+    while start < channels:
+        while lanes > channels - start:
+            lanes //= 2
+        here = (channels - start) // lanes * lanes
+        segments.append(Segment(start, 1, here, lanes))
+        start += here
+    return tuple(segments)
+
+
+def cover_pixels(pixels: int, width: int) -> tuple[Segment, ...]:
+    """Cuts a row of `pixels` into tiles of `width` and one for the rest."""
+    full = pixels // width
+    segments = [Segment(0, full, width)] if full else []
+    if pixels % width:
+        segments.append(Segment(full * width, 1, pixels % width))
+    return tuple(segments)
+
+
+def aligned(floats: int) -> int:
+    """`floats` rounded up to whole 64-byte lines."""
+    return -(-floats // FLOATS_PER_LINE) * FLOATS_PER_LINE
+
+
+def pack_panels(matrix: np.ndarray, segments: tuple[Segment, ...]) -> np.ndarray:
+    """(K, N) weights -> for every tile of N its K x width panel, one after the other; flat float32.
+
+    The microkernel then reads its weights in one ascending stream.
+    """
+    panels = [
+        matrix[:, s.start + t * s.width : s.start + (t + 1) * s.width].ravel() for s in segments for t in range(s.count)
+    ]
+    return np.concatenate(panels).astype(np.float32)
+
+
+def panel_offset(segment: Segment, depth: int) -> int:
+    """Where, in floats from the start of a packed (depth, N) matrix, the first panel of a segment lies."""
+    return segment.start * depth

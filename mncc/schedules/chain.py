@@ -1,0 +1,234 @@
+"""A planned chain -> TensorIR: strips of rows, windows of intermediate rows in scratch, and one microkernel a stage."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from tvm import tirx
+from tvm.s_tir import Schedule
+from tvm.script.ir_builder import IRBuilder
+from tvm.script.ir_builder import tirx as T
+
+from mncc.kernels.chain import Chain, ChainTiles, Stage, fuses_band, scratch_layout, segments, weight_layout
+from mncc.kernels.tiles import Segment, panel_offset
+from mncc.schedules.convolution import Part, TileWriter, Window
+
+Expr = Any
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Rows first to last (exclusive) of one stage's output; expressions of a strip's or band's bounds."""
+
+    first: Expr
+    last: Expr
+
+    @property
+    def count(self) -> Expr:
+        """Number of rows."""
+        return self.last - self.first
+
+    def behind(self, stage: Stage, height: int) -> Rows:
+        """The input rows, without padding, that these output rows of `stage` need."""
+        if stage.pointwise:
+            return self
+        top, step = stage.padding[0][0], stage.stride[0]
+        return Rows(T.max(0, self.first * step - top), T.min(height, (self.last - 1) * step - top + stage.reach))
+
+
+def chain_function(chain: Chain, tiles: ChainTiles, symbol: str) -> tirx.PrimFunc:
+    """The scheduled function; parameters (begin, end, weights, scratch arrays..., input, [residual], output).
+
+    begin and end are items as in `mncc.kernels.chain.items`.
+    """
+    with IRBuilder() as builder:
+        with T.prim_func(s_tir=True):
+            T.func_name("main")
+            T.func_attr({"tirx.noalias": True})
+            writer = _ChainWriter(chain, tiles)
+            writer.write()
+        function = builder.get()
+    sch = Schedule(function)
+    writer.blocks.schedule(sch)
+    return sch.mod["main"].with_attr("global_symbol", symbol)
+
+
+class _ChainWriter:
+    """Declares the parameters and writes strips, bands, windows and borders; tiles are the TileWriter's."""
+
+    def __init__(self, chain: Chain, tiles: ChainTiles) -> None:
+        self.chain, self.tiles = chain, tiles
+        self.begin, self.end = T.arg("begin", T.int32()), T.arg("end", T.int32())
+        self.places, floats = weight_layout(chain)
+        self.weights = T.arg("weights", T.buffer((floats,), "float32"))
+        self.scratch = {
+            s.name: T.arg(s.name, T.buffer((s.rows, s.cols * s.channels), "float32"))
+            for s in scratch_layout(chain, tiles)
+        }
+        shape = (chain.last.height, chain.last.width, chain.last.channels)
+        self.input = _tensor("source", (chain.height, chain.width, chain.channels), chain.input_pads)
+        self.residual = _tensor("addend", shape, chain.residual_pads) if chain.residual else None
+        self.output = _tensor("result", (1, 1, shape[2]) if chain.pool else shape, chain.output_pads)
+        self.blocks = TileWriter(self.weights, self.residual, chain.residual_first, chain.pool)
+
+    def write(self) -> None:
+        """The loop over strips; where tasks share out channels, all rows are one strip."""
+        chain, tiles = self.chain, self.tiles
+        if tiles.split == "channels":
+            with T.sblock("strip"):
+                self.stage(0, Rows(0, chain.last.height), self.input, None)
+            return
+        with T.serial(0, T.ceildiv(self.end - self.begin, tiles.strip)) as i:
+            with T.sblock("strip"):
+                self.strip(self.slice(Rows(self.begin, self.end), i, tiles.strip))
+
+    def slice(self, rows: Rows, index: Expr, size: int) -> Rows:
+        """Part `index` of `rows`, `size` rows long but for the last one, as axes of the enclosing block."""
+        height, low = self.chain.last.height, rows.first + index * size
+        first = T.axis.opaque(height, low)
+        return Rows(first, T.axis.opaque(height + 1, T.min(low + size, rows.last)))
+
+    def strip(self, rows: Rows) -> None:
+        """Every stage over the rows that a strip of the output needs, the first stage first."""
+        stages = self.chain.stages
+        needed: list[Rows | None] = [rows, None]
+        for index in range(len(stages) - 1, 0, -1):
+            needed.insert(0, needed[0].behind(stages[index], self.chain.in_shape(index)[0]))
+        source = self.copy_input(needed[0]) if self.chain.copies_input else self.input
+        for index in range(len(stages)):
+            if fuses_band(self.chain, index):
+                self.bands(index, needed[index], source)
+                break
+            source = self.stage(index, needed[index], source, needed[index + 1])
+        self.output_border(rows)
+
+    def bands(self, index: int, rows: Rows, source: Window) -> None:
+        """A stage and the pointwise one behind it, band by band, so that the rows between stay in the L1 cache."""
+        if self.tiles.band >= self.tiles.strip:
+            self.stage(index + 1, rows, self.stage(index, rows, source, rows), None)
+            return
+        with T.serial(0, T.ceildiv(rows.count, self.tiles.band)) as i:
+            with T.sblock("band"):
+                band = self.slice(rows, i, self.tiles.band)
+                self.stage(index + 1, band, self.stage(index, band, source, band), None)
+
+    def stage(self, index: int, rows: Rows, source: Window, consumer: Rows | None) -> Window:
+        """One stage over `rows`: writes the window of the stage behind it, or the output where there is none."""
+        if consumer is None:
+            target = self.output
+        else:
+            target = self.window(index + 1, consumer)
+            self.zero_borders(index + 1, consumer, rows, target)
+        stage, place = self.chain.stages[index], self.places[index]
+        per_group = stage.channels // stage.groups
+        for group in range(stage.groups):
+            for segment in segments(self.chain, self.tiles, index):
+                depth = stage.depth(self.chain.in_channels(index))
+                part = Part(
+                    stage=stage,
+                    in_channels=self.chain.in_channels(index),
+                    group=group,
+                    tile=self.tiles.stages[index],
+                    segment=segment,
+                    channel=group * per_group + segment.start,
+                    kernel=place.kernel + group * place.group + panel_offset(segment, depth),
+                    bias=place.bias,
+                    source=source,
+                    target=target,
+                    final=consumer is None,
+                )
+                self.nest(part, index, rows)
+        return target
+
+    def nest(self, part: Part, index: int, rows: Rows) -> None:
+        """The loops over panels and rows of one part, in the order that the tiles ask for."""
+        panels = self.panels(part.segment)
+
+        def over_rows(body: Callable[[Expr, int], None]) -> None:
+            high = part.tile.rows
+            with T.serial(0, T.floordiv(rows.count, high)) as i:
+                body(rows.first + i * high, high)
+            if high > 1:
+                with T.serial(0, T.floormod(rows.count, high)) as i:
+                    body(rows.last - 1 - i, 1)
+
+        if self.chain.pool:
+            with T.serial(0, panels.count) as p, T.sblock("pool"):
+                panel = T.axis.opaque(part.segment.count + 1, panels.first + p)
+                self.blocks.pool(part, panel, rows.last, over_rows)
+        elif self.tiles.panels_outer[index]:
+            with T.serial(0, panels.count) as p:
+                over_rows(lambda row, height: self.blocks.row(part, panels.first + p, row, height))
+        else:
+
+            def body(row: Expr, height: int) -> None:
+                with T.serial(0, panels.count) as p:
+                    self.blocks.row(part, panels.first + p, row, height)
+
+            over_rows(body)
+
+    def panels(self, segment: Segment) -> Rows:
+        """Which panels of a segment are this call's: all, or those among its items."""
+        if self.tiles.split == "rows":
+            return Rows(0, segment.count)
+        before = sum(s.count for s in segments(self.chain, self.tiles, 0) if s.start < segment.start)
+        low = T.max(self.begin - before, 0)
+        return Rows(low, T.max(low, T.min(self.end - before, segment.count)))
+
+    def window(self, index: int, rows: Rows) -> Window:
+        """The scratch that stage `index` reads while it makes `rows`."""
+        stage, channels = self.chain.stages[index], self.chain.in_channels(index)
+        top, left = stage.padding[0][0], stage.padding[1][0]
+        return Window(self.scratch[f"mid{index}"], top - rows.first * stage.stride[0], left, channels)
+
+    def copy_input(self, rows: Rows) -> Window:
+        """The input rows behind `rows` of the first stage, in scratch with zeros around them."""
+        chain = self.chain
+        window = self.window(0, rows)
+        real = rows.behind(chain.stages[0], chain.height)
+        self.zero_borders(0, rows, real, window)
+        floats = chain.width * chain.channels
+        with T.serial(0, real.count) as i, T.sblock("copy_row"):
+            row = T.axis.opaque(chain.height, real.first + i)
+            self.blocks.copy(self.input, window, row, floats)
+        return window
+
+    def zero_borders(self, index: int, rows: Rows, real: Rows, window: Window) -> None:
+        """Zeros where stage `index` reads padding while it makes `rows`; `real` are the rows that are not padding."""
+        stage = self.chain.stages[index]
+        if stage.pointwise:
+            return
+        left, right = stage.padding[1]
+        _, width, channels = self.chain.in_shape(index)
+        line = (width + left + right) * channels
+        above, below = real.first + window.row_shift, real.last + window.row_shift
+        end = (rows.count - 1) * stage.stride[0] + stage.reach
+        if stage.padding[0] != (0, 0):
+            self.blocks.zero(window.buffer, Rows(0, above), 0, line)
+            self.blocks.zero(window.buffer, Rows(below, end), 0, line)
+        self.blocks.zero(window.buffer, Rows(above, below), 0, left * channels)
+        self.blocks.zero(window.buffer, Rows(above, below), (left + width) * channels, right * channels)
+
+    def output_border(self, rows: Rows) -> None:
+        """The zeros around the output tensor, as far as they lie beside these rows."""
+        (top, bottom), (left, right) = self.chain.output_pads
+        last, buffer = self.chain.last, self.output.buffer
+        line, channels = (last.width + left + right) * last.channels, last.channels
+        beside = Rows(rows.first + top, rows.last + top)
+        self.blocks.zero(buffer, beside, 0, left * channels)
+        self.blocks.zero(buffer, beside, (left + last.width) * channels, right * channels)
+        if top:
+            self.blocks.zero(buffer, Rows(0, T.if_then_else(rows.first == 0, top, 0)), 0, line)
+        if bottom:
+            end = top + last.height
+            self.blocks.zero(buffer, Rows(end, T.if_then_else(rows.last == last.height, end + bottom, end)), 0, line)
+
+
+def _tensor(name: str, shape: tuple[int, int, int], pads: Any) -> Window:
+    """A parameter of (rows, columns * channels) floats with its zero borders."""
+    (top, bottom), (left, right) = pads
+    height, width, channels = shape
+    buffer = T.arg(name, T.buffer((height + top + bottom, (width + left + right) * channels), "float32"))
+    return Window(buffer, top, left, channels)

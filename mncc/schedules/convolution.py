@@ -1,0 +1,177 @@
+"""The blocks inside a chain: rows of register tiles, pooling over them, copies and zero borders."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from tvm.s_tir import Schedule
+from tvm.script.ir_builder import tirx as T
+
+from mncc.kernels.chain import Stage
+from mncc.kernels.tiles import ConvTile, Segment, cover_pixels
+from mncc.schedules.microkernel import TiledProduct, schedule_copy, schedule_product
+
+Expr = Any
+
+
+@dataclass(frozen=True)
+class Window:
+    """Rows of a tensor in a buffer of (rows, columns * channels): real row r, column w lie at
+    (r + row_shift, w + column_shift)."""
+
+    buffer: Any
+    row_shift: Expr
+    column_shift: int
+    channels: int
+
+    def at(self, row: Expr, column: Expr, channel: Expr) -> tuple[Expr, Expr]:
+        """Index of one element."""
+        return row + self.row_shift, (column + self.column_shift) * self.channels + channel
+
+
+@dataclass(frozen=True)
+class Part:
+    """One channel segment of one group of a stage. `kernel` and `bias` are offsets in floats: of the segment's first
+    panel, and of the stage's biases; `channel` is the segment's first output channel."""
+
+    stage: Stage
+    in_channels: int
+    group: int
+    tile: ConvTile
+    segment: Segment
+    channel: int
+    kernel: int
+    bias: int
+    source: Window
+    target: Window
+    final: bool
+
+    @property
+    def depth(self) -> int:
+        """Multiply-adds behind one output element."""
+        return self.stage.depth(self.in_channels)
+
+
+class TileWriter:
+    """Writes blocks into the function under construction and knows afterwards how each is scheduled."""
+
+    def __init__(self, weights: Any, residual: Window | None, residual_first: bool, pool: bool) -> None:
+        self.weights, self.residual, self.residual_first, self.pooled = weights, residual, residual_first, pool
+        self.products: list[TiledProduct] = []
+        self.copies: list[str] = []
+
+    def schedule(self, sch: Schedule) -> None:
+        """Schedules everything that was written."""
+        for product in self.products:
+            schedule_product(sch, product)
+        for block in self.copies:
+            schedule_copy(sch, block)
+
+    def row(self, part: Part, panel: Expr, row: Expr, height: int, pool: Any = None) -> None:
+        """`height` rows from `row` on of one panel, over the whole width."""
+        with T.sblock(f"row{len(self.products)}"):
+            first = T.axis.opaque(part.stage.height, row)
+            panel = T.axis.opaque(part.segment.count, panel)
+            for columns in cover_pixels(part.stage.width, part.tile.cols):
+                self.tiles(part, panel, first, height, columns, pool)
+
+    def tiles(self, part: Part, panel: Expr, first: Expr, height: int, columns: Segment, pool: Any) -> None:
+        """The sums and the epilogue of the tiles in one segment of columns."""
+        name, width = f"{len(self.products)}", columns.count * columns.width
+        sums = T.sblock_alloc_buffer((height, width, part.segment.width), "float32", scope="local")
+        loops = (height, width, part.segment.width, *_reductions(part))
+        with T.grid(*loops) as indices, T.sblock(f"sums{name}"):
+            row, column, channel, *taps = T.axis.remap("SSS" + "R" * (len(loops) - 3), list(indices))
+            with T.init():
+                T.buffer_store(sums, self.bias(part, panel, channel), [row, column, channel])
+            product = self.product(part, panel, (first + row, columns.start + column, channel), taps)
+            T.buffer_store(sums, sums[row, column, channel] + product, [row, column, channel])
+        with T.grid(height, width, part.segment.width) as indices, T.sblock(f"out{name}"):
+            kinds = "SSS" if pool is None else "RRS"
+            row, column, channel = T.axis.remap(kinds, list(indices))
+            at = (first + row, columns.start + column, part.channel + panel * part.segment.width + channel)
+            value = self.epilogue(part, sums[row, column, channel], at)
+            if pool is None:
+                T.buffer_store(part.target.buffer, value, list(part.target.at(*at)))
+            else:
+                T.buffer_store(pool, pool[channel] + value, [channel])
+        tile = ConvTile(height, columns.width, part.segment.width, part.segment.lanes)
+        unrolled = 2 if part.stage.kind == "depthwise" else 0
+        self.products.append(TiledProduct(f"sums{name}", f"out{name}", tile, part.depth, unrolled))
+
+    def bias(self, part: Part, panel: Expr, channel: Expr) -> Expr:
+        """What the sums start from."""
+        return self.weights[part.bias + part.channel + panel * part.segment.width + channel]
+
+    def product(self, part: Part, panel: Expr, at: tuple[Expr, Expr, Expr], taps: list[Expr]) -> Expr:
+        """One multiplication behind the element `at` (row, column, channel in the panel)."""
+        stage, (row, column, channel) = part.stage, at
+        y, x = taps[0], taps[1]
+        in_row = row * stage.stride[0] + y * stage.dilation[0] - stage.padding[0][0]
+        in_column = column * stage.stride[1] + x * stage.dilation[1] - stage.padding[1][0]
+        tap = y * stage.kernel[1] + x
+        if stage.kind == "depthwise":
+            in_channel = part.channel + panel * part.segment.width + channel
+        else:
+            per_group = part.in_channels // stage.groups
+            in_channel = part.group * per_group + taps[2]
+            tap = tap * per_group + taps[2]
+        weight = self.weights[part.kernel + (panel * part.depth + tap) * part.segment.width + channel]
+        return part.source.buffer[part.source.at(in_row, in_column, in_channel)] * weight
+
+    def epilogue(self, part: Part, value: Expr, at: tuple[Expr, Expr, Expr]) -> Expr:
+        """Activation and, behind the last stage, the residual."""
+        stage = part.stage
+        add = part.final and self.residual is not None
+        if add and self.residual_first:
+            value = value + self.residual.buffer[self.residual.at(*at)]
+        if stage.activation:
+            value = stage.activation.expression(value)
+        if add and not self.residual_first:
+            value = value + self.residual.buffer[self.residual.at(*at)]
+        return value
+
+    def pool(
+        self, part: Part, panel: Expr, height: int, over_rows: Callable[[Callable[[Expr, int], None]], None]
+    ) -> None:
+        """One panel over all rows, of which only the mean over the pixels is written."""
+        width, name = part.segment.width, len(self.copies)
+        total = T.sblock_alloc_buffer((width,), "float32", scope="local")
+        with T.serial(0, width) as j, T.sblock(f"clear{name}"):
+            T.buffer_store(total, T.float32(0), [T.axis.spatial(width, j)])
+        over_rows(lambda row, rows: self.row(part, panel, row, rows, total))
+        with T.serial(0, width) as j, T.sblock(f"mean{name}"):
+            channel = T.axis.spatial(width, j)
+            mean = total[channel] * T.float32(1.0 / (part.stage.height * part.stage.width))
+            index = part.target.at(0, 0, part.channel + panel * width + channel)
+            T.buffer_store(part.target.buffer, mean, list(index))
+        self.copies += [f"clear{name}", f"mean{name}"]
+
+    def copy(self, source: Window, target: Window, row: Expr, floats: int) -> None:
+        """One row of `floats` floats from one window to another."""
+        name = f"copy{len(self.copies)}"
+        with T.serial(0, floats) as j, T.sblock(name):
+            element = T.axis.spatial(floats, j)
+            value = source.buffer[source.at(row, 0, element)]
+            T.buffer_store(target.buffer, value, list(target.at(row, 0, element)))
+        self.copies.append(name)
+
+    def zero(self, buffer: Any, rows: Any, start: int, floats: int) -> None:
+        """Zeros in the rows first to last of a buffer, `floats` floats from `start` on."""
+        if not floats:
+            return
+        name = f"zero{len(self.copies)}"
+        with T.serial(0, T.max(rows.last - rows.first, 0)) as i, T.sblock(f"{name}_row"):
+            row = T.axis.opaque(buffer.shape[0], rows.first + i)
+            with T.serial(0, floats) as j, T.sblock(name):
+                element = T.axis.spatial(floats, j)
+                T.buffer_store(buffer, T.float32(0), [row, element + start])
+        self.copies.append(name)
+
+
+def _reductions(part: Part) -> tuple[int, ...]:
+    """Extents of the reduction loops: taps, then input channels where the stage mixes them."""
+    taps = part.stage.kernel
+    return taps if part.stage.kind == "depthwise" else (*taps, part.in_channels // part.stage.groups)

@@ -1,0 +1,73 @@
+"""The one microkernel: a register tile of pixels x channels that every convolution family and CPU shares."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from tvm.s_tir import Schedule
+
+from mncc.kernels.tiles import ConvTile
+
+UNROLLED_DEPTH = 32
+"""Reductions up to this many steps (a stem's 27 taps, a depthwise 5x5) are unrolled whole."""
+
+
+@dataclass(frozen=True)
+class TiledProduct:
+    """Names of two blocks in one scope, and their tile.
+
+    `sums` has the loops (row, column, channel, reductions...) and starts from the bias; `out` has (row, column,
+    channel), applies the epilogue and writes. Columns and channels divide by the tile.
+    """
+
+    sums: str
+    out: str
+    tile: ConvTile
+    depth: int
+    unrolled: int
+    """How many of the innermost reduction loops are unrolled although the depth is large."""
+
+
+def schedule_product(sch: Schedule, product: TiledProduct) -> None:
+    """Keeps a tile's sums in vector registers: reductions outermost, pixels and vectors unrolled below them."""
+    tile = product.tile
+    sums, out = sch.get_sblock(product.sums), sch.get_sblock(product.out)
+    row, column, channel = sch.get_loops(out)[-3:]
+    column_tile, column = sch.split(column, [None, tile.cols])
+    channel_tile, channel = sch.split(channel, [None, tile.channels])
+    sch.reorder(channel_tile, column_tile, row, column, channel)
+    _vectors(sch, channel, tile.lanes)
+    sch.unroll(row)
+    sch.unroll(column)
+    sch.compute_at(sums, column_tile, preserve_unit_loops=True)
+    loops = sch.get_loops(sums)
+    inner = loops[loops_above(sch, product.out, column_tile) :]
+    row, column, channel, reductions = inner[0], inner[1], inner[2], inner[3:]
+    sch.reorder(*reductions, row, column, channel)
+    _vectors(sch, channel, tile.lanes)
+    sch.unroll(row)
+    sch.unroll(column)
+    for loop in reductions if product.depth <= UNROLLED_DEPTH else reductions[len(reductions) - product.unrolled :]:
+        sch.unroll(loop)
+    sch.decompose_reduction(sums, reductions[0])
+
+
+def loops_above(sch: Schedule, block: str, loop: object) -> int:
+    """How many loops of `block`'s nest stand at or above `loop`."""
+    nest = sch.get_loops(sch.get_sblock(block))
+    target = sch.get(loop)
+    return 1 + next(i for i, candidate in enumerate(nest) if sch.get(candidate).same_as(target))
+
+
+def _vectors(sch: Schedule, channel: object, lanes: int) -> None:
+    vectors, lane = sch.split(channel, [None, lanes])
+    sch.unroll(vectors)
+    sch.vectorize(lane)
+
+
+def schedule_copy(sch: Schedule, block: str, lanes: int = 16) -> None:
+    """Vectorises the innermost loop of a copy or fill; the rest that fills no vector stays scalar."""
+    loop = sch.get_loops(sch.get_sblock(block))[-1]
+    if int(sch.get(loop).extent) % lanes == 0:
+        _, lane = sch.split(loop, [None, lanes])
+        sch.vectorize(lane)
