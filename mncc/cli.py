@@ -1,0 +1,195 @@
+"""The command line: one command a verb, no logic. Verbs are imported when they are called, so that `mncc check` and
+`mncc cost` stay light."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mncc.report.console import show
+from mncc.report.failures import WRONG_INPUT, guarded
+from mncc.report.progress import Progress
+
+app = typer.Typer(
+    name="mncc",
+    help="A compiler from a paper's network table to a C library that needs nothing but libc, libm and pthreads.",
+    epilog="mncc COMMAND --help shows an example of each. Exit status: 0 done, 1 wrong input, 2 wrong command line, "
+    "3 something outside failed, 130 interrupted.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+NetworkFile = Annotated[Path, typer.Argument(metavar="NET.mn", help="The network: a table under a header.")]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="NAME=VALUE", help="A parameter of the network; can be given again."),
+]
+Target = Annotated[str, typer.Option("--target", metavar="T", help="The CPU to build for; see `mncc targets`.")]
+Weights = Annotated[
+    str, typer.Option("--weights", metavar="W", help="A .safetensors, .pth, .pt, .h5 or .keras file, or random:SEED.")
+]
+Name = Annotated[str | None, typer.Option("--name", help="What the library is called; the network's name if left out.")]
+Device = Annotated[str, typer.Option("--device", metavar="D", help="Where it runs: local.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+Images = Annotated[list[Path] | None, typer.Option("--image", metavar="PICTURE", help="A picture; can be given again.")]
+
+
+@app.callback(invoke_without_command=True)
+def _program(
+    version: Annotated[bool, typer.Option("--version", help="Print the version.", is_eager=True)] = False,
+) -> None:
+    if version:
+        import mncc
+
+        show(f"mncc {mncc.__version__}")
+        raise typer.Exit
+
+
+@app.command(epilog="Example: mncc build examples/mobilenet_v2.mn --weights mobilenet_v2.pth -o build/mobilenet_v2")
+def build(
+    network: NetworkFile,
+    settings: Settings = None,
+    target: Target = "native",
+    weights: Weights = "random:0",
+    name: Name = None,
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", metavar="DIR", help="The folder; build/NAME if left out.")
+    ] = None,
+) -> None:
+    """Compile a network into a shared and a static library with header, manifest, CMake and pkg-config files."""
+    from mncc.verbs.build import build
+    from mncc.verbs.job import parse_settings, prepare
+
+    with Progress() as progress:
+        report = build(prepare(network, parse_settings(settings or ()), target, weights, name), output, progress)
+    show(report.text())
+
+
+@app.command(epilog="Example: mncc run examples/mobilenet_v2.mn --weights mobilenet_v2.pth --image cat.png --top 5")
+def run(
+    network: NetworkFile,
+    more: Annotated[list[Path] | None, typer.Argument(metavar="[PICTURE]...", help="More pictures.")] = None,
+    image: Images = None,
+    labels: Annotated[
+        Path | None, typer.Option("--labels", metavar="FILE", help="A label a line; numbers if left out.")
+    ] = None,
+    top: Annotated[int, typer.Option("--top", min=1, metavar="K", help="How many labels are printed.")] = 5,
+    settings: Settings = None,
+    target: Target = "native",
+    weights: Weights = "random:0",
+) -> None:
+    """Classify pictures: the best labels with their probabilities, and the time a picture takes."""
+    from mncc.verbs.job import parse_settings, prepare
+    from mncc.verbs.run import run
+
+    with Progress() as progress:
+        job = prepare(network, parse_settings(settings or ()), target, weights)
+        report = run(job, [*(image or ()), *(more or ())], labels, top, progress)
+    show(report.text())
+
+
+@app.command(epilog="Example: mncc verify examples/mobilenet_v2.mn --weights mobilenet_v2.pth")
+def verify(
+    network: NetworkFile,
+    image: Images = None,
+    settings: Settings = None,
+    target: Target = "native",
+    weights: Weights = "random:0",
+    device: Device = "local",
+) -> None:
+    """Compare every output and every kernel with torch in float64; exit status 1 past the tolerance."""
+    from mncc.verbs.job import parse_settings, prepare, require_local
+    from mncc.verbs.verify import verify
+
+    require_local(device)
+    with Progress() as progress:
+        report = verify(prepare(network, parse_settings(settings or ()), target, weights), image or [], progress)
+    show(report.table(), report.verdict())
+    if report.failed:
+        raise typer.Exit(WRONG_INPUT)
+
+
+@app.command(epilog="Example: mncc cost examples/mobilenet_v2.mn --set width=0.75 --set resolution=192")
+def cost(network: NetworkFile, settings: Settings = None, target: Target = "native", json: Json = False) -> None:
+    """Count parameters and multiply-adds, a line a row and a line a kernel, and the workspace."""
+    from mncc.verbs.cost import cost
+    from mncc.verbs.job import parse_settings
+
+    report = cost(network, parse_settings(settings or ()), target)
+    show(report.json()) if json else show(*report.tables())
+
+
+@app.command(epilog="Example: mncc bench examples/mobilenet_v2.mn --threads 1,2 --against torch --profile")
+def bench(
+    network: NetworkFile,
+    threads: Annotated[str, typer.Option("--threads", metavar="1,2", help="Numbers of threads to measure.")] = "1",
+    against: Annotated[
+        str, typer.Option("--against", metavar="PEER,...", help="Other engines, measured alternately: torch.")
+    ] = "",
+    profile: Annotated[bool, typer.Option("--profile", help="Also a line a kernel, most lost time first.")] = False,
+    settings: Settings = None,
+    target: Target = "native",
+    weights: Weights = "random:0",
+    device: Device = "local",
+    json: Json = False,
+) -> None:
+    """Measure a network as a share of the FMA peak, which is measured in the same run."""
+    from mncc.verbs.bench import bench, parse_engines, parse_threads
+    from mncc.verbs.job import parse_settings, prepare, require_local
+
+    require_local(device)
+    counts, engines = parse_threads(threads), parse_engines(against)
+    with Progress() as progress:
+        job = prepare(network, parse_settings(settings or ()), target, weights)
+        report = bench(job, counts, engines, profile, progress)
+    show(report.json()) if json else show(*report.tables())
+
+
+@app.command(epilog="Example: mncc emit examples/mobilenet_v2.mn --stage plan")
+def emit(
+    network: NetworkFile,
+    stage: Annotated[str, typer.Option("--stage", metavar="STAGE", help="tree, network, plan, tir, llvm or asm.")],
+    settings: Settings = None,
+    target: Target = "native",
+    weights: Weights = "random:0",
+) -> None:
+    """Print what a stage of the compiler made."""
+    from mncc.verbs.emit import emit
+    from mncc.verbs.job import parse_settings
+
+    with Progress():
+        text = emit(network, stage, parse_settings(settings or ()), target, weights)
+    show(text)
+
+
+@app.command(epilog="Example: mncc check examples/mobilenet_v2.mn --set resolution=192")
+def check(network: NetworkFile, settings: Settings = None) -> None:
+    """Say all that is wrong with a file, or in one line what it is."""
+    from mncc.verbs.check import check
+    from mncc.verbs.job import parse_settings
+
+    show(check(network, parse_settings(settings or ())))
+
+
+@app.command(epilog="Example: mncc targets")
+def targets() -> None:
+    """List the CPUs that libraries can be built for."""
+    from mncc.verbs.targets import targets
+
+    show(targets())
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the program on its arguments (those of the process if none are given) and answers the exit status."""
+    return guarded(lambda: app(args=None if arguments is None else list(arguments), prog_name="mncc"))
+
+
+def run_program() -> None:
+    """The `mncc` script."""
+    sys.exit(main())

@@ -1,0 +1,117 @@
+"""How fast a library is, as a share of what the cores can do."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
+
+from mncc.report.numbers import short_count
+from mncc.report.table import table
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+
+@dataclass(frozen=True)
+class Timing:
+    """One engine at a number of threads. Milliseconds of CPU time at one thread, of wall time otherwise.
+
+    `fma_peak_gflops` is the peak of that many cores, measured in the same run; None where the CPU's is not known.
+    """
+
+    engine: str
+    threads: int
+    median_ms: float
+    min_ms: float
+    percent_of_fma_peak: float | None
+    runs: int
+    fma_peak_gflops: float | None
+
+
+@dataclass(frozen=True)
+class KernelTime:
+    """One kernel inside whole runs on one thread. `lost_ms` is what it takes beyond its multiply-adds at the peak."""
+
+    name: str
+    rows: tuple[str, ...]
+    macs: int
+    median_ms: float
+    gflops: float
+    percent_of_fma_peak: float | None
+    lost_ms: float
+
+
+@dataclass(frozen=True)
+class BenchReport:
+    """The answer of `mncc bench`."""
+
+    network: str
+    target: str
+    device: str
+    macs: int
+    fma_peak_gflops: float | None
+    """Of one core."""
+    results: tuple[Timing, ...]
+    missing: tuple[tuple[str, str], ...] = ()
+    """Engines that were asked for and cannot run, each with the reason."""
+    profile: tuple[KernelTime, ...] = ()
+
+    def json(self) -> str:
+        """The report as one JSON object."""
+        content = asdict(self)
+        content["missing"] = [{"engine": engine, "reason": reason} for engine, reason in self.missing]
+        return json.dumps(content, indent=2)
+
+    def table(self) -> Table:
+        """A line an engine and number of threads."""
+        rows = [
+            (
+                t.engine,
+                str(t.threads),
+                "CPU" if t.threads == 1 else "wall",
+                f"{t.median_ms:.3f}",
+                f"{t.min_ms:.3f}",
+                _percent(t.percent_of_fma_peak),
+                _gflops(t.fma_peak_gflops),
+                str(t.runs),
+            )
+            for t in self.results
+        ]
+        title = f"{self.network} for {self.target}, {short_count(self.macs)} multiply-adds"
+        columns = ("engine", ">threads", "time", ">median ms", ">min ms", ">of FMA peak", ">peak GFLOP/s", ">runs")
+        return table(title, columns, rows)
+
+    def profile_table(self) -> Table:
+        """A line a kernel, most lost time first."""
+        rows = [
+            (
+                k.name,
+                "; ".join(k.rows),
+                short_count(k.macs),
+                f"{k.median_ms:.3f}",
+                f"{k.gflops:.1f}",
+                _percent(k.percent_of_fma_peak),
+                f"{k.lost_ms:.3f}",
+            )
+            for k in self.profile
+        ]
+        columns = ("kernel", "~rows", ">multiply-adds", ">median ms", ">GFLOP/s", ">of FMA peak", ">lost ms")
+        total = ("", "", short_count(sum(k.macs for k in self.profile)), f"{sum(k.median_ms for k in self.profile):.3f}",
+                 "", "", f"{sum(k.lost_ms for k in self.profile):.3f}")
+        return table("kernels on one thread, most lost time first", columns, rows, total)
+
+
+def percent_of_peak(macs: int, milliseconds: float, peak_gflops: float | None) -> float | None:
+    """2 x MACs / (time x peak) in percent; None where no peak is known or nothing is multiplied."""
+    if not peak_gflops or not macs or milliseconds <= 0:
+        return None
+    return 100 * 2 * macs / (milliseconds * 1e-3 * peak_gflops * 1e9)
+
+
+def _percent(value: float | None) -> str:
+    return "-" if value is None else f"{value:.1f} %"
+
+
+def _gflops(value: float | None) -> str:
+    return "-" if value is None else f"{value:.1f}"

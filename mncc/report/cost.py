@@ -1,0 +1,99 @@
+"""What a network costs, layer by layer, row by row and kernel by kernel."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
+
+from mncc.report.numbers import count, percent, short_count, size
+from mncc.report.table import table
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+
+@dataclass(frozen=True)
+class LayerCost:
+    """One node of the graph. A multiply-add counts once; params as torch's `parameters()` counts them."""
+
+    name: str
+    op: str
+    output_shape: tuple[int, ...]
+    params: int
+    macs: int
+
+
+@dataclass(frozen=True)
+class RowCost:
+    """One row of the table with all its repeats, or one line outside of the table."""
+
+    row: str
+    output: str
+    params: int
+    macs: int
+
+
+@dataclass(frozen=True)
+class KernelCost:
+    """One kernel of the plan; `executed_macs` includes what neighbouring strips compute twice."""
+
+    name: str
+    family: str
+    rows: tuple[str, ...]
+    output: str
+    macs: int
+    executed_macs: int
+    scratch_bytes: int
+
+
+@dataclass(frozen=True)
+class CostReport:
+    """The answer of `mncc cost`. `workspace_bytes` is for one thread."""
+
+    network: str
+    target: str
+    settings: Mapping[str, float | int | str]
+    params: int
+    macs: int
+    workspace_bytes: int
+    layers: tuple[LayerCost, ...]
+    rows: tuple[RowCost, ...]
+    kernels: tuple[KernelCost, ...]
+
+    def json(self) -> str:
+        """The report as one JSON object."""
+        return json.dumps(asdict(self), indent=2)
+
+    def tables(self) -> tuple[Table, Table]:
+        """A line a row, and a line a kernel."""
+        return self._row_table(), self._kernel_table()
+
+    def _row_table(self) -> Table:
+        rows = [
+            (r.row, r.output, count(r.params), count(r.macs), percent(r.macs / self.macs if self.macs else 0.0))
+            for r in self.rows
+        ]
+        settings = ", ".join(f"{name} {value:g}" if isinstance(value, float) else f"{name} {value}"
+                             for name, value in self.settings.items())
+        title = f"{self.network} ({settings})" if settings else self.network
+        columns = ("~row", "output", ">parameters", ">multiply-adds", ">share")
+        return table(title, columns, rows, ("", "", count(self.params), count(self.macs), ""))
+
+    def _kernel_table(self) -> Table:
+        rows = [
+            (
+                k.name,
+                k.family,
+                "; ".join(k.rows),
+                k.output,
+                short_count(k.macs),
+                percent(k.executed_macs / k.macs - 1 if k.macs else 0.0),
+                size(k.scratch_bytes),
+            )
+            for k in self.kernels
+        ]
+        columns = ("kernel", "family", "~rows", "output", ">multiply-adds", ">recomputed", ">scratch")
+        title = f"{len(self.kernels)} kernels for {self.target}; workspace {size(self.workspace_bytes)} for one thread"
+        return table(title, columns, rows)

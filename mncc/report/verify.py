@@ -1,0 +1,79 @@
+"""How far a library is from its twin."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from mncc.report.table import table
+
+if TYPE_CHECKING:
+    import numpy as np
+    from rich.table import Table
+
+LARGEST, MEDIAN = 1e-4, 2e-6
+"""Tolerances of fp32: errors are |got - twin| / max|twin|, the twin in float64."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The errors of one output, or of one kernel run alone on the twin's values."""
+
+    what: str
+    name: str
+    shape: str
+    largest: float
+    median: float
+    where: str = ""
+    """The rows behind it."""
+
+    @property
+    def passed(self) -> bool:
+        """True within both tolerances; NaN never is."""
+        return self.largest < LARGEST and self.median < MEDIAN
+
+
+@dataclass(frozen=True)
+class VerifyReport:
+    """The answer of `mncc verify`."""
+
+    network: str
+    target: str
+    inputs: str
+    outputs: tuple[Comparison, ...]
+    kernels: tuple[Comparison, ...]
+
+    @property
+    def failed(self) -> tuple[Comparison, ...]:
+        """What lies past the tolerance."""
+        return tuple(c for c in (*self.outputs, *self.kernels) if not c.passed)
+
+    def table(self) -> Table:
+        """A line an output and a line a kernel."""
+        rows = [
+            (c.what, c.name, c.shape, c.where, f"{c.largest:.1e}", f"{c.median:.1e}", "ok" if c.passed else "FAILED")
+            for c in (*self.outputs, *self.kernels)
+        ]
+        columns = ("", "name", "shape", "~rows", ">largest", ">median", "")
+        return table(f"{self.network} for {self.target} against torch in float64, {self.inputs}", columns, rows)
+
+    def verdict(self) -> str:
+        """One line: passed, or how much did not."""
+        many = len(self.outputs) + len(self.kernels)
+        if self.failed:
+            names = ", ".join(c.name for c in self.failed[:4]) + (", ..." if len(self.failed) > 4 else "")
+            return f"{len(self.failed)} of {many} comparisons lie past the tolerance: {names}"
+        worst = max(c.largest for c in (*self.outputs, *self.kernels))
+        return f"verified: {many} comparisons, largest error {worst:.1e} (tolerance {LARGEST:.0e})"
+
+
+def compare(what: str, name: str, got: np.ndarray, twin: np.ndarray, where: str = "") -> Comparison:
+    """Errors of `got` against `twin` (float64, any shapes of equal size), relative to the twin's largest value."""
+    import numpy as np
+
+    twin = np.asarray(twin, np.float64)
+    difference = np.abs(np.asarray(got, np.float64).reshape(twin.shape) - twin)
+    scale = float(np.max(np.abs(twin), initial=0.0))
+    errors = difference if scale == 0 else difference / scale
+    shape = "x".join(map(str, twin.shape))
+    return Comparison(what, name, shape, float(np.max(errors, initial=0.0)), float(np.median(errors)), where)

@@ -1,0 +1,129 @@
+"""Compiled networks are kept between commands, so that build, verify, run and bench of one network compile it once.
+
+An entry is the pickled LibrarySpec, found by a hash over everything that decides it: the compiler's own sources, the
+versions of what it stands on, network, target and weights. It lies in the user's own cache folder
+(`$MNCC_CACHE`, `$XDG_CACHE_HOME/mncc` or `~/.cache/mncc`); `MNCC_CACHE=off` turns it off. Nothing but time depends
+on it: an entry that is missing, damaged or unwritable only means compiling again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import pickle
+import tempfile
+import time
+from functools import cache
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mncc.report.progress import Progress
+
+if TYPE_CHECKING:
+    from mncc.library.spec import LibrarySpec
+    from mncc.verbs.job import Job
+
+KEPT_ENTRIES = 24
+KEPT_BYTES = 1 << 30
+"""The newest entries stay, as far as both limits allow."""
+
+_PACKAGES = ("apache-tvm", "apache-tvm-ffi", "torch", "numpy")
+_DIGEST_BYTES = hashlib.sha256().digest_size
+
+
+def compiled(job: Job, progress: Progress) -> LibrarySpec:
+    """The job's library, compiled now or found in the cache. Raises DiagnosticError, OutsideError."""
+    from mncc.verbs.compile import compile_network
+
+    folder = cache_folder()
+    entry = folder / f"{key_of(job)}.spec" if folder else None
+    found = _read(entry) if entry else None
+    if found is not None:
+        return found
+    spec, _ = compile_network(job.network, job.target, job.weights, job.name, progress)
+    if entry:
+        with contextlib.suppress(OSError):
+            _write(entry, spec)
+            _prune(entry.parent)
+    return spec
+
+
+def cache_folder() -> Path | None:
+    """Where entries lie; None where the cache is turned off or the machine offers no place for it."""
+    named = os.environ.get("MNCC_CACHE", "")
+    if named == "off":
+        return None
+    if named:
+        return Path(named)
+    home = os.environ.get("XDG_CACHE_HOME", "")
+    if home:
+        return Path(home, "mncc")
+    try:
+        return Path.home() / ".cache" / "mncc"
+    except RuntimeError:
+        return None
+
+
+def key_of(job: Job) -> str:
+    """A hash over everything that decides the compiled library of a job."""
+    digest = hashlib.sha256()
+    parts = (_compiler(), job.name, repr(job.network), repr(job.target), job.weights_name, job.weights.digest())
+    for part in parts:
+        digest.update(hashlib.sha256(part.encode("utf-8", "surrogateescape")).digest())
+    return digest.hexdigest()
+
+
+@cache
+def _compiler() -> str:
+    """The versions of what mncc stands on, and a hash of mncc's own files."""
+    digest = hashlib.sha256()
+    root = Path(__file__).resolve().parent.parent
+    for path in sorted(p for p in root.rglob("*") if p.is_file() and "__pycache__" not in p.parts):
+        digest.update(str(path.relative_to(root)).encode() + b"\0" + path.read_bytes())
+    return f"{[metadata.version(package) for package in _PACKAGES]} {digest.hexdigest()}"
+
+
+def _read(entry: Path) -> LibrarySpec | None:
+    """An entry, if it is whole; its age counts from its last use."""
+    try:
+        content = entry.read_bytes()
+        if hashlib.sha256(content[_DIGEST_BYTES:]).digest() != content[:_DIGEST_BYTES]:
+            return None
+        os.utime(entry)
+        return pickle.loads(content[_DIGEST_BYTES:])
+    except (OSError, pickle.UnpicklingError, AttributeError, ImportError, EOFError):
+        return None
+
+
+def _write(entry: Path, spec: LibrarySpec) -> None:
+    """Writes beside and renames, so that nobody sees half an entry. Entries are private: unpickling runs code."""
+    entry.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    content = pickle.dumps(spec, protocol=pickle.HIGHEST_PROTOCOL)
+    handle, beside = tempfile.mkstemp(dir=entry.parent, suffix=".part")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(hashlib.sha256(content).digest())
+            file.write(content)
+        os.replace(beside, entry)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(beside)
+        raise
+
+
+def _prune(folder: Path) -> None:
+    """Removes the oldest entries past the limits, and what a killed process left half written."""
+    entries, hour_ago = [], time.time() - 3600
+    for path in folder.iterdir():
+        status = path.stat()
+        if path.suffix == ".part" and status.st_mtime < hour_ago:
+            path.unlink(missing_ok=True)
+        elif path.suffix == ".spec":
+            entries.append((status.st_mtime, status.st_size, path))
+    total = 0
+    for number, (_, bytes, path) in enumerate(sorted(entries, reverse=True)):
+        total += bytes
+        if number and (number >= KEPT_ENTRIES or total > KEPT_BYTES):
+            path.unlink(missing_ok=True)

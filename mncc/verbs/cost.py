@@ -1,0 +1,59 @@
+"""`mncc cost`: counts from the graph, kernels from the plan; loads neither tvm nor torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mncc.report.cost import CostReport, KernelCost, LayerCost, RowCost
+from mncc.verbs.job import find_target, load_network
+
+if TYPE_CHECKING:
+    from mncc.network import Network
+    from mncc.plan import Plan
+
+
+def cost(path: str | Path, settings: Mapping[str, str] | None = None, target: str = "native") -> CostReport:
+    """Parameters, multiply-adds and workspace of a network. Raises DiagnosticError, UsageError."""
+    from mncc.plan import make_plan
+
+    found = find_target(target)
+    network = load_network(path, settings or {})
+    plan = make_plan(network, found)
+    return CostReport(
+        network=network.name,
+        target=found.name,
+        settings=dict(network.settings),
+        params=network.params,
+        macs=network.macs,
+        workspace_bytes=plan.workspace_bytes(1),
+        layers=_layers(network),
+        rows=_rows(network),
+        kernels=_kernels(plan),
+    )
+
+
+def _layers(network: Network) -> tuple[LayerCost, ...]:
+    layers = []
+    for node in network.nodes:
+        types = network.input_types(node)
+        layers.append(LayerCost(node.name, node.op.name, node.type.shape, node.op.params(*types), node.op.macs(*types)))
+    return tuple(layers)
+
+
+def _rows(network: Network) -> tuple[RowCost, ...]:
+    rows: dict[tuple[int, str], RowCost] = {}
+    for node, layer in zip(network.nodes, _layers(network), strict=True):
+        key = (node.origin.index, node.origin.row)
+        so_far = rows.get(key)
+        params, macs = (so_far.params, so_far.macs) if so_far else (0, 0)
+        rows[key] = RowCost(node.origin.row, str(node.type), params + layer.params, macs + layer.macs)
+    return tuple(rows.values())
+
+
+def _kernels(plan: Plan) -> tuple[KernelCost, ...]:
+    return tuple(
+        KernelCost(k.name, k.family, tuple(k.rows), str(k.output_type), k.macs, k.executed_macs, k.scratch_bytes)
+        for k in plan.kernels
+    )

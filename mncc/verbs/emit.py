@@ -1,0 +1,44 @@
+"""`mncc emit`: what a stage of the compiler made, as text."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal, get_args
+
+from mncc.report.failures import UsageError
+from mncc.verbs.job import RANDOM_WEIGHTS, find_target, load_network, prepare
+
+Stage = Literal["tree", "network", "plan", "tir", "llvm", "asm"]
+STAGES: tuple[str, ...] = get_args(Stage)
+
+
+def emit(
+    path: str | Path,
+    stage: str,
+    settings: Mapping[str, str] | None = None,
+    target: str = "native",
+    weights: str = RANDOM_WEIGHTS,
+) -> str:
+    """The text of one stage. Raises DiagnosticError, UsageError, OutsideError."""
+    if stage == "cuda":
+        raise UsageError("--stage cuda: all targets are CPUs", f"write one of {', '.join(STAGES)}")
+    if stage not in STAGES:
+        raise UsageError(f"--stage {stage}: there is no such stage", f"write one of {', '.join(STAGES)}")
+    settings = settings or {}
+    if stage == "tree":
+        from mncc.language import parse, show_tree
+
+        return show_tree(parse(read_source(path)))
+    if stage == "network":
+        from mncc.elaborate import show_network
+
+        return show_network(load_network(path, settings))
+    if stage == "plan":
+        from mncc.plan import make_plan, show_plan
+
+        return show_plan(make_plan(load_network(path, settings), find_target(target)))
+    from mncc.verbs.compile import emit_stage
+
+    job = prepare(path, settings, target, weights)
+    return emit_stage(job.network, job.target, job.weights, stage)

@@ -1,0 +1,17 @@
+"""`mncc targets`: the CPUs that libraries can be built for."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from mncc.report.table import table
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+
+def targets() -> Table:
+    """A line a target."""
+    from mncc.kernels.target import target_names
+
+    return table(None, ("target", "~what it means"), [(name, text) for name, text in target_names()])
