@@ -69,7 +69,7 @@ def cache_folder() -> Path | None:
 def key_of(job: Job) -> str:
     """A hash over everything that decides the compiled library of a job."""
     digest = hashlib.sha256()
-    parts = (_compiler(), job.name, repr(job.network), repr(job.target), job.weights_name, job.weights.digest())
+    parts = (_compiler(), job.name, repr(job.network), repr(job.target), job.weights.digest())
     for part in parts:
         digest.update(hashlib.sha256(part.encode("utf-8", "surrogateescape")).digest())
     return digest.hexdigest()

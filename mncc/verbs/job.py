@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import keyword
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mncc.language.diagnostic import DiagnosticError
 from mncc.report.failures import UsageError
 
 if TYPE_CHECKING:
@@ -20,9 +19,6 @@ RANDOM_WEIGHTS = "random:0"
 """The weights of a command that names none."""
 
 _DEVICES = ("qemu", "command:", "ssh://", "adb://", "tracker://")
-# `mncc_model` and its kin are types of the generated header, and a library called mncc would define functions of
-# these names.
-_TAKEN = ("mncc",)
 
 
 @dataclass(frozen=True)
@@ -64,7 +60,6 @@ def load_network(path: str | Path, settings: Mapping[str, str]) -> Network:
 def find_target(name: str) -> Target:
     """The target of that name. Raises UsageError with the nearest names where there is none."""
     from mncc.kernels.target import load_target
-    from mncc.language.diagnostic import DiagnosticError
 
     if "," in name:
         help = "name one, and build once for each"
@@ -72,8 +67,7 @@ def find_target(name: str) -> Target:
     try:
         return load_target(name)
     except DiagnosticError as error:
-        only = error.diagnostics[0]
-        raise UsageError(f"--target {name}: {only.title}", only.help) from error
+        raise as_usage(f"--target {name}", error) from error
 
 
 def prepare(
@@ -85,10 +79,11 @@ def prepare(
 ) -> Job:
     """Loads network, target and weights, the cheap and likeliest to fail first. Raises DiagnosticError, UsageError."""
     if name is not None:
-        _check_name(name, f"--name {name}")
+        _check_name(name, given=True)
     found = find_target(target)
     network = load_network(path, settings)
-    _check_name(name or network.name, f"the network's name {network.name}")
+    if name is None:
+        _check_name(network.name, given=False)
 
     from mncc.weights import load_weights
 
@@ -104,16 +99,22 @@ def require_local(device: str) -> None:
     raise UsageError(f"--device {device}: there is no such device", "write --device local, or leave it out")
 
 
-def _check_name(name: str, what: str) -> None:
-    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", name):
-        help = "write letters, digits and underscores, a letter first, for example --name my_net"
-        raise UsageError(f"{what}: not a C identifier", help)
-    if name in _TAKEN or keyword.iskeyword(name) or name in _C_KEYWORDS:
-        raise UsageError(f"{what}: C or mncc uses that name itself", f"for example --name my_{name}")
+def _check_name(name: str, given: bool) -> None:
+    """Raises DiagnosticError, or UsageError where the name was given on the command line."""
+    from mncc.library.names import check_name
+
+    if name == "mncc":
+        raise UsageError("the header of every library defines mncc_model itself: a library cannot be called mncc",
+                         "for example --name my_mncc")
+    try:
+        check_name(name)
+    except DiagnosticError as error:
+        if given:
+            raise as_usage(f"--name {name}", error) from error
+        raise
 
 
-_C_KEYWORDS = frozenset(
-    """auto break case char class const continue default delete do double else enum extern float for goto if inline
-    int long namespace new operator private protected public register restrict return short signed sizeof static
-    struct switch template this throw typedef union unsigned using virtual void volatile while""".split()
-)
+def as_usage(option: str, error: DiagnosticError) -> UsageError:
+    """What is wrong with the value of an option, as an error of the command line."""
+    only = error.diagnostics[0]
+    return UsageError(f"{option}: {only.title}", only.help)
