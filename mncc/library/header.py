@@ -1,0 +1,78 @@
+"""NAME.h: the macros and the prototype of a network, around the types that all libraries share."""
+
+from __future__ import annotations
+
+import math
+
+from mncc.library.names import c_string, macro_names, parameter_names
+from mncc.library.spec import InterfaceTensor, LibrarySpec
+from mncc.library.template import RUNTIME, fill
+
+ABI = 1
+"""Of the functions and types; raised when a program compiled before would no longer run."""
+
+
+def elements(tensor: InterfaceTensor) -> int:
+    """Number of elements, the batch included."""
+    return math.prod(tensor.shape)
+
+
+def selftest_bytes(spec: LibrarySpec) -> int:
+    """Workspace of the self test: inputs and outputs, each rounded up to 64 bytes, and a run's on one thread."""
+    tensors = sum(-(-4 * elements(tensor) // 64) * 64 for tensor in (*spec.inputs, *spec.outputs))
+    return tensors + spec.tensor_bytes + spec.scratch_bytes
+
+
+def parameters(spec: LibrarySpec) -> list[str]:
+    """The typed pointers of NAME_run."""
+    inputs = [f"const float *{name}" for name in parameter_names("input", spec.inputs)]
+    return inputs + [f"float *{name}" for name in parameter_names("output", spec.outputs)]
+
+
+def header_text(spec: LibrarySpec) -> str:
+    """The whole of NAME.h. Raises DiagnosticError where two tensors would share their macros."""
+    words = {
+        "NAME": spec.name,
+        "UPPER": spec.name.upper(),
+        "SUMMARY": "\n".join(_summary(spec)),
+        "TYPES": (RUNTIME / "mncc_types.h").read_text(encoding="utf-8"),
+        "ABI": str(ABI),
+        "HASH": c_string(spec.model_hash),
+        "WORKSPACE_BYTES": str(spec.tensor_bytes + spec.scratch_bytes),
+        "SELFTEST_BYTES": str(selftest_bytes(spec)),
+        "MACROS": "\n".join(_macros(spec)),
+        "PARAMETERS": ", ".join(parameters(spec)),
+    }
+    return fill("network.h.in", words)
+
+
+def _summary(spec: LibrarySpec) -> list[str]:
+    lines = []
+    for side, tensors in (("input", spec.inputs), ("output", spec.outputs)):
+        for tensor, name in zip(tensors, parameter_names(side, tensors), strict=True):
+            shape = "][".join(str(n) for n in tensor.shape)
+            about = " ".join(part for part in (tensor.channels, tensor.kind) if part)
+            lines.append(f" *   {side:6} float {name}[{shape}]{'  ' + about if about else ''}   dense, row major")
+    return lines
+
+
+def _macros(spec: LibrarySpec) -> list[str]:
+    named = macro_names(spec)
+    lines = []
+    for side, tensors in (("input", spec.inputs), ("output", spec.outputs)):
+        for tensor, prefix in zip(tensors, named[side], strict=True):
+            lines.append(f"#define {prefix}_ELEMS {elements(tensor)}u")
+            lines.append(f"#define {prefix}_SHAPE {{{', '.join(map(str, tensor.shape))}}}")
+            if tensor.mean:
+                lines.append(f"#define {prefix}_MEAN {{{_floats(tensor.mean)}}}")
+            if tensor.std:
+                lines.append(f"#define {prefix}_STD {{{_floats(tensor.std)}}}")
+            if tensor.channels:
+                lines.append(f"#define {prefix}_CHANNELS {c_string(tensor.channels)}")
+            if tensor.kind:
+                lines.append(f"#define {prefix}_KIND {c_string(tensor.kind)}")
+    return lines
+
+
+def _floats(values: tuple[float, ...]) -> str:
+    return ", ".join(f"{float(value)!r}f" for value in values)

@@ -1,0 +1,82 @@
+/* A run: the kernels in order, each split among tasks. */
+
+/* weights.S; kernels get one base pointer, so that weights can live elsewhere later */
+__attribute__((visibility("hidden"))) extern const unsigned char mncc_weights[];
+
+typedef struct step {
+  const kernel *kernel;
+  const void *const *inputs;
+  void *const *outputs;
+  unsigned char *workspace; /* tensors, then one scratch a task */
+  int32_t tasks;
+  int32_t answer; /* atomic: not zero where a kernel failed */
+} step;
+
+static void *slot_address(const step *s, const slot *where, int64_t image) {
+  unsigned char *base = s->workspace;
+  if (where->base == SLOT_INPUT) base = (unsigned char *)(uintptr_t)s->inputs[where->index]; /* kernels only read it */
+  if (where->base == SLOT_OUTPUT) base = s->outputs[where->index];
+  return base + where->offset + image * where->image_stride;
+}
+
+/* Task `index` of a step: its share of the images x items units, image by image. */
+static void run_task(void *argument, int32_t index) {
+  step *s = argument;
+  const kernel *k = s->kernel;
+  const int64_t units = (int64_t)k->images * k->items;
+  const int64_t begin = units * index / s->tasks, end = units * (index + 1) / s->tasks;
+  void *scratch = s->workspace == NULL ? NULL : s->workspace + MNCC_TENSOR_BYTES + (size_t)index * MNCC_SCRATCH_BYTES;
+  void *tensors[MNCC_MAX_TENSORS];
+  const fp_mode before = fp_enter();
+  for (int64_t image = begin / k->items; image * k->items < end; image++) {
+    const int64_t first = image * k->items;
+    const int32_t from = (int32_t)(begin > first ? begin - first : 0);
+    const int32_t to = (int32_t)(end - first < k->items ? end - first : k->items);
+    for (int32_t t = 0; t < k->tensors; t++) tensors[t] = slot_address(s, &slots[k->first_slot + t], image);
+    const int32_t answer =
+        call_kernel(k->function, k->tensors, from, to, mncc_weights + k->weights_offset, scratch, tensors);
+    if (answer != 0) __atomic_store_n(&s->answer, answer, __ATOMIC_RELAXED);
+  }
+  fp_leave(before);
+}
+
+static uint64_t nanoseconds_now(void) {
+  struct timespec now;
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
+
+/* `own` is the pool where exec's is one of this network's: the run already holds it. */
+static mncc_status run_kernel(const mncc_exec *exec, pool *own, step *s, int32_t index) {
+  const kernel *k = s->kernel;
+  const int64_t units = (int64_t)k->images * k->items;
+  const uint64_t start = exec->on_kernel == NULL ? 0 : nanoseconds_now();
+  s->tasks = units < exec->threads ? (int32_t)units : exec->threads;
+  s->answer = 0;
+  if (s->tasks <= 1)
+    run_task(s, 0);
+  else if (own != NULL)
+    pool_fork_join(own, run_task, s, s->tasks);
+  else
+    exec->parallel_for(exec->pool, run_task, s, s->tasks);
+  if (exec->on_kernel != NULL) exec->on_kernel(exec->user, index, k->name, nanoseconds_now() - start);
+  if (s->answer != 0) return fail(exec, MNCC_E_DEVICE, "kernel \"%s\" answered %d", k->name, (int)s->answer);
+  return MNCC_OK;
+}
+
+static mncc_status run_network(const void *const *inputs, void *const *outputs, void *workspace, size_t workspace_bytes,
+                               const mncc_exec *given) {
+  mncc_exec exec;
+  mncc_status status;
+  if ((status = read_exec(given, &exec)) != MNCC_OK) return status;
+  if ((status = check_cpu(&exec)) != MNCC_OK) return status;
+  if ((status = check_arguments(&exec, inputs, outputs, workspace, workspace_bytes)) != MNCC_OK) return status;
+  pool *own = exec.threads > 1 && exec.parallel_for == pool_parallel_for ? exec.pool : NULL;
+  if (own != NULL) pool_begin_run(own);
+  for (int32_t i = 0; i < MNCC_KERNELS && status == MNCC_OK; i++) {
+    step s = {&kernels[i], inputs, outputs, workspace, 1, 0};
+    status = run_kernel(&exec, own, &s, i);
+  }
+  if (own != NULL) pool_end_run(own);
+  return status;
+}

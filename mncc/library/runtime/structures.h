@@ -1,0 +1,43 @@
+/* What the generated tables are made of. `tables.h`, written by mncc, fills them in for one network. */
+#ifndef MNCC_STRUCTURES_H
+#define MNCC_STRUCTURES_H
+
+/* A function of the kernel object; its true type has 1 to 16 tensor pointers (see call.c). */
+typedef void (*kernel_function)(void);
+
+enum slot_base { SLOT_INPUT, SLOT_OUTPUT, SLOT_WORKSPACE };
+
+/* Where a tensor of a kernel lies: image n at base + offset + n * image_stride (bytes). */
+typedef struct slot {
+  enum slot_base base;
+  int32_t index; /* which input or output */
+  int64_t offset, image_stride;
+} slot;
+
+/* One step of the network: images x items units of work, split evenly and contiguously among the tasks. */
+typedef struct kernel {
+  const char *name;
+  kernel_function function;
+  int32_t items, images;
+  int64_t weights_offset;
+  int32_t first_slot, tensors; /* inputs, then the output: slots[first_slot ...] */
+} kernel;
+
+/* What the self test expects: output `tensor`, element `element`, `value` give or take `tolerance`. */
+typedef struct golden {
+  int32_t tensor;
+  int64_t element;
+  float value;
+  double tolerance;
+} golden;
+
+/* An instruction set the kernels need. x86: a bit of a register (0 to 3: a, b, c, d) of a CPUID leaf, and the bits of
+ * XCR0 by which the operating system says that it saves the registers. Arm: leaf is AT_HWCAP or AT_HWCAP2. */
+typedef struct cpu_feature {
+  const char *name;
+  uint32_t leaf, subleaf;
+  int32_t reg, bit;
+  uint64_t xcr0;
+} cpu_feature;
+
+#endif

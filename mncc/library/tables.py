@@ -1,0 +1,160 @@
+"""tables.h: one network as constant data, for the runtime to read. The only C that is made, and it has no code."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+
+from mncc.library.cpu_features import feature_rows
+from mncc.library.header import ABI, elements, parameters, selftest_bytes
+from mncc.library.names import c_string, parameter_names
+from mncc.library.spec import InterfaceTensor, KernelEntry, LibrarySpec, Slot
+
+MAX_TENSORS = 16
+"""Of a kernel: runtime/call.c has a case for each count."""
+
+
+def check_spec(spec: LibrarySpec) -> None:
+    """Raises ValueError where the spec contradicts itself; such an error is mncc's own, not a user's."""
+    tensors = {"input": spec.inputs, "output": spec.outputs, "workspace": ((),)}
+    problems = []
+    if not spec.inputs or not spec.outputs:
+        problems.append("a library needs an input and an output")
+    if not spec.kernels:
+        problems.append("a library needs a kernel")
+    if spec.tensor_bytes % 64 or spec.scratch_bytes % 64 or min(spec.tensor_bytes, spec.scratch_bytes) < 0:
+        problems.append(f"workspace sizes {spec.tensor_bytes}, {spec.scratch_bytes} are not multiples of 64")
+    for tensor in (*spec.inputs, *spec.outputs):
+        if not tensor.shape or min(tensor.shape) < 1:
+            problems.append(f"tensor {tensor.name} has the shape {tensor.shape}")
+    for kernel in spec.kernels:
+        if not re.fullmatch(r"[A-Za-z_]\w*", kernel.symbol, flags=re.ASCII):
+            problems.append(f"kernel {kernel.name}: {kernel.symbol!r} is not a C symbol")
+        if not 1 <= len(kernel.tensors) <= MAX_TENSORS:
+            problems.append(f"kernel {kernel.name} has {len(kernel.tensors)} tensors")
+        if kernel.items < 1 or kernel.images < 1:
+            problems.append(f"kernel {kernel.name} has {kernel.images} images of {kernel.items} items")
+        if not 0 <= kernel.weights_offset <= spec.weights.nbytes:
+            problems.append(f"kernel {kernel.name}: weights at {kernel.weights_offset} of {spec.weights.nbytes} bytes")
+        for slot in kernel.tensors:
+            if not 0 <= slot.index < len(tensors[slot.base]) or not _inside(spec, kernel, slot):
+                problems.append(f"kernel {kernel.name}: {slot} lies outside of its buffer")
+    for number, golden in enumerate(spec.goldens):
+        if number >= len(spec.outputs) or any(not 0 <= i < elements(spec.outputs[number]) for i in golden.indices):
+            problems.append(f"golden {number} has elements that no output has")
+        if len(golden.indices) != len(golden.values) or not np.isfinite([*golden.values, golden.tolerance]).all():
+            problems.append(f"golden {number} is not a finite value an index")
+    if problems:
+        raise ValueError("\n".join(problems))
+
+
+def _inside(spec: LibrarySpec, kernel: KernelEntry, slot: Slot) -> bool:
+    sizes = {"input": spec.inputs, "output": spec.outputs}
+    size = spec.tensor_bytes if slot.base == "workspace" else 4 * elements(sizes[slot.base][slot.index])
+    return slot.offset >= 0 and slot.image_stride >= 0 and slot.offset + (kernel.images - 1) * slot.image_stride < size
+
+
+def tables_text(spec: LibrarySpec) -> str:
+    """The whole of tables.h."""
+    outputs = [f"(void *){name}" for name in parameter_names("output", spec.outputs)]
+    most = max(len(kernel.tensors) for kernel in spec.kernels)
+    goldens = _goldens(spec)
+    features = feature_rows(spec.triple, spec.cpu_features)
+    lines = [
+        f"/* The network {spec.name} as data, written by mncc; library.c reads it. */",
+        "#pragma GCC visibility push(default)",
+        f'#include "{spec.name}.h"',
+        "#pragma GCC visibility pop",
+        "",
+        f"#define MNCC_NETWORK {spec.name}",
+        f"#define MNCC_MODEL_NAME {c_string(spec.name)}",
+        f"#define MNCC_MODEL_HASH {c_string(spec.model_hash)}",
+        f"#define MNCC_ABI {ABI}u",
+        f"#define MNCC_INPUTS {len(spec.inputs)}",
+        f"#define MNCC_OUTPUTS {len(spec.outputs)}",
+        f"#define MNCC_RUN_PARAMETERS {', '.join(parameters(spec))}",
+        f"#define MNCC_RUN_INPUTS {', '.join(parameter_names('input', spec.inputs))}",
+        f"#define MNCC_RUN_OUTPUTS {', '.join(outputs)}",
+        f"#define MNCC_TENSOR_BYTES {_size(spec.tensor_bytes)}",
+        f"#define MNCC_SCRATCH_BYTES {_size(spec.scratch_bytes)}",
+        f"#define MNCC_SELFTEST_BYTES {_size(selftest_bytes(spec))}",
+        f"#define MNCC_WEIGHTS_BYTES {_size(spec.weights.nbytes)}",
+        f"#define MNCC_KERNELS {len(spec.kernels)}",
+        f"#define MNCC_MAX_TENSORS {most}",
+        f"#define MNCC_GOLDENS {len(goldens)}",
+        f"#define MNCC_CPU_FEATURES {len(features)}",
+        "",
+        *_tensors("input", spec.inputs),
+        *_tensors("output", spec.outputs),
+        *_kernels(spec),
+        "/* tensor, element, value, tolerance */",
+        *_array("golden", "goldens", goldens or ["{0, 0, 0.0f, 0.0}"]),
+        "/* name, leaf, subleaf, register, bit, bits of XCR0 */",
+        *_array(
+            "cpu_feature",
+            "cpu_features",
+            [f"{{{c_string(f.name)}, {f.leaf:#x}u, {f.subleaf}u, {f.reg}, {f.bit}, {f.xcr0:#x}u}}" for f in features]
+            or ['{"", 0u, 0u, 0, 0, 0u}'],
+        ),
+    ]
+    return "\n".join(lines)
+
+
+def _size(count: int) -> str:
+    """A size as a literal that the preprocessor can compare too; a 32-bit target rejects what it cannot hold."""
+    return f"{count}u" if count < 2**32 else f"{count}ull"
+
+
+def _array(kind: str, name: str, rows: list[str]) -> list[str]:
+    return [f"static const {kind} {name}[] = {{", *(f"    {row}," for row in rows), "};", ""]
+
+
+def _tensors(side: str, tensors: tuple[InterfaceTensor, ...]) -> list[str]:
+    lines = []
+    for number, tensor in enumerate(tensors):
+        lines.append(f"static const int32_t {side}_{number}_shape[] = {{{', '.join(map(str, tensor.shape))}}};")
+    rows = [
+        f"{{sizeof(mncc_tensor), {c_string(tensor.name)}, MNCC_FLOAT32, {len(tensor.shape)}, {side}_{number}_shape, "
+        "1.0f, 0}"
+        for number, tensor in enumerate(tensors)
+    ]
+    return lines + _array("mncc_tensor", f"{side}_tensors", rows)
+
+
+def _kernels(spec: LibrarySpec) -> list[str]:
+    numbers = {symbol: n for n, symbol in enumerate(dict.fromkeys(kernel.symbol for kernel in spec.kernels))}
+    prototypes: dict[str, str] = {}
+    slots: list[str] = []
+    rows = []
+    for kernel in spec.kernels:
+        pointers = ", void *" * len(kernel.tensors)
+        function = f"function_{numbers[kernel.symbol]}"
+        text = f"int32_t {function}(int32_t begin, int32_t end, const void *weights, void *scratch{pointers})"
+        if prototypes.setdefault(kernel.symbol, text) != text:
+            raise ValueError(f"kernels share the symbol {kernel.symbol} but not the number of tensors")
+        rows.append(
+            f"{{{c_string(kernel.name)}, (kernel_function){function}, {kernel.items}, {kernel.images}, "
+            f"{kernel.weights_offset}, {len(slots)}, {len(kernel.tensors)}}}"
+        )
+        slots += [
+            f"{{SLOT_{slot.base.upper()}, {slot.index}, {slot.offset}, {slot.image_stride}}}" for slot in kernel.tensors
+        ]
+    return [
+        "#pragma GCC visibility push(hidden)",
+        *(f'{text} __asm__("{symbol}");' for symbol, text in prototypes.items()),
+        "#pragma GCC visibility pop",
+        "",
+        "/* base, index, offset, bytes from image to image */",
+        *_array("slot", "slots", slots),
+        "/* name, function, items, images, offset of the weights, first slot, tensors */",
+        *_array("kernel", "kernels", rows),
+    ]
+
+
+def _goldens(spec: LibrarySpec) -> list[str]:
+    return [
+        f"{{{output}, {index}, {float(np.float32(value)).hex()}f, {golden.tolerance.hex()}}}"
+        for output, golden in enumerate(spec.goldens)
+        for index, value in zip(golden.indices, golden.values, strict=True)
+    ]
