@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 import subprocess
 import tempfile
 from pathlib import Path
@@ -24,14 +25,16 @@ class PeakMeter:
         self._folder: tempfile.TemporaryDirectory[str] | None = None
 
     def __enter__(self) -> PeakMeter:
-        from mncc.library.compiler import find_compiler
+        from mncc.library.toolchain import find_toolchain
 
+        toolchain = find_toolchain(f"{platform.machine()}-linux-gnu", self._cc)
         self._folder = tempfile.TemporaryDirectory(prefix="mncc-peak-")
-        command = [self._cc or find_compiler(), "-O2", "-pthread", str(SOURCE), "-o", self._program]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        if done.returncode != 0:
+        try:
+            arguments = ["-O2", "-pthread", str(SOURCE), "-o", self._program]
+            toolchain.compile("compiling the FMA peak meter", arguments, Path(self._folder.name))
+        except BaseException:
             self._folder.cleanup()
-            raise OutsideError(f"the C compiler refused {SOURCE.name}: {done.stderr.strip()[:500]}")
+            raise
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:

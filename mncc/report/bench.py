@@ -63,6 +63,10 @@ class BenchReport:
         content["missing"] = [{"engine": engine, "reason": reason} for engine, reason in self.missing]
         return json.dumps(content, indent=2)
 
+    def tables(self) -> tuple[Table, ...]:
+        """The timings and, where it was asked for, the profile."""
+        return (self.table(), self.profile_table()) if self.profile else (self.table(),)
+
     def table(self) -> Table:
         """A line an engine and number of threads."""
         rows = [
@@ -97,8 +101,8 @@ class BenchReport:
             for k in self.profile
         ]
         columns = ("kernel", "~rows", ">multiply-adds", ">median ms", ">GFLOP/s", ">of FMA peak", ">lost ms")
-        total = ("", "", short_count(sum(k.macs for k in self.profile)), f"{sum(k.median_ms for k in self.profile):.3f}",
-                 "", "", f"{sum(k.lost_ms for k in self.profile):.3f}")
+        macs, spent, lost = (sum(getattr(k, of) for k in self.profile) for of in ("macs", "median_ms", "lost_ms"))
+        total = ("", "", short_count(macs), f"{spent:.3f}", "", "", f"{lost:.3f}")
         return table("kernels on one thread, most lost time first", columns, rows, total)
 
 

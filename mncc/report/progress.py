@@ -11,6 +11,7 @@ from mncc.report.console import err, say
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bar
+    from rich.progress import TaskID
 
 PATIENCE = 1.0
 """Seconds of silence before the line appears."""
@@ -27,11 +28,12 @@ class Progress:
     def __init__(self, patience: float = PATIENCE) -> None:
         self._patience = patience
         self._began = self._last_line = time.monotonic()
-        self._text, self._fraction = "working", None
+        self._text = "working"
+        self._fraction: float | None = None
         self._lock = threading.Lock()
         self._timer: threading.Timer | None = None
         self._bar: Bar | None = None
-        self._task: int | None = None
+        self._task: TaskID | None = None
         self._said: str | None = None
 
     def __enter__(self) -> Progress:
@@ -68,16 +70,19 @@ class Progress:
             from rich.progress import BarColumn, SpinnerColumn, TextColumn, TimeElapsedColumn
             from rich.progress import Progress as Bar
 
-            columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False), BarColumn(), TimeElapsedColumn())
-            self._bar = Bar(*columns, console=err(), transient=True)
+            text = TextColumn("{task.description}", markup=False)
+            columns = (SpinnerColumn(), text, BarColumn(), TimeElapsedColumn())
+            # Redrawn when something is said, not by a thread, whose CPU time would be measured with a network's.
+            self._bar = Bar(*columns, console=err(), transient=True, auto_refresh=False)
             self._task = self._bar.add_task(self._text, total=None)
-            self._redraw()
             self._bar.start()
+            self._redraw()
 
     def _redraw(self) -> None:
         assert self._bar is not None and self._task is not None
         total = None if self._fraction is None else 1.0
-        self._bar.update(self._task, description=self._text, total=total, completed=self._fraction or 0.0)  # type: ignore[arg-type]
+        done = self._fraction or 0.0
+        self._bar.update(self._task, description=self._text, total=total, completed=done, refresh=True)
 
     def _plain(self) -> None:
         now = time.monotonic()

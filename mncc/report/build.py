@@ -1,0 +1,34 @@
+"""What a build left, and how large it is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from mncc.report.numbers import plural, size
+
+
+@dataclass(frozen=True)
+class BuildReport:
+    """The answer of `mncc build`. `workspace_bytes` is for one thread."""
+
+    network: str
+    target: str
+    directory: Path
+    files: tuple[tuple[str, int], ...]
+    """Names and bytes, in order of the names."""
+    kernels: int
+    weights_bytes: int
+    workspace_bytes: int
+    seconds: float
+
+    def text(self) -> str:
+        """The folder, its files with sizes, and one line on what is inside."""
+        width = max(len(name) for name, _ in self.files)
+        lines = [f"{self.directory}: {self.network} for {self.target}, built in {self.seconds:.1f} s"]
+        lines += [f"  {name:{width}}  {size(bytes)}" for name, bytes in self.files]
+        lines.append(
+            f"{plural(self.kernels, 'kernel')}, {size(self.weights_bytes)} of weights, "
+            f"workspace {size(self.workspace_bytes)} for one thread"
+        )
+        return "\n".join(lines)

@@ -1,0 +1,123 @@
+"""The verbs as Python functions: `mncc.build(...)` and its kin. They raise what the commands print:
+DiagnosticError for wrong input, UsageError for wrong arguments, OutsideError where something outside failed."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import weakref
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mncc.report.bench import BenchReport
+from mncc.report.cost import CostReport
+from mncc.report.progress import Progress
+from mncc.report.verify import VerifyReport
+from mncc.verbs import job as jobs
+
+if TYPE_CHECKING:
+    from mncc.devices.loaded import Library
+
+Setting = float | int | str
+
+
+def build(
+    path: str | Path,
+    target: str = "native",
+    weights: str | Path = jobs.RANDOM_WEIGHTS,
+    name: str | None = None,
+    output: str | Path | None = None,
+    **settings: Setting,
+) -> Library:
+    """Compiles a .mn file and loads the library: `net = mncc.build("x.mn", weights="x.pth", width=0.75)`.
+
+    `settings` are the network's parameters. With `output` the folder is written as by `mncc build -o`; else it is a
+    temporary one that goes with the returned object. Inputs and outputs are float32 NHWC; see Library.
+    """
+    from mncc.devices.loaded import Library
+    from mncc.verbs.build import build as build_folder
+
+    job = _prepare(path, settings, target, weights, name)
+    folder = None if output else Path(tempfile.mkdtemp(prefix="mncc-"))
+    try:
+        with Progress() as progress:
+            report = build_folder(job, Path(output) if output else Path(str(folder), job.name), progress)
+        library = Library(report.directory)
+    except BaseException:
+        if folder:
+            shutil.rmtree(folder, ignore_errors=True)
+        raise
+    if folder:
+        weakref.finalize(library, shutil.rmtree, folder, ignore_errors=True)
+    return library
+
+
+def check(path: str | Path, **settings: Setting) -> str:
+    """One line on a .mn file that is right; raises DiagnosticError with all that is wrong."""
+    from mncc.verbs.check import check as check_file
+
+    return check_file(path, _texts(settings))
+
+
+def cost(path: str | Path, target: str = "native", **settings: Setting) -> CostReport:
+    """Parameters, multiply-adds and workspace, by layer, row and kernel."""
+    from mncc.verbs.cost import cost as cost_of
+
+    return cost_of(path, _texts(settings), target)
+
+
+def verify(
+    path: str | Path,
+    target: str = "native",
+    weights: str | Path = jobs.RANDOM_WEIGHTS,
+    images: Sequence[str | Path] = (),
+    **settings: Setting,
+) -> VerifyReport:
+    """Errors of every output and every kernel against torch in float64; `.failed` holds those past the tolerance."""
+    from mncc.verbs.verify import verify as verify_job
+
+    job = _prepare(path, settings, target, weights, None)
+    with Progress() as progress:
+        return verify_job(job, [Path(image) for image in images], progress)
+
+
+def bench(
+    path: str | Path,
+    target: str = "native",
+    weights: str | Path = jobs.RANDOM_WEIGHTS,
+    threads: Sequence[int] = (1,),
+    against: Sequence[str] = (),
+    profile: bool = False,
+    **settings: Setting,
+) -> BenchReport:
+    """Times in milliseconds and as shares of the FMA peak, which is measured in the same run."""
+    from mncc.verbs.bench import bench as bench_job
+
+    job = _prepare(path, settings, target, weights, None)
+    with Progress() as progress:
+        return bench_job(job, threads, against, profile, progress)
+
+
+def emit(
+    path: str | Path,
+    stage: str,
+    target: str = "native",
+    weights: str | Path = jobs.RANDOM_WEIGHTS,
+    **settings: Setting,
+) -> str:
+    """What a stage of the compiler made, as text: tree, network, plan, tir, llvm or asm."""
+    from mncc.verbs.emit import emit as emit_stage
+
+    return emit_stage(path, stage, _texts(settings), target, str(weights))
+
+
+def _prepare(
+    path: str | Path, settings: dict[str, Setting], target: str, weights: str | Path, name: str | None
+) -> jobs.Job:
+    return jobs.prepare(path, _texts(settings), target, str(weights), name)
+
+
+def _texts(settings: dict[str, Setting]) -> dict[str, str]:
+    """Settings as the command line has them; Python's True and False become 1 and 0."""
+    return {name: str(int(v) if isinstance(v, bool) else v) for name, v in settings.items()}

@@ -1,0 +1,111 @@
+"""`mncc run`: what a network says about pictures."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from mncc.language.diagnostic import DiagnosticError
+from mncc.report.failures import UsageError
+from mncc.report.progress import Progress
+from mncc.report.run import Guess, PictureAnswer, RunReport
+from mncc.verbs.build import warn_of_weights
+from mncc.verbs.errors import LabelCount, LabelsUnreadable
+from mncc.verbs.job import Job
+from mncc.verbs.loading import loaded
+from mncc.verbs.pictures import load_pictures, picture_input
+
+if TYPE_CHECKING:
+    from mncc.devices.loaded import Library
+    from mncc.network.graph import Network, Output
+
+_TIMED_SECONDS, _TIMED_RUNS = 0.5, 50
+
+
+def run(job: Job, pictures: Sequence[Path], labels: Path | None, top: int, progress: Progress) -> RunReport:
+    """Classifies every picture. Raises UsageError without one, DiagnosticError for a network that takes no picture, a
+    picture or labels that cannot be read, and labels that do not fit."""
+    if not pictures:
+        raise UsageError("there is no picture to look at", "for example --image cat.png")
+    network = job.network
+    input = picture_input(network)
+    arrays = load_pictures(pictures, input)
+    names = read_labels(labels) if labels else None
+    if names is not None:
+        _check_labels(network, names, str(labels))
+    warn_of_weights(job)
+    batch = input.type.shape[0]
+    answers: list[PictureAnswer] = []
+    with loaded(job, progress) as here:
+        progress("running")
+        for first in range(0, len(arrays), batch):
+            group = arrays[first : first + batch]
+            # A batch that is not full is filled up; what it says about the filling is left out.
+            block = np.stack(group + [np.zeros_like(group[0])] * (batch - len(group)))
+            results = here.library.run(block)
+            for index in range(len(group)):
+                for output, result in zip(network.outputs, results, strict=True):
+                    answers.append(_answer(str(pictures[first + index]), output, result[index], names, top))
+        milliseconds = _time(here.library, block) / batch
+    return RunReport(job.name, tuple(answers), milliseconds)
+
+
+def read_labels(path: Path) -> list[str]:
+    """The lines of a labels file. Raises DiagnosticError."""
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise DiagnosticError([LabelsUnreadable(str(path), "it is not text in UTF-8")]) from error
+    except OSError as error:
+        raise DiagnosticError([LabelsUnreadable(str(path), error.strerror or str(error))]) from error
+    return text.splitlines()
+
+
+def probabilities(scores: np.ndarray, kind: str) -> np.ndarray:
+    """`scores` as probabilities in float64; those that a softmax made already stay as they are."""
+    scores = scores.astype(np.float64).ravel()
+    if kind == "probabilities":
+        return scores
+    powers = np.exp(scores - scores.max())
+    return powers / powers.sum()
+
+
+def classifies(network: Network, output: Output) -> bool:
+    """True for an output of scores or probabilities: one number a class, no pixels."""
+    shape = network.types[output.value].shape
+    return output.kind in ("logits", "probabilities") and all(size == 1 for size in shape[1:-1])
+
+
+def _check_labels(network: Network, names: Sequence[str], path: str) -> None:
+    for output in network.outputs:
+        classes = network.types[output.value].shape[-1]
+        if classifies(network, output) and classes != len(names):
+            raise DiagnosticError([LabelCount(path, len(names), output.name, classes)])
+
+
+def _answer(picture: str, output: Output, result: np.ndarray, names: Sequence[str] | None, top: int) -> PictureAnswer:
+    if output.kind not in ("logits", "probabilities") or result.size != result.shape[-1]:
+        shape = "x".join(map(str, result.shape))
+        text = f"{shape}, from {result.min():.4g} to {result.max():.4g}, mean {result.mean():.4g}"
+        return PictureAnswer(picture, output.name, (), text)
+    chances = probabilities(result, output.kind)
+    best = np.argsort(-chances, kind="stable")[:top]
+    guesses = tuple(Guess(names[i] if names else f"class {i}", float(chances[i])) for i in best)
+    return PictureAnswer(picture, output.name, guesses)
+
+
+def _time(library: Library, block: np.ndarray) -> float:
+    """Median wall milliseconds of a run on one thread."""
+    call = library.bind(block)
+    call()
+    times: list[float] = []
+    began = time.perf_counter()
+    while len(times) < _TIMED_RUNS and (len(times) < 3 or time.perf_counter() - began < _TIMED_SECONDS):
+        start = time.perf_counter()
+        call()
+        times.append(time.perf_counter() - start)
+    return 1e3 * float(np.median(times))
