@@ -1,0 +1,5 @@
+"""The torch twin of a network."""
+
+from mncc.reference.twin import Twin
+
+__all__ = ["Twin"]

@@ -1,0 +1,195 @@
+"""Keras: HDF5 files (weights alone or whole models, .h5) and Keras 3 archives (.keras).
+
+The order of the layers comes from the model where the file has it: a partly frozen model is stored with its
+trainable weights first. Links that lead out of the file are never followed.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+import zipfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+
+from mncc.language.diagnostic import DiagnosticError
+from mncc.weights.errors import BrokenFile, NoModelInFile
+from mncc.weights.stored import Archive, Stored
+
+MAX_MEMBER = 2**31
+"""Largest member of a .keras archive that is unpacked, in bytes."""
+VARIABLES: Mapping[str, Sequence[str]] = {
+    "BatchNormalization": ("gamma", "beta", "moving_mean", "moving_variance"),
+    "DepthwiseConv2D": ("depthwise_kernel", "bias"),
+    "SeparableConv2D": ("depthwise_kernel", "pointwise_kernel", "bias"),
+}
+"""Keras 3 numbers a layer's variables; these are their names. Every other layer has a kernel and a bias."""
+
+
+@contextmanager
+def open_h5(path: str) -> Iterator[Archive]:
+    """The tensors of a .h5 file while it is open, in the order of the model's layers."""
+    import h5py
+
+    with _guard(path, "HDF5"), h5py.File(path, "r") as file:
+        group = file["model_weights"] if _group(file, "model_weights") else file
+        if "layer_names" not in group.attrs:
+            raise DiagnosticError([NoModelInFile(path)])
+        layers = _layers(json.loads(_text(file.attrs["model_config"]))) if "model_config" in file.attrs else []
+        rank = {layer["name"]: place for place, layer in enumerate(layers)}
+        tensors: dict[str, Stored] = {}
+        for layer in group.attrs["layer_names"]:
+            inside = _group(group, _text(layer))
+            if inside is None:
+                continue
+            for name in inside.attrs.get("weight_names", ()):
+                dataset = _dataset(inside, _text(name))
+                key = _text(name).split(":")[0]
+                tensors[key] = _stored(key, dataset)
+        # Stable: layers that the model does not name keep the file's order, behind the others.
+        ordered = sorted(tensors, key=lambda key: rank.get(_layer_of(key, rank), len(rank)))
+        yield Archive({key: tensors[key] for key in ordered}, _epsilon(layers), keras=True)
+
+
+@contextmanager
+def open_keras(path: str) -> Iterator[Archive]:
+    """The tensors of a .keras archive; its variables have numbers, and the model in it says what they are."""
+    import h5py
+
+    with _guard(path, "Keras"), zipfile.ZipFile(path) as archive:
+        layers = _layers(json.loads(_member(path, archive, "config.json")))
+        content = io.BytesIO(_member(path, archive, "model.weights.h5"))
+        with h5py.File(content, "r") as file:
+            tensors: dict[str, Stored] = {}
+            for layer in layers:
+                variables = _group(file, f"{layer['path']}/vars")
+                if variables is None:
+                    continue
+                for number, role in enumerate(_roles(layer)):
+                    if str(number) in variables:
+                        key = f"{layer['name']}/{role}"
+                        tensors[key] = _stored(key, _dataset(variables, str(number)))
+            yield Archive(tensors, _epsilon(layers), keras=True)
+
+
+@contextmanager
+def _guard(path: str, format: str) -> Iterator[None]:
+    """Whatever h5py and zipfile raise over a damaged file becomes a diagnostic."""
+    try:
+        yield
+    except (DiagnosticError, PermissionError, FileNotFoundError, IsADirectoryError):
+        raise
+    except (OSError, RuntimeError, KeyError, ValueError, TypeError, AttributeError, EOFError) as error:
+        reason = str(error).strip("'\"").split("\n")[0][:120] or type(error).__name__
+        raise DiagnosticError([BrokenFile(path, format, reason)]) from None
+    except (zipfile.BadZipFile, NotImplementedError, MemoryError, RecursionError) as error:
+        raise DiagnosticError([BrokenFile(path, format, str(error) or type(error).__name__)]) from None
+
+
+def _member(path: str, archive: zipfile.ZipFile, name: str) -> bytes:
+    if name not in archive.namelist():
+        raise DiagnosticError([BrokenFile(path, "Keras", f"it has no {name}")])
+    if archive.getinfo(name).file_size > MAX_MEMBER:
+        raise DiagnosticError([BrokenFile(path, "Keras", f"{name} is larger than {MAX_MEMBER:,} bytes")])
+    with archive.open(name) as member:
+        return member.read(MAX_MEMBER)
+
+
+def _text(value: Any) -> str:
+    return value.decode() if isinstance(value, bytes) else str(value)
+
+
+def _group(parent: Any, name: str) -> Any:
+    """The group of that path below `parent`, through hard links only; None where there is none."""
+    import h5py
+
+    here = parent
+    for part in name.split("/"):
+        if not isinstance(here, h5py.Group) or not isinstance(here.get(part, getlink=True), h5py.HardLink):
+            return None
+        here = here[part]
+    return here if isinstance(here, h5py.Group) else None
+
+
+def _dataset(parent: Any, name: str) -> Any:
+    """The dataset of that path, whose bytes must lie in this file."""
+    import h5py
+
+    folder, _, last = name.rpartition("/")
+    group = _group(parent, folder) if folder else parent
+    if group is None or not isinstance(group.get(last, getlink=True), h5py.HardLink):
+        raise ValueError(f"it has no tensor {name}")
+    dataset = group[last]
+    if not isinstance(dataset, h5py.Dataset):
+        raise ValueError(f"{name} is not a tensor")
+    if dataset.external or dataset.is_virtual:
+        raise ValueError(f"the tensor {name} lies outside of the file")
+    return dataset
+
+
+def _stored(key: str, dataset: Any) -> Stored:
+    def reader() -> Callable[[], np.ndarray]:
+        return lambda: np.asarray(dataset[()])
+
+    return Stored(key, tuple(dataset.shape or ()), str(dataset.dtype), reader())
+
+
+def _layers(config: Any) -> list[dict[str, Any]]:
+    """Every layer of a model in order, those of models inside it in their places: class, name, settings, path."""
+    found: list[dict[str, Any]] = []
+
+    def walk(model: Any, path: str, depth: int) -> None:
+        if depth > 16:
+            raise ValueError("its models are nested too deeply")
+        counts: dict[str, int] = {}
+        for entry in model["config"]["layers"]:
+            kind, settings = str(entry["class_name"]), entry.get("config", {})
+            snake = _snake(kind)
+            number = counts.get(snake, 0)
+            counts[snake] = number + 1
+            here = f"{path}layers/{snake}" + (f"_{number}" if number else "")
+            if isinstance(settings, dict) and isinstance(settings.get("layers"), list):
+                walk(entry, f"{here}/", depth + 1)
+            else:
+                found.append({"class": kind, "name": settings.get("name", here), "settings": settings, "path": here})
+
+    walk(config, "", 0)
+    return found
+
+
+def _snake(name: str) -> str:
+    """A class name as Keras 3 writes it into paths: DepthwiseConv2D -> depthwise_conv2d."""
+    name = re.sub(r"\W+", "", name)
+    name = re.sub("(.)([A-Z][a-z]+)", r"\1_\2", name)
+    return re.sub("([a-z])([A-Z])", r"\1_\2", name).lower()
+
+
+def _roles(layer: Mapping[str, Any]) -> list[str]:
+    """The names of a layer's numbered variables, without those that its settings leave out."""
+    settings = layer["settings"]
+    absent = {
+        "gamma": not settings.get("scale", True),
+        "beta": not settings.get("center", True),
+        "bias": not settings.get("use_bias", True),
+    }
+    return [role for role in VARIABLES.get(layer["class"], ("kernel", "bias")) if not absent.get(role)]
+
+
+def _layer_of(key: str, rank: Mapping[str, int]) -> str:
+    """The layer that a tensor's name belongs to: the part in front of its last name, or the end of that part."""
+    prefix = key.rpartition("/")[0]
+    return prefix if prefix in rank else prefix.rpartition("/")[2]
+
+
+def _epsilon(layers: Sequence[Mapping[str, Any]]) -> float | None:
+    """The epsilon of all batch norms, where they agree."""
+    values = {
+        layer["settings"].get("epsilon")
+        for layer in layers
+        if layer["class"] == "BatchNormalization" and isinstance(layer["settings"].get("epsilon"), float)
+    }
+    return values.pop() if len(values) == 1 else None

@@ -1,0 +1,88 @@
+"""The naming of Keras: `layer/kernel`, `layer/gamma`; the layers' order comes with the file."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from mncc.network.ops import Dense, Depthwise, Op
+from mncc.network.types import TensorType
+from mncc.weights.naming.base import Convention, Module, Signature
+from mncc.weights.stored import Archive, Stored
+
+ROLES = {
+    "kernel": "kernel",
+    "depthwise_kernel": "kernel",
+    "bias": "bias",
+    "gamma": "gamma",
+    "beta": "beta",
+    "moving_mean": "mean",
+    "moving_variance": "variance",
+}
+
+
+class Keras:
+    """`Conv1/kernel`, `bn_Conv1/gamma`, `block_1_depthwise/depthwise_kernel`, `predictions/bias`."""
+
+    name = "Keras"
+    conventions: tuple[Convention, ...] = (Convention("same", 1e-3),)
+    by_name = False
+    channels_first = False
+
+    def recognises(self, archive: Archive) -> bool:
+        """Only Keras writes these files."""
+        return archive.keras
+
+    def modules(self, archive: Archive) -> list[Module]:
+        """The file's operators; a separable convolution is two of them."""
+        grouped: dict[str, dict[str, Stored]] = {}
+        for key, stored in archive.tensors.items():
+            prefix, _, last = key.rpartition("/")
+            grouped.setdefault(prefix, {})[last] = stored
+        modules = []
+        for name, tensors in grouped.items():
+            if "pointwise_kernel" in tensors:
+                depthwise = tensors.pop("depthwise_kernel", None)
+                if depthwise is not None:
+                    modules.append(_module(name, {"depthwise_kernel": depthwise}))
+                tensors["kernel"] = tensors.pop("pointwise_kernel")
+            modules.append(_module(name, tensors))
+        return modules
+
+    def key(self, module: str, role: str) -> str:
+        """`Conv1` and `kernel` -> `Conv1/kernel`."""
+        return f"{module}/{ {'mean': 'moving_mean', 'variance': 'moving_variance'}.get(role, role) }"
+
+    def shape(self, role: str, op: Op, type: TensorType) -> tuple[int, ...]:
+        """mncc's layouts are Keras's."""
+        return type.shape
+
+    def convert(self, role: str, array: np.ndarray, op: Op, type: TensorType) -> np.ndarray:
+        """A reshape: a Dense and a 1x1 Conv2D stand for each other, and so do the two forms of a depthwise kernel."""
+        return array.reshape(type.shape)
+
+    def fits(self, role: str, shape: tuple[int, ...], op: Op, type: TensorType) -> bool:
+        """Equal shapes, but for the ones of a 1x1 convolution and a depthwise kernel's last axes."""
+        if shape == type.shape or role != "kernel":
+            return shape == type.shape
+        if isinstance(op, Dense):
+            return shape == (1, 1, *type.shape)
+        kh, kw, c, out = type.shape
+        if (kh, kw) == (1, 1) and shape == (c, out):
+            return True
+        grouped = len(shape) == 4 and c == 1 and shape[2] * shape[3] == out
+        return not isinstance(op, Depthwise) and grouped and shape[:2] == (kh, kw)
+
+
+def _module(name: str, tensors: dict[str, Stored]) -> Module:
+    roles = {ROLES[last]: stored for last, stored in tensors.items() if last in ROLES}
+    unknown = tuple(stored for last, stored in tensors.items() if last not in ROLES)
+    if {"gamma", "beta", "mean", "variance"} & set(roles):
+        return Module(name, "norm", roles, ("norm", *next(iter(roles.values())).shape), unknown)
+    kernel = roles.get("kernel")
+    if kernel is None or len(kernel.shape) not in (2, 4):
+        return Module(name, "other", {}, (), tuple(tensors.values()))
+    kh, kw, c, out = (1, 1, *kernel.shape)[-4:]
+    if "depthwise_kernel" in tensors:
+        c, out = 1, c * out
+    signature: Signature = ("layer", kh, kw, c, out)
+    return Module(name, "layer", roles, signature, unknown)

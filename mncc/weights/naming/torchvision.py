@@ -1,0 +1,44 @@
+"""The naming of torchvision, and of most torch modules: numbered children in the order of their definition."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from mncc.weights.naming.base import Convention
+from mncc.weights.naming.torch_modules import TorchModules
+from mncc.weights.stored import Archive
+
+FIRST = re.compile(r"^(stem|squeeze|backbone|base)$")
+"""Children without a number that run before their siblings (SqueezeNet's squeeze before expand1x1)."""
+LAST = re.compile(r"^(fc|classifier|head|heads|downsample|shortcut|conv_last)$")
+"""Children that run, or are defined, after their siblings whatever their names' order."""
+NUMBERED = re.compile(r"^([A-Za-z_]*?)_?(\d+)(?:x\d+)?$")
+WORDS = ("conv", "bn", "layer", "stage", "branch")
+"""Words of equal number run in this order: conv1, bn1, then layer1."""
+
+
+class Torchvision(TorchModules):
+    """`features.0.0.weight`, `layer1.0.conv1.weight`, `stage2.0.branch1.0.weight`, `classifier.1.weight`."""
+
+    name = "torchvision"
+    conventions: tuple[Convention, ...] = (Convention("symmetric", 1e-5),)
+
+    def recognises(self, archive: Archive) -> bool:
+        """Any torch names: their last part is weight, and no naming with words of its own has claimed them."""
+        return not archive.keras and any(key.endswith(".weight") for key in archive.tensors)
+
+    def order(self, name: str, names: frozenset[str]) -> Any:
+        """Part by part: by number, words of equal number by their rank."""
+        return [_rank(part) for part in name.split(".")]
+
+
+def _rank(part: str) -> tuple[int, int, int, str]:
+    if FIRST.match(part):
+        return 0, 0, 0, part
+    if LAST.match(part):
+        return 2, 0, 0, part
+    if found := NUMBERED.match(part):
+        word, number = found[1], int(found[2][:9])
+        return 1, number, WORDS.index(word) if word in WORDS else len(WORDS), word
+    return 1, 10**9, 0, part

@@ -1,0 +1,37 @@
+"""What a weights file holds, before anything of it is matched to a network."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Stored:
+    """One tensor of a file. Its bytes are only read when the shape has been found right: a hostile file may declare
+    a shape that no memory could hold."""
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+    """`float32`, `float16`, `bfloat16`, `float64`; anything else is not a weight."""
+    read: Callable[[], np.ndarray] = field(repr=False, compare=False)
+
+
+@dataclass(frozen=True)
+class Archive:
+    """A file's tensors in the order in which the file has them."""
+
+    tensors: Mapping[str, Stored]
+    epsilon: float | None = None
+    """The epsilon of all batch norms, where the file says it."""
+    keras: bool = False
+    """Whether Keras wrote it (its layouts and names differ from torch's)."""
+    details: Mapping[str, Any] = field(default_factory=dict)
+
+
+FLOATS = ("float32", "float16", "bfloat16", "float64")
+"""Element types that are taken and converted to float32."""
