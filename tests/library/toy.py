@@ -131,9 +131,9 @@ def toy_spec(
     )
 
 
-def classifier_spec(name: str = "classifier", **options: object) -> LibrarySpec:
+def classifier_spec(name: str = "classifier", flags: tuple[str, ...] = ()) -> LibrarySpec:
     """One input (image), one output (scores): the shape that examples/cpp expects."""
-    toy = toy_spec(name, 1, **options)  # type: ignore[arg-type]
+    toy = toy_spec(name, 1, flags=flags)
     hidden = Slot("workspace", 0, 0, HIDDEN_BYTES)
     kernels = (
         KernelEntry("scale", "toy_scale", HEIGHT, 1, 0, (Slot("input", 0, 0, 4 * PIXELS), hidden)),

@@ -72,6 +72,7 @@ static mncc_status run_network(const void *const *inputs, void *const *outputs, 
   if ((status = check_cpu(&exec)) != MNCC_OK) return status;
   if ((status = check_arguments(&exec, inputs, outputs, workspace, workspace_bytes)) != MNCC_OK) return status;
   pool *own = exec.threads > 1 && exec.parallel_for == pool_parallel_for ? exec.pool : NULL;
+  if (exec.parallel_for == pool_parallel_for && exec.pool == NULL) return fail(&exec, MNCC_E_NULL, "the pool is NULL");
   if (own != NULL) pool_begin_run(own);
   for (int32_t i = 0; i < MNCC_KERNELS && status == MNCC_OK; i++) {
     step s = {&kernels[i], inputs, outputs, workspace, 1, 0};
