@@ -114,14 +114,12 @@ class ChainTiles:
     `strip`: output rows computed together; intermediate rows at a strip's edges are computed again by the next.
     `band`: of a strip, the rows for which a depthwise stage runs ahead of the pointwise one behind it.
     `split`: what tasks share out, `rows` of the output or `channels` (tiles of the only stage's channels).
-    `panels_outer`: per stage, whether the loop over weight panels stands outside of the loop over rows.
     """
 
     strip: int
     band: int
     split: Literal["rows", "channels"]
     stages: tuple[ConvTile, ...]
-    panels_outer: tuple[bool, ...]
 
 
 @dataclass(frozen=True)

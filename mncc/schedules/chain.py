@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -71,7 +70,7 @@ class _ChainWriter:
         self.input = _tensor("source", (chain.height, chain.width, chain.channels), chain.input_pads)
         self.residual = _tensor("addend", shape, chain.residual_pads) if chain.residual else None
         self.output = _tensor("result", (1, 1, shape[2]) if chain.pool else shape, chain.output_pads)
-        self.blocks = TileWriter(self.weights, self.residual, chain.residual_first, chain.pool)
+        self.blocks = TileWriter(self.weights, self.residual, chain.residual_first)
 
     def write(self) -> None:
         """The loop over strips; where tasks share out channels, all rows are one strip."""
@@ -121,53 +120,37 @@ class _ChainWriter:
         else:
             target = self.window(index + 1, consumer)
             self.zero_borders(index + 1, consumer, rows, target)
-        stage, place = self.chain.stages[index], self.places[index]
-        per_group = stage.channels // stage.groups
-        for group in range(stage.groups):
-            for segment in segments(self.chain, self.tiles, index):
-                depth = stage.depth(self.chain.in_channels(index))
-                part = Part(
-                    stage=stage,
-                    in_channels=self.chain.in_channels(index),
-                    group=group,
-                    tile=self.tiles.stages[index],
-                    segment=segment,
-                    channel=group * per_group + segment.start,
-                    kernel=place.kernel + group * place.group + panel_offset(segment, depth),
-                    bias=place.bias,
-                    source=source,
-                    target=target,
-                    final=consumer is None,
-                )
-                self.nest(part, index, rows)
+        place = self.places[index]
+        depth = self.chain.stages[index].depth(self.chain.in_channels(index))
+        for segment in segments(self.chain, self.tiles, index):
+            part = Part(
+                stage=self.chain.stages[index],
+                in_channels=self.chain.in_channels(index),
+                tile=self.tiles.stages[index],
+                segment=segment,
+                kernel=place.kernel + panel_offset(segment, depth),
+                bias=place.bias,
+                source=source,
+                target=target,
+                final=consumer is None,
+            )
+            self.nest(part, rows)
         return target
 
-    def nest(self, part: Part, index: int, rows: Rows) -> None:
-        """The loops over panels and rows of one part, in the order that the tiles ask for."""
-        panels = self.panels(part.segment)
-
-        def over_rows(body: Callable[[Expr, int], None]) -> None:
-            high = part.tile.rows
+    def nest(self, part: Part, rows: Rows) -> None:
+        """The loops over groups, panels and rows of one part. Panels stand outside, so that one panel of weights
+        stays in the L1 cache over all rows."""
+        panels, high = self.panels(part.segment), part.tile.rows
+        with T.grid(part.stage.groups, panels.count) as (group, p):
+            panel = panels.first + p
+            if self.chain.pool:
+                self.blocks.pool(part, (group, panel))
+                return
             with T.serial(0, T.floordiv(rows.count, high)) as i:
-                body(rows.first + i * high, high)
+                self.blocks.row(part, (group, panel), rows.first + i * high, high)
             if high > 1:
                 with T.serial(0, T.floormod(rows.count, high)) as i:
-                    body(rows.last - 1 - i, 1)
-
-        if self.chain.pool:
-            with T.serial(0, panels.count) as p, T.sblock("pool"):
-                panel = T.axis.opaque(part.segment.count + 1, panels.first + p)
-                self.blocks.pool(part, panel, rows.last, over_rows)
-        elif self.tiles.panels_outer[index]:
-            with T.serial(0, panels.count) as p:
-                over_rows(lambda row, height: self.blocks.row(part, panels.first + p, row, height))
-        else:
-
-            def body(row: Expr, height: int) -> None:
-                with T.serial(0, panels.count) as p:
-                    self.blocks.row(part, panels.first + p, row, height)
-
-            over_rows(body)
+                    self.blocks.row(part, (group, panel), rows.last - 1 - i, 1)
 
     def panels(self, segment: Segment) -> Rows:
         """Which panels of a segment are this call's: all, or those among its items."""

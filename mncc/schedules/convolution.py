@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +13,8 @@ from mncc.kernels.tiles import ConvTile, Segment, cover_pixels
 from mncc.schedules.microkernel import TiledProduct, schedule_copy, schedule_product
 
 Expr = Any
+Panel = tuple[Expr, Expr]
+"""Group, and index among the segment's panels."""
 
 
 @dataclass(frozen=True)
@@ -33,15 +34,13 @@ class Window:
 
 @dataclass(frozen=True)
 class Part:
-    """One channel segment of one group of a stage. `kernel` and `bias` are offsets in floats: of the segment's first
-    panel, and of the stage's biases; `channel` is the segment's first output channel."""
+    """One channel segment of a stage, the same in each of its groups. `kernel` and `bias` are offsets in floats: of
+    the first group's first panel of the segment, and of the stage's biases."""
 
     stage: Stage
     in_channels: int
-    group: int
     tile: ConvTile
     segment: Segment
-    channel: int
     kernel: int
     bias: int
     source: Window
@@ -53,12 +52,19 @@ class Part:
         """Multiply-adds behind one output element."""
         return self.stage.depth(self.in_channels)
 
+    def channel(self, panel: Panel, channel: Expr) -> Expr:
+        """The output channel behind a channel of a panel."""
+        group, index = panel
+        return group * (self.stage.channels // self.stage.groups) + self.segment.start + (
+            index * self.segment.width + channel
+        )
+
 
 class TileWriter:
     """Writes blocks into the function under construction and knows afterwards how each is scheduled."""
 
-    def __init__(self, weights: Any, residual: Window | None, residual_first: bool, pool: bool) -> None:
-        self.weights, self.residual, self.residual_first, self.pooled = weights, residual, residual_first, pool
+    def __init__(self, weights: Any, residual: Window | None, residual_first: bool) -> None:
+        self.weights, self.residual, self.residual_first = weights, residual, residual_first
         self.products: list[TiledProduct] = []
         self.copies: list[str] = []
 
@@ -69,43 +75,48 @@ class TileWriter:
         for block in self.copies:
             schedule_copy(sch, block)
 
-    def row(self, part: Part, panel: Expr, row: Expr, height: int, pool: Any = None) -> None:
+    def row(self, part: Part, panel: Panel, row: Expr, height: int) -> None:
         """`height` rows from `row` on of one panel, over the whole width."""
         with T.sblock(f"row{len(self.products)}"):
             first = T.axis.opaque(part.stage.height, row)
-            panel = T.axis.opaque(part.segment.count, panel)
+            panel = _panel_axes(part, panel)
             for columns in cover_pixels(part.stage.width, part.tile.cols):
-                self.tiles(part, panel, first, height, columns, pool)
+                self.tiles(part, panel, (first, height), columns)
 
-    def tiles(self, part: Part, panel: Expr, first: Expr, height: int, columns: Segment, pool: Any) -> None:
-        """The sums and the epilogue of the tiles in one segment of columns."""
-        name, width = f"{len(self.products)}", columns.count * columns.width
-        sums = T.sblock_alloc_buffer((height, width, part.segment.width), "float32", scope="local")
-        loops = (height, width, part.segment.width, *_reductions(part))
-        with T.grid(*loops) as indices, T.sblock(f"sums{name}"):
-            row, column, channel, *taps = T.axis.remap("SSS" + "R" * (len(loops) - 3), list(indices))
+    def tiles(self, part: Part, panel: Panel, rows: tuple[Expr, int], columns: Segment, total: Any = None) -> None:
+        """The sums and the epilogue of the tiles in one segment of columns; `rows` are the first and how many.
+
+        The epilogue writes the stage's target, or adds up over the pixels in `total`.
+        """
+        name, (first, height) = f"{len(self.products)}", rows
+        extents = (height, columns.count * columns.width, part.segment.width)
+        sums = T.sblock_alloc_buffer(extents, "float32", scope="local")
+        taps = _reductions(part)
+        with T.grid(*extents, *taps) as indices, T.sblock(f"sums{name}"):
+            row, column, channel, *tap = T.axis.remap("SSS" + "R" * len(taps), list(indices))
             with T.init():
                 T.buffer_store(sums, self.bias(part, panel, channel), [row, column, channel])
-            product = self.product(part, panel, (first + row, columns.start + column, channel), taps)
+            product = self.product(part, panel, (first + row, columns.start + column, channel), tap)
             T.buffer_store(sums, sums[row, column, channel] + product, [row, column, channel])
-        with T.grid(height, width, part.segment.width) as indices, T.sblock(f"out{name}"):
-            kinds = "SSS" if pool is None else "RRS"
-            row, column, channel = T.axis.remap(kinds, list(indices))
-            at = (first + row, columns.start + column, part.channel + panel * part.segment.width + channel)
+        with T.grid(*extents) as indices, T.sblock(f"out{name}"):
+            row, column, channel = T.axis.remap("SSS" if total is None else "RRS", list(indices))
+            at = (first + row, columns.start + column, part.channel(panel, channel))
             value = self.epilogue(part, sums[row, column, channel], at)
-            if pool is None:
+            if total is None:
                 T.buffer_store(part.target.buffer, value, list(part.target.at(*at)))
             else:
-                T.buffer_store(pool, pool[channel] + value, [channel])
+                with T.init():
+                    T.buffer_store(total, T.float32(0), [channel])
+                T.buffer_store(total, total[channel] + value, [channel])
         tile = ConvTile(height, columns.width, part.segment.width, part.segment.lanes)
         unrolled = 2 if part.stage.kind == "depthwise" else 0
-        self.products.append(TiledProduct(f"sums{name}", f"out{name}", tile, part.depth, unrolled))
+        self.products.append(TiledProduct(f"sums{name}", f"out{name}", tile, part.depth, unrolled, total is not None))
 
-    def bias(self, part: Part, panel: Expr, channel: Expr) -> Expr:
+    def bias(self, part: Part, panel: Panel, channel: Expr) -> Expr:
         """What the sums start from."""
-        return self.weights[part.bias + part.channel + panel * part.segment.width + channel]
+        return self.weights[part.bias + part.channel(panel, channel)]
 
-    def product(self, part: Part, panel: Expr, at: tuple[Expr, Expr, Expr], taps: list[Expr]) -> Expr:
+    def product(self, part: Part, panel: Panel, at: tuple[Expr, Expr, Expr], taps: list[Expr]) -> Expr:
         """One multiplication behind the element `at` (row, column, channel in the panel)."""
         stage, (row, column, channel) = part.stage, at
         y, x = taps[0], taps[1]
@@ -113,12 +124,13 @@ class TileWriter:
         in_column = column * stage.stride[1] + x * stage.dilation[1] - stage.padding[1][0]
         tap = y * stage.kernel[1] + x
         if stage.kind == "depthwise":
-            in_channel = part.channel + panel * part.segment.width + channel
+            in_channel = part.channel(panel, channel)
         else:
             per_group = part.in_channels // stage.groups
-            in_channel = part.group * per_group + taps[2]
+            in_channel = panel[0] * per_group + taps[2]
             tap = tap * per_group + taps[2]
-        weight = self.weights[part.kernel + (panel * part.depth + tap) * part.segment.width + channel]
+        of_group = panel[0] * (part.depth * (stage.channels // stage.groups))
+        weight = self.weights[part.kernel + of_group + (panel[1] * part.depth + tap) * part.segment.width + channel]
         return part.source.buffer[part.source.at(in_row, in_column, in_channel)] * weight
 
     def epilogue(self, part: Part, value: Expr, at: tuple[Expr, Expr, Expr]) -> Expr:
@@ -133,21 +145,21 @@ class TileWriter:
             value = value + self.residual.buffer[self.residual.at(*at)]
         return value
 
-    def pool(
-        self, part: Part, panel: Expr, height: int, over_rows: Callable[[Callable[[Expr, int], None]], None]
-    ) -> None:
-        """One panel over all rows, of which only the mean over the pixels is written."""
-        width, name = part.segment.width, len(self.copies)
-        total = T.sblock_alloc_buffer((width,), "float32", scope="local")
-        with T.serial(0, width) as j, T.sblock(f"clear{name}"):
-            T.buffer_store(total, T.float32(0), [T.axis.spatial(width, j)])
-        over_rows(lambda row, rows: self.row(part, panel, row, rows, total))
-        with T.serial(0, width) as j, T.sblock(f"mean{name}"):
-            channel = T.axis.spatial(width, j)
-            mean = total[channel] * T.float32(1.0 / (part.stage.height * part.stage.width))
-            index = part.target.at(0, 0, part.channel + panel * width + channel)
-            T.buffer_store(part.target.buffer, mean, list(index))
-        self.copies += [f"clear{name}", f"mean{name}"]
+    def pool(self, part: Part, panel: Panel) -> None:
+        """One panel over the only row, of which just the mean over its pixels is written."""
+        width, name = part.segment.width, f"mean{len(self.copies)}"
+        with T.sblock(f"pool{len(self.products)}"):
+            panel = _panel_axes(part, panel)
+            totals = []
+            for columns in cover_pixels(part.stage.width, part.tile.cols):
+                totals.append(T.sblock_alloc_buffer((width,), "float32", scope="local"))
+                self.tiles(part, panel, (0, 1), columns, totals[-1])
+            with T.serial(0, width) as j, T.sblock(name):
+                channel = T.axis.spatial(width, j)
+                total = sum((t[channel] for t in totals[1:]), totals[0][channel])
+                mean = total * T.float32(1.0 / part.stage.width)
+                T.buffer_store(part.target.buffer, mean, list(part.target.at(0, 0, part.channel(panel, channel))))
+        self.copies.append(name)
 
     def copy(self, source: Window, target: Window, row: Expr, floats: int) -> None:
         """One row of `floats` floats from one window to another."""
@@ -175,3 +187,8 @@ def _reductions(part: Part) -> tuple[int, ...]:
     """Extents of the reduction loops: taps, then input channels where the stage mixes them."""
     taps = part.stage.kernel
     return taps if part.stage.kind == "depthwise" else (*taps, part.in_channels // part.stage.groups)
+
+
+def _panel_axes(part: Part, panel: Panel) -> Panel:
+    """A panel's group and index as axes of the enclosing block."""
+    return T.axis.opaque(part.stage.groups, panel[0]), T.axis.opaque(part.segment.count, panel[1])

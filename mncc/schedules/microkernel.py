@@ -26,6 +26,8 @@ class TiledProduct:
     depth: int
     unrolled: int
     """How many of the innermost reduction loops are unrolled although the depth is large."""
+    totals: bool = False
+    """Whether `out` is itself a reduction, over the pixels."""
 
 
 def schedule_product(sch: Schedule, product: TiledProduct) -> None:
@@ -50,6 +52,8 @@ def schedule_product(sch: Schedule, product: TiledProduct) -> None:
     for loop in reductions if product.depth <= UNROLLED_DEPTH else reductions[len(reductions) - product.unrolled :]:
         sch.unroll(loop)
     sch.decompose_reduction(sums, reductions[0])
+    if product.totals:
+        sch.decompose_reduction(out, column_tile)
 
 
 def loops_above(sch: Schedule, block: str, loop: object) -> int:
