@@ -55,7 +55,8 @@ def _padding(network: Network, producer: str, convention: Convention) -> Iterato
     other = "same" if convention.padding == "symmetric" else "symmetric"
     nodes = [node for node in network.nodes if padding_mode(network, node) == other]
     if nodes:
-        yield PaddingDisagrees(producer, convention.padding, other, len(nodes), nodes[0].origin.span)
+        span = nodes[0].origin.span
+        yield PaddingDisagrees(producer, convention.padding, other, convention.epsilon, len(nodes), span)
 
 
 def _epsilon(network: Network, producer: str, convention: Convention) -> Iterator[Diagnostic]:
@@ -66,4 +67,5 @@ def _epsilon(network: Network, producer: str, convention: Convention) -> Iterato
     ]
     if found:
         node, epsilon = found[0]
-        yield EpsilonDisagrees(producer, convention.epsilon, epsilon, len(found), node.origin.span)
+        span = node.origin.span
+        yield EpsilonDisagrees(producer, convention.epsilon, epsilon, convention.padding, len(found), span)

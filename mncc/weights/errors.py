@@ -271,13 +271,18 @@ class PaddingDisagrees(Diagnostic):
     producer: str
     trained: str
     declared: str
-    rows: int
+    epsilon: float
+    """The producer's, for the help."""
+    operators: int
     span: Span
 
     @property
     def title(self) -> str:
-        rows = f"{self.rows} operators" if self.rows != 1 else "1 operator"
-        return f"{self.producer} weights were trained with {self.trained} padding, but {rows} pad {self.declared}"
+        operators = f"{self.operators} operators" if self.operators != 1 else "1 operator"
+        return (
+            f"{self.producer} weights were trained with {self.trained} padding, "
+            f"but {operators} in the network pad{'s' if self.operators == 1 else ''} {self.declared}"
+        )
 
     @property
     def labels(self) -> tuple[Label, ...]:
@@ -285,7 +290,7 @@ class PaddingDisagrees(Diagnostic):
 
     @property
     def help(self) -> str:
-        return f"write `defaults padding {self.trained}` in the header, or add `--set padding={self.trained}`"
+        return convention_help(self.trained, self.epsilon)
 
 
 @dataclass(frozen=True)
@@ -295,15 +300,17 @@ class EpsilonDisagrees(Diagnostic):
     producer: str
     trained: float
     declared: float
-    rows: int
+    padding: str
+    """The producer's, for the help."""
+    norms: int
     span: Span
 
     @property
     def title(self) -> str:
-        norms = f"{self.rows} norms" if self.rows != 1 else "1 norm"
+        norms = f"{self.norms} norms" if self.norms != 1 else "1 norm"
         return (
             f"{self.producer} weights were trained with an epsilon of {number_text(self.trained)}, "
-            f"but {norms} in the network use {number_text(self.declared)}"
+            f"but {norms} in the network use{'s' if self.norms == 1 else ''} {number_text(self.declared)}"
         )
 
     @property
@@ -312,8 +319,16 @@ class EpsilonDisagrees(Diagnostic):
 
     @property
     def help(self) -> str:
-        value = number_text(self.trained)
-        return f"write `defaults epsilon {value}` in the header, or add `--set epsilon={value}`"
+        return convention_help(self.padding, self.trained)
+
+
+def convention_help(padding: str, epsilon: float) -> str:
+    """What to type for a producer's convention; the whole of it, since it usually goes wrong as a whole."""
+    value = number_text(epsilon)
+    return (
+        f"write `defaults padding {padding}  epsilon {value}` in the header, "
+        f"or add `--set padding={padding} --set epsilon={value}`"
+    )
 
 
 @dataclass(frozen=True)
