@@ -86,11 +86,12 @@ def run(
 ) -> None:
     """Classify pictures: the best labels with their probabilities, and the time a picture takes."""
     from mncc.verbs.job import parse_settings, prepare
-    from mncc.verbs.run import run
+    from mncc.verbs.run import parse_pictures, run
 
+    pictures = parse_pictures(image, more)
     with Progress() as progress:
         job = prepare(network, parse_settings(settings or ()), target, weights)
-        report = run(job, [*(image or ()), *(more or ())], labels, top, progress)
+        report = run(job, pictures, labels, top, progress)
     show(report.text())
 
 

@@ -26,11 +26,17 @@ if TYPE_CHECKING:
 _TIMED_SECONDS, _TIMED_RUNS = 0.5, 50
 
 
-def run(job: Job, pictures: Sequence[Path], labels: Path | None, top: int, progress: Progress) -> RunReport:
-    """Classifies every picture. Raises UsageError without one, DiagnosticError for a network that takes no picture, a
-    picture or labels that cannot be read, and labels that do not fit."""
+def parse_pictures(*given: Sequence[Path] | None) -> list[Path]:
+    """All pictures of a command line. Raises UsageError where there is none."""
+    pictures = [path for paths in given for path in paths or ()]
     if not pictures:
         raise UsageError("there is no picture to look at", "for example --image cat.png")
+    return pictures
+
+
+def run(job: Job, pictures: Sequence[Path], labels: Path | None, top: int, progress: Progress) -> RunReport:
+    """Classifies every picture, one at least. Raises DiagnosticError for a network that takes no picture, a picture or
+    labels that cannot be read, and labels that do not fit."""
     network = job.network
     input = picture_input(network)
     arrays = load_pictures(pictures, input)

@@ -1,0 +1,83 @@
+"""What the documents show is what the program says."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from mncc.cli import app
+from mncc.verbs.emit import emit
+from mncc.verbs.job import load_network
+
+ROOT = Path(__file__).resolve().parents[2]
+ARCHITECTURE = ROOT / "docs" / "architecture.md"
+EMITTED = re.compile(r"<!-- mncc emit (?P<command>[^,>]*?)(?:, first (?P<lines>\d+) lines)? -->\n```\n.*?```\n", re.S)
+DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+def fresh(match: re.Match[str]) -> str:
+    """The same place of the document, with what mncc emits now."""
+    file, *options = shlex.split(match["command"])
+    values = dict(zip(options[::2], options[1::2], strict=True))
+    text = emit(ROOT / file, values["--stage"], target=values.get("--target", "native"))
+    text = text.replace(str(ROOT / file), file)
+    lines = text.rstrip("\n").splitlines()
+    if match["lines"] and len(lines) > int(match["lines"]):
+        lines = [*lines[: int(match["lines"])], "..."]
+    head = match[0][: match[0].index("```")]
+    return head + "```\n" + "".join(f"{line}\n" for line in lines) + "```\n"
+
+
+def test_the_printed_stages(request: pytest.FixtureRequest) -> None:
+    written = ARCHITECTURE.read_text(encoding="utf-8")
+    assert len(EMITTED.findall(written)) >= 4
+    now = EMITTED.sub(fresh, written)
+    if request.config.getoption("--update-golden"):
+        ARCHITECTURE.write_text(now, encoding="utf-8")
+    else:
+        assert now == written, "run this test with --update-golden"
+
+
+def test_the_networks_in_the_documents_are_the_files(tmp_path: Path) -> None:
+    listed = 0
+    for document in DOCUMENTS:
+        for text, name in re.findall(r"```\n(network (\w+).*?)```", document.read_text(encoding="utf-8"), re.S):
+            files = [*(ROOT / "examples").glob(f"{name}.mn"), *(ROOT / "docs").glob(f"{name}.mn")]
+            assert files, f"{document.name} shows {name}, which is in no file"
+            shown = tmp_path / f"{name}.mn"
+            shown.write_text(text, encoding="utf-8")
+            assert load_network(shown, {}) == load_network(files[0], {})
+            listed += 1
+    assert listed >= 2
+
+
+def test_the_commands_in_the_documents_exist() -> None:
+    known = {str(command.callback.__name__) for command in app.registered_commands if command.callback}
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.M))
+    for document in DOCUMENTS:
+        text = document.read_text(encoding="utf-8")
+        for command in re.findall(r"^(?:\$ )?mncc (\w+)", text, re.M):
+            assert command in known, f"{document.name}: mncc {command}"
+        for target in re.findall(r"`make ([a-z-]+)`", text):
+            assert target in targets, f"{document.name}: make {target}"
+
+
+def test_the_links_in_the_documents_lead_somewhere() -> None:
+    for document in DOCUMENTS:
+        for link in re.findall(r"\]\(([^)#:]+)\)", document.read_text(encoding="utf-8")):
+            assert (document.parent / link).exists(), f"{document.name}: {link}"
+
+
+def test_no_document_or_source_names_a_place_of_one_machine() -> None:
+    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=False)
+    if listed.returncode != 0:
+        pytest.skip("not a git checkout")
+    places = re.compile(rf"(?<![\w.]){re.escape(str(ROOT.parent))}/")
+    for name in listed.stdout.splitlines():
+        path = ROOT / name
+        if path.suffix in (".py", ".md", ".toml", ".mn", ".c", ".h", ".cpp", ".txt", "") and path.is_file():
+            assert not places.search(path.read_text(encoding="utf-8", errors="replace")), name

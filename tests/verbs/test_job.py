@@ -1,0 +1,35 @@
+"""Command line values that most verbs share."""
+
+from __future__ import annotations
+
+import pytest
+
+from mncc.report.failures import UsageError
+from mncc.verbs.bench import parse_engines, parse_threads
+from mncc.verbs.job import parse_settings, require_local
+
+
+def test_settings() -> None:
+    assert parse_settings(["width=0.75", " t = a=b ", "width=1"]) == {"width": "1", "t": "a=b"}
+    for wrong in ("width", "=1", "width=", "="):
+        with pytest.raises(UsageError, match="expected name=value"):
+            parse_settings([wrong])
+
+
+def test_devices() -> None:
+    require_local("local")
+    for wrong in ("ssh://user@host", "qemu", "command:x", "toaster", ""):
+        with pytest.raises(UsageError, match="--device"):
+            require_local(wrong)
+
+
+def test_threads() -> None:
+    assert parse_threads("2,1,2") == (2, 1)
+    for wrong in ("", "0", "1,", "two", "-1", "1.5", "100000"):
+        with pytest.raises(UsageError, match="--threads"):
+            parse_threads(wrong)
+
+
+def test_engines() -> None:
+    assert parse_engines(" torch,ncnn,,torch") == ("torch", "ncnn")
+    assert parse_engines("") == ()
