@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-LEFT_OUT = shutil.ignore_patterns(".*", "build", "dist", "*.egg-info", "__pycache__")
+LEFT_OUT = shutil.ignore_patterns(".*", "build", "dist", "*.egg-info", "__pycache__", "*.pyc")
 
 
 def call(*command: str | Path, cwd: Path) -> str:
@@ -29,7 +29,7 @@ def call(*command: str | Path, cwd: Path) -> str:
 
 @pytest.fixture(scope="session")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The wheel, built from a copy, for setuptools leaves its build folder behind."""
+    """The wheel, built from a copy (`source` beside it), for setuptools leaves its build folder behind."""
     folder = tmp_path_factory.mktemp("wheel")
     shutil.copytree(ROOT, folder / "source", ignore=LEFT_OUT)
     options = ["--no-deps", "--no-build-isolation", "--no-index", "--quiet", "-w", str(folder)]
@@ -38,12 +38,11 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_what_travels(wheel: Path) -> None:
+    source = wheel.parent / "source"
     names = set(zipfile.ZipFile(wheel).namelist())
-    expected = {f"mncc/_data/{path.parent.name}/{path.name}" for path in (ROOT / "grammar").iterdir()}
-    expected |= {f"mncc/_data/{path.parent.name}/{path.name}" for path in (ROOT / "targets").glob("*.toml")}
-    for path in (ROOT / "mncc").rglob("*"):
-        if path.is_file() and "__pycache__" not in path.parts:
-            expected.add(str(path.relative_to(ROOT)))
+    expected = {f"mncc/_data/grammar/{path.name}" for path in (source / "grammar").iterdir()}
+    expected |= {f"mncc/_data/targets/{path.name}" for path in (source / "targets").glob("*.toml")}
+    expected |= {str(path.relative_to(source)) for path in (source / "mncc").rglob("*") if path.is_file()}
     travelled = {name for name in names if not name.split("/")[0].endswith(".dist-info")}
     assert travelled == expected
     assert any(name.endswith("licenses/LICENSE") for name in names)
