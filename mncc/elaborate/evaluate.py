@@ -1,0 +1,342 @@
+"""Expressions, pipelines and blocks to values and nodes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+
+from mncc.elaborate import arguments, errors, functions, shape_errors
+from mncc.elaborate.arithmetic import binary, unary
+from mncc.elaborate.builder import Builder, join_name, slug
+from mncc.elaborate.primitives import PRIMITIVES, Defaults, Primitive
+from mncc.elaborate.values import (
+    BodyResult,
+    Declared,
+    RowResult,
+    Tensor,
+    UsedNetwork,
+    Value,
+    as_tensor,
+    as_whole,
+    describe,
+)
+from mncc.language import tree as t
+from mncc.language.cells import Words, words_of
+from mncc.language.diagnostic import DiagnosticError
+from mncc.language.source import Span
+from mncc.network import ops
+from mncc.network.graph import Origin
+
+MAX_DEPTH = 90
+"""Levels of expressions and block calls together; keeps Python's own stack shallow."""
+
+Place = tuple[Span, str]
+"""A cell that decided a value, and what it says: `t is 0`."""
+
+
+@dataclass(frozen=True)
+class Scope:
+    """Where an expression stands: its variables, the name of what it makes, and the row that it serves."""
+
+    lookup: Callable[[t.Name], Value]
+    """The value of a name that is no local variable; raises DiagnosticError for unknown ones."""
+    names: Callable[[], tuple[str, ...]]
+    """All names that `lookup` knows, for suggestions."""
+    prefix: str
+    origin: Origin
+    local: dict[str, Value] = field(default_factory=dict)
+    places: Mapping[str, tuple[Place, ...]] = field(default_factory=dict)
+    row: Place | None = None
+    calls: tuple[t.Block, ...] = ()
+    depth: int = 0
+    binding: str = ""
+
+
+class Evaluator:
+    """Evaluates trees of one file: its blocks, its defaults and the builder that takes the nodes."""
+
+    def __init__(self, blocks: Mapping[Words, t.Block], defaults: Defaults, builder: Builder) -> None:
+        self.blocks, self.defaults, self.builder = blocks, defaults, builder
+
+    # ------------------------------------------------------------ expressions
+    def value(self, tree: t.Expr, scope: Scope) -> Value:
+        """The value of an expression; nodes that it makes go to the builder."""
+        if scope.depth > MAX_DEPTH:
+            raise DiagnosticError([errors.TooDeep(tree.span, MAX_DEPTH)])
+        inner = replace(scope, depth=scope.depth + 1)
+        match tree:
+            case t.Number() | t.Constant():
+                return tree.value
+            case t.Size():
+                return tree.sizes
+            case t.String():
+                return tree.text
+            case t.Name():
+                return self.name(tree, scope)
+            case t.Tuple() | t.Product():
+                return tuple([self.value(item, inner) for item in tree.items])
+            case t.Unary():
+                return unary(tree, self.value(tree.operand, inner))
+            case t.Binary():
+                return self._binary(tree, inner)
+            case t.Conditional():
+                return self.value(tree.then if self.truth(tree.condition, inner) else tree.otherwise, inner)
+            case t.Attribute():
+                return self._attribute(tree, self.value(tree.value, inner))
+            case t.Index():
+                return self._index(tree, self.value(tree.value, inner), self.value(tree.index, inner))
+            case t.Call():
+                return self._call(tree, inner)
+            case t.Pipeline():
+                return self._pipeline(tree, inner)
+
+    def name(self, tree: t.Name, scope: Scope) -> Value:
+        """The value of a variable."""
+        if tree.text in scope.local:
+            return scope.local[tree.text]
+        return scope.lookup(tree)
+
+    def truth(self, tree: t.Expr, scope: Scope) -> bool:
+        """The value of a condition, which is true or false."""
+        value = self.value(tree, scope)
+        if not isinstance(value, bool):
+            raise DiagnosticError([errors.WrongType(tree.span, "a condition", "true or false", describe(value))])
+        return value
+
+    def tensor(self, tree: t.Expr, scope: Scope, place: str) -> Tensor:
+        """The value of an expression that must be a tensor."""
+        value = self.value(tree, scope)
+        tensor = as_tensor(value)
+        if tensor is None:
+            raise DiagnosticError([errors.WrongType(tree.span, place, "a tensor", describe(value))])
+        return tensor
+
+    def whole(self, tree: t.Expr, scope: Scope, place: str) -> int:
+        """The value of an expression that must be a whole number."""
+        value = self.value(tree, scope)
+        whole = as_whole(value)
+        if whole is None:
+            raise DiagnosticError([errors.WrongType(tree.span, place, "a whole number", describe(value))])
+        return whole
+
+    def _binary(self, tree: t.Binary, scope: Scope) -> Value:
+        if tree.operator in ("and", "or"):
+            left = self.truth(tree.left, scope)
+            return self.truth(tree.right, scope) if left == (tree.operator == "and") else left
+        left_value, right_value = self.value(tree.left, scope), self.value(tree.right, scope)
+        left_tensor, right_tensor = as_tensor(left_value), as_tensor(right_value)
+        if left_tensor and right_tensor and tree.operator in ("+", "*"):
+            op, word = (ops.Add(), "add") if tree.operator == "+" else (ops.Multiply(), "multiply")
+            return self.node(op, (left_tensor, right_tensor), word, scope, tree)
+        return binary(tree, left_value, right_value)
+
+    def _attribute(self, tree: t.Attribute, value: Value) -> Value:
+        if isinstance(value, UsedNetwork):
+            known: dict[str, Value] = {**value.outputs, **value.bodies}
+        elif isinstance(value, Declared):
+            known = functions.sizes(value.type)
+        else:
+            tensor = as_tensor(value)
+            if tensor is None:
+                raise DiagnosticError([errors.WrongType(tree.span, f"`.{tree.name}`", "a tensor", describe(value))])
+            known = {**tensor.exports, **functions.sizes(tensor.type)}
+        if tree.name not in known:
+            kind = "export" if not isinstance(value, UsedNetwork) else "output or body"
+            near = errors.nearest(tree.name, known)
+            hint = f"it has {', '.join(f'`{name}`' for name in known)}"
+            raise DiagnosticError([errors.UnknownName(tree.span, kind, tree.name, near, hint)])
+        return known[tree.name]
+
+    def _index(self, tree: t.Index, value: Value, index: Value) -> Value:
+        items: tuple[Value, ...] | None = value.repeats if isinstance(value, RowResult) else None
+        if isinstance(value, tuple):
+            items = value
+        if items is None:
+            raise DiagnosticError([errors.WrongType(tree.value.span, "an index", "a row or a tuple", describe(value))])
+        number = as_whole(index)
+        if number is None:
+            raise DiagnosticError([errors.WrongType(tree.index.span, "an index", "a whole number", describe(index))])
+        if not -len(items) <= number < len(items):
+            what = "repeat" if isinstance(value, RowResult) else "item"
+            raise DiagnosticError([errors.BadIndex(tree.index.span, what, number, 0, len(items) - 1)])
+        return items[number]
+
+    # ------------------------------------------------------------ calls
+    def _call(self, tree: t.Call, scope: Scope) -> Value:
+        if isinstance(tree.function, t.Attribute) and tree.function.name == "row":
+            return self._row(tree, self.value(tree.function.value, scope), scope)
+        if isinstance(tree.function, t.Name):
+            word = tree.function.text
+            if word in functions.FUNCTIONS:
+                return self.function(word, tree.arguments, scope, ())
+            block = self.blocks.get(words_of(word))
+            if block is not None and tree.arguments.items:
+                first = tree.arguments.items[0]
+                if isinstance(first, t.Keyword):
+                    raise DiagnosticError([errors.WrongType(first.span, f"`{word}`", "a tensor first", "a parameter")])
+                value = self.tensor(first, scope, f"`{word}`")
+                rest = t.Arguments(tree.arguments.span, tree.arguments.items[1:])
+                return self.block(block, word, value, (rest,), scope, tree.span)
+            known = (*functions.FUNCTIONS, *(" ".join(words) for words in self.blocks))
+            near = errors.nearest(word, known)
+            raise DiagnosticError([errors.UnknownName(tree.function.span, "function", word, near)])
+        found = self.value(tree.function, scope)
+        raise DiagnosticError([errors.WrongType(tree.function.span, "a call", "a function or block", describe(found))])
+
+    def _row(self, tree: t.Call, value: Value, scope: Scope) -> Value:
+        body = next(iter(value.bodies.values()), None) if isinstance(value, UsedNetwork) else value
+        if not isinstance(body, BodyResult):
+            found = describe(value)
+            raise DiagnosticError([errors.WrongType(tree.function.span, "`.row`", "a body of rows", found)])
+        items = tree.arguments.items
+        if len(items) != 1 or isinstance(items[0], t.Keyword):
+            raise DiagnosticError([errors.Arity(tree.arguments.span, "`row`", "the number of a row", len(items))])
+        number = self.whole(items[0], scope, "`row`")
+        index = number - 1 if number > 0 else number
+        if number == 0 or not -len(body.rows) <= index < len(body.rows):
+            raise DiagnosticError([errors.BadIndex(items[0].span, "row", number, 1, len(body.rows))])
+        return body.rows[index]
+
+    def function(self, word: str, given: t.Arguments, scope: Scope, first: tuple[Value, ...]) -> Value:
+        """A built-in function of its arguments, with `first` (what an arrow brings) before them."""
+        values = list(first)
+        named: dict[str, Value] = {}
+        for item in given.items:
+            if isinstance(item, t.Keyword):
+                named[item.name] = self.value(item.value, scope)
+            else:
+                values.append(self.value(item, scope))
+        return functions.FUNCTIONS[word](functions.Invocation(self, scope, given, word), values, named)
+
+    # ------------------------------------------------------------ pipelines
+    def _pipeline(self, tree: t.Pipeline, scope: Scope) -> Value:
+        value: Value = self.tensor(tree.value, scope, "`->`")
+        for stage in tree.stages:
+            tensor = as_tensor(value)
+            if tensor is None:
+                raise DiagnosticError([errors.WrongType(stage.span, "this stage", "a tensor", describe(value))])
+            value = self.stage(stage, tensor, scope)
+        return value
+
+    def stage(self, stage: t.Stage, x: Tensor, scope: Scope) -> Value:
+        """What a stage makes of a tensor: a primitive, a function or a block, in this order."""
+        word = stage.word.text
+        primitive = PRIMITIVES.get(word) if isinstance(stage.word, t.Name) else None
+        if primitive is not None:
+            return self._primitive(primitive, stage, x, scope)
+        if isinstance(stage.word, t.Name) and word in functions.FUNCTIONS:
+            given = arguments.bracket(stage)
+            return self.function(word, given, scope, (x,))
+        block = self.blocks.get(words_of(word))
+        if block is None:
+            known = {**PRIMITIVES, **functions.FUNCTIONS, **{" ".join(words): 0 for words in self.blocks}}
+            near = errors.nearest(word, known)
+            raise DiagnosticError([errors.UnknownName(stage.word.span, "primitive or block", word, near)])
+        return self.block(block, word, x, stage.arguments, scope, stage.span)
+
+    def _primitive(self, primitive: Primitive, stage: t.Stage, x: Tensor, scope: Scope) -> Tensor:
+        given = arguments.bind_primitive(primitive, stage, lambda tree: self.value(tree, scope))
+        if stage.word.text == "act" and (given["kind"] or self.defaults.activation).lower() == "none":
+            return x
+        try:
+            op = primitive.make(x.type, given, self.defaults)
+        except ops.ShapeError as error:
+            raise self.refusal(error, stage, scope) from None
+        return self.node(op, (x,), stage.word.text, scope, stage)
+
+    def node(self, op: ops.Op, inputs: tuple[Tensor, ...], word: str, scope: Scope, tree: t.Tree) -> Tensor:
+        """A node of the network, named after the place; `tree` is what an error points at."""
+        if len(self.builder.nodes) >= functions.MAX_NODES:
+            span = scope.row[0] if scope.row else tree.span
+            raise DiagnosticError([errors.TooMany(span, "operators", functions.MAX_NODES)])
+        try:
+            return self.builder.add(op, inputs, join_name(scope.prefix, scope.binding, slug(word)), scope.origin)
+        except ops.ShapeError as error:
+            raise self.refusal(error, tree, scope) from None
+
+    def refusal(self, error: ops.ShapeError, tree: t.Tree, scope: Scope) -> DiagnosticError:
+        """An operator's refusal as a diagnostic: first the cells that decide its arguments, last the place."""
+        places: list[Place] = []
+        for name in names_in(tree):
+            places += [place for place in scope.places.get(name, ()) if place not in places]
+        if not places and scope.row and scope.row[0].source != tree.span.source:
+            places.append(scope.row)
+        inside = bool(places)
+        places.append((tree.span, "in this step" if inside else ""))
+        return DiagnosticError([shape_errors.Refusal(error.message, error.help, tuple(places))])
+
+    # ------------------------------------------------------------ blocks
+    def block(self, block: t.Block, word: str, x: Tensor, given: arguments.Given, scope: Scope, call: Span) -> Value:
+        """What a block makes of a tensor and the arguments that a stage writes."""
+        bound = arguments.bind_block(block, word, given, call)
+        values = {name: self.value(tree, scope) for name, tree in bound.items()}
+        places = {
+            name: tuple(place for each in names_in(tree) for place in scope.places.get(each, ()))
+            for name, tree in bound.items()
+        }
+        inner = replace(scope, prefix=self.builder.unique(join_name(scope.prefix, scope.binding, slug(word))))
+        return self.apply(block, word, x, values, replace(inner, places=places), call)
+
+    def apply(
+        self, block: t.Block, word: str, x: Tensor, values: Mapping[str, Value], scope: Scope, call: Span
+    ) -> Value:
+        """Runs a block's statements with its parameters bound; the result carries its exports."""
+        if block in scope.calls:
+            chain = tuple(b.words[0].text for b in scope.calls[scope.calls.index(block) :])
+            raise DiagnosticError([errors.BlockRecursion((*chain, word), call, block.span)])
+        facts = {name: scope.local[name] for name in IMPLICIT if name in scope.local}
+        inner = replace(scope, local={**facts, "x": x}, calls=(*scope.calls, block), depth=scope.depth + 1, binding="")
+        for parameter in block.parameters:
+            if parameter.name in values:
+                inner.local[parameter.name] = values[parameter.name]
+            elif parameter.default is not None:
+                inner.local[parameter.name] = self.value(parameter.default, inner)
+            else:
+                form = arguments.block_form(block)
+                raise DiagnosticError([errors.MissingArgument(call, word, parameter.name, form)])
+        exports: dict[str, Value] = {}
+        for statement in block.statements[:-1]:
+            self._statement(statement, inner, exports)
+        last = block.statements[-1]
+        if not isinstance(last, t.Return):
+            raise DiagnosticError([errors.NoReturn(last.span, block.words[0].text)])
+        results = tuple([self.value(tree, inner) for tree in last.values])
+        if len(results) > 1:
+            return results
+        return replace(results[0], exports=exports) if isinstance(results[0], Tensor) else results[0]
+
+    def _statement(self, statement: t.Statement, scope: Scope, exports: dict[str, Value]) -> None:
+        match statement:
+            case t.Export():
+                exports[statement.name] = self.value(statement.value, replace(scope, binding=statement.name))
+            case t.Assign():
+                names = [name.text for name in statement.names]
+                value = self.value(statement.value, replace(scope, binding=slug(names[0])))
+                if len(names) == 1:
+                    scope.local[names[0]] = value
+                    return
+                if not isinstance(value, tuple) or len(value) != len(names):
+                    found = f"{len(value)} values" if isinstance(value, tuple) else describe(value)
+                    place = f"`{', '.join(names)} =`"
+                    raise DiagnosticError(
+                        [errors.WrongType(statement.value.span, place, f"{len(names)} values", found)]
+                    )
+                scope.local.update(zip(names, value, strict=True))
+            case t.Return():
+                raise DiagnosticError([errors.NoReturn(statement.span, scope.calls[-1].words[0].text)])
+
+
+IMPLICIT = ("repeat", "declared", "classifier")
+"""What every block knows of the row that it serves."""
+
+
+def names_in(tree: t.Tree) -> tuple[str, ...]:
+    """The names that a tree mentions, in order, each once."""
+    found: dict[str, None] = {}
+    waiting: list[t.Tree] = [tree]
+    while waiting:
+        current = waiting.pop()
+        if isinstance(current, t.Name):
+            found[current.text] = None
+        waiting.extend(reversed(list(t.children(current))))
+    return tuple(found)

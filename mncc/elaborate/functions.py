@@ -1,0 +1,127 @@
+"""The functions that expressions call: on numbers, and those on tensors that are no stages."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from mncc.elaborate import errors
+from mncc.elaborate.builder import MAX_NODES as MAX_NODES
+from mncc.elaborate.channels import make_divisible
+from mncc.elaborate.values import Tensor, Value, as_tensor, as_whole, describe
+from mncc.language import tree as t
+from mncc.language.diagnostic import DiagnosticError
+from mncc.network import ops
+from mncc.network.types import TensorType
+
+if TYPE_CHECKING:
+    from mncc.elaborate.evaluate import Evaluator, Scope
+
+MAX_PARTS = 256
+
+
+@dataclass(frozen=True)
+class Invocation:
+    """Where a function is called, for its nodes and its errors."""
+
+    evaluator: Evaluator
+    scope: Scope
+    arguments: t.Arguments
+    word: str
+
+    def refuse(self, expected: str, found: str) -> DiagnosticError:
+        """The arguments are of another kind or number."""
+        return DiagnosticError([errors.WrongType(self.arguments.span, f"`{self.word}`", expected, found)])
+
+    def node(self, op: ops.Op, inputs: tuple[Tensor, ...]) -> Tensor:
+        """A node named after the function."""
+        return self.evaluator.node(op, inputs, self.word, self.scope, self.arguments)
+
+
+Function = Callable[[Invocation, list[Value], dict[str, Value]], Value]
+
+
+def sizes(shape: TensorType) -> dict[str, Value]:
+    """What `x.c`, `x.h`, `x.w` and `x.size` are; a vector is 1x1 in height and width."""
+    h, w = shape.shape[1:3] if shape.rank == 4 else (1, 1)
+    return {"c": shape.shape[-1], "h": h, "w": w, "size": (h, w)}
+
+
+def _numbers(call: Invocation, values: list[Value], named: dict[str, Value], count: int | None) -> list[Any]:
+    if named or not values or (count is not None and len(values) != count):
+        expected = "numbers" if count is None else f"{count} number{'s' if count != 1 else ''}"
+        raise call.refuse(expected, f"{len(values) + len(named)} arguments")
+    for value in values:
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise call.refuse("numbers", describe(value))
+    return values
+
+
+def _extreme(pick: Callable[..., Any]) -> Function:
+    return lambda call, values, named: pick(_numbers(call, values, named, None))
+
+
+def _on_one(compute: Callable[[Any], Any]) -> Function:
+    return lambda call, values, named: compute(_numbers(call, values, named, 1)[0])
+
+
+def _make_divisible(call: Invocation, values: list[Value], named: dict[str, Value]) -> Value:
+    if len(values) not in (1, 2, 3):
+        raise call.refuse("a number, and optionally its divisor and the share to keep", f"{len(values)} arguments")
+    value, divisor, keep = (*_numbers(call, values, named, None), 8, 0.9)[:3] if len(values) < 3 else values
+    if len(values) == 2:
+        value, divisor, keep = values[0], values[1], 0.9
+    whole = as_whole(divisor)
+    if whole is None or whole < 1:
+        raise call.refuse("a divisor of at least 1", describe(divisor))
+    return make_divisible(value, whole, keep)  # type: ignore[arg-type]
+
+
+def _concat(call: Invocation, values: list[Value], named: dict[str, Value]) -> Value:
+    tensors = [as_tensor(value) for value in values]
+    if named or len(tensors) < 2 or len(tensors) > MAX_PARTS:
+        raise call.refuse(f"2 to {MAX_PARTS} tensors", f"{len(values) + len(named)} arguments")
+    parts = []
+    for tensor, value in zip(tensors, values, strict=True):
+        if tensor is None:
+            raise call.refuse("tensors", describe(value))
+        parts.append(tensor)
+    return call.node(ops.Concat(-1), tuple(parts))
+
+
+def _split(call: Invocation, values: list[Value], named: dict[str, Value]) -> Value:
+    tensor = as_tensor(values[0]) if values else None
+    if named or len(values) != 2 or tensor is None:
+        raise call.refuse("a tensor and a number of parts, or a tuple of sizes", f"{len(values)} arguments")
+    channels = tensor.type.shape[-1]
+    parts = as_whole(values[1])
+    if parts is not None:
+        if not 1 <= parts <= MAX_PARTS or channels % parts:
+            raise call.refuse(f"a number of equal parts of {channels} channels", describe(values[1]))
+        widths = [channels // parts] * parts
+    else:
+        given = values[1] if isinstance(values[1], tuple) else ()
+        widths = [whole for value in given if (whole := as_whole(value)) is not None]
+        if not given or len(widths) != len(given) or min(widths) < 1 or sum(widths) != channels:
+            raise call.refuse(f"sizes that add up to {channels} channels", describe(values[1]))
+    results: list[Value] = []
+    start = 0
+    for width in widths:
+        results.append(call.node(ops.Slice(tensor.type.rank - 1, start, start + width), (tensor,)))
+        start += width
+    return tuple(results)
+
+
+FUNCTIONS: Mapping[str, Function] = {
+    "min": _extreme(min),
+    "max": _extreme(max),
+    "round": _on_one(lambda value: math.floor(value + 0.5)),
+    "floor": _on_one(math.floor),
+    "ceil": _on_one(math.ceil),
+    "make_divisible": _make_divisible,
+    "concat": _concat,
+    "split": _split,
+}
+"""Function name -> what it computes of its values."""
