@@ -7,6 +7,7 @@ from typing import Any
 
 from mncc.weights.naming.base import Convention
 from mncc.weights.naming.torch_modules import TorchModules
+from mncc.weights.naming.torchvision import order_of
 from mncc.weights.stored import Archive
 
 TOP = ("conv_stem", "bn1", "blocks", "conv_head", "bn2", "norm_head", "classifier")
@@ -15,9 +16,12 @@ INVERTED = ("conv_pw", "bn1", "conv_dw", "bn2", "se", "conv_pwl", "bn3")
 """Inverted residual: expand, depthwise, squeeze and excite, project."""
 EDGE = ("conv_exp", "bn1", "se", "conv_pwl", "bn2")
 """Fused inverted residual (EdgeResidual)."""
-SEPARABLE = ("conv_dw", "bn1", "se", "conv_pw", "bn2", "conv", "bn3")
-"""Depthwise separable convolution, and the plain ConvBnAct of the last stage."""
-EXCITE = ("conv_reduce", "conv_expand")
+PLAIN = ("conv", "bn1")
+"""A convolution alone (ConvBnAct)."""
+GHOST = ("ghost1", "conv_dw", "bn_dw", "se", "ghost2", "shortcut")
+"""GhostNet's bottleneck."""
+SEPARABLE = ("conv_dw", "bn1", "se", "conv_pw", "bn2")
+"""Depthwise separable convolution."""
 
 
 class Timm(TorchModules):
@@ -34,19 +38,19 @@ class Timm(TorchModules):
         return any(key.startswith("conv_stem.") or BLOCK.match(key) for key in archive.tensors)
 
     def order(self, name: str, names: frozenset[str]) -> Any:
-        """By the network's parts, then stage and index, then the block's own order."""
+        """By the network's parts, then stage and index, then the block's own order, then as torchvision."""
         parts = name.split(".")
         head = TOP.index(parts[0]) if parts[0] in TOP else len(TOP)
         if not (block := BLOCK.match(name)):
-            return head, 0, 0, 0, 0, name
+            return head, 0, 0, 0, order_of(parts)
         inside = _block_order(block[1], names)
         place = inside.index(parts[3]) if parts[3] in inside else len(inside)
-        excite = EXCITE.index(parts[4]) if len(parts) > 4 and parts[4] in EXCITE else 0
-        return head, int(parts[1][:9]), int(parts[2][:9]), place, excite, name
+        return head, int(parts[1][:9]), int(parts[2][:9]), place, order_of(parts[4:])
 
 
 def _block_order(block: str, names: frozenset[str]) -> tuple[str, ...]:
     """Blocks share words and not their order: the words that are there tell which block it is."""
-    if f"{block}.conv_exp" in names:
-        return EDGE
-    return INVERTED if f"{block}.conv_pwl" in names else SEPARABLE
+    for word, order in (("conv_exp", EDGE), ("conv_pwl", INVERTED), ("ghost1", GHOST), ("conv", PLAIN)):
+        if f"{block}.{word}" in names:
+            return order
+    return SEPARABLE

@@ -16,6 +16,8 @@ from mncc.weights.stored import Archive, Stored
 NORM = {"weight": "gamma", "bias": "beta", "running_mean": "mean", "running_var": "variance"}
 LAYER = {"weight": "kernel", "bias": "bias"}
 IGNORED = "num_batches_tracked"
+MAX_DEPTH = 32
+"""Parts of a name that parents are made of; real names have fewer than ten."""
 
 
 class TorchModules:
@@ -28,7 +30,7 @@ class TorchModules:
 
     @abstractmethod
     def order(self, name: str, names: frozenset[str]) -> Any:
-        """What modules sort by, from a module's name and all modules' names."""
+        """What modules sort by, from a module's name and the names of all modules and their parents."""
 
     def modules(self, archive: Archive) -> list[Module]:
         """The file's operators in execution order."""
@@ -37,7 +39,8 @@ class TorchModules:
             prefix, _, last = key.rpartition(".")
             if last != IGNORED:
                 grouped.setdefault(prefix, {})[last] = stored
-        names = frozenset(grouped)
+        parts = [name.split(".") for name in grouped]
+        names = frozenset(".".join(part[:depth]) for part in parts for depth in range(1, min(len(part), MAX_DEPTH) + 1))
         return [_module(name, grouped[name]) for name in sorted(grouped, key=lambda name: self.order(name, names))]
 
     def key(self, module: str, role: str) -> str:

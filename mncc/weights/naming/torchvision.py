@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Any
 
 from mncc.weights.naming.base import Convention
 from mncc.weights.naming.torch_modules import TorchModules
 from mncc.weights.stored import Archive
 
-FIRST = re.compile(r"^(stem|squeeze|backbone|base)$")
+FIRST = re.compile(r"^(stem|squeeze|backbone|base|primary_conv|conv_reduce)$")
 """Children without a number that run before their siblings (SqueezeNet's squeeze before expand1x1)."""
 LAST = re.compile(r"^(fc|classifier|head|heads|downsample|shortcut|conv_last)$")
 """Children that run, or are defined, after their siblings whatever their names' order."""
 NUMBERED = re.compile(r"^([A-Za-z_]*?)_?(\d+)(?:x\d+)?$")
-WORDS = ("conv", "bn", "layer", "stage", "branch")
-"""Words of equal number run in this order: conv1, bn1, then layer1."""
+WORDS = ("conv", "bn", "norm", "layer", "stage", "branch")
+"""Words of equal number, or without one, run in this order: conv1, bn1, then layer1."""
+PREACTIVATION = re.compile(r"^(denselayer|transition)\d*$")
+"""Parents that normalise before they convolve (DenseNet)."""
 
 
 class Torchvision(TorchModules):
@@ -30,15 +33,21 @@ class Torchvision(TorchModules):
 
     def order(self, name: str, names: frozenset[str]) -> Any:
         """Part by part: by number, words of equal number by their rank."""
-        return [_rank(part) for part in name.split(".")]
+        return order_of(name.split("."))
 
 
-def _rank(part: str) -> tuple[int, int, int, str]:
+def order_of(parts: Sequence[str]) -> list[tuple[int, int, int, str]]:
+    """What a name sorts by, part by part."""
+    return [_rank(part, parent) for parent, part in zip(("", *parts), parts, strict=False)]
+
+
+def _rank(part: str, parent: str) -> tuple[int, int, int, str]:
     if FIRST.match(part):
         return 0, 0, 0, part
     if LAST.match(part):
         return 2, 0, 0, part
-    if found := NUMBERED.match(part):
-        word, number = found[1], int(found[2][:9])
-        return 1, number, WORDS.index(word) if word in WORDS else len(WORDS), word
-    return 1, 10**9, 0, part
+    found = NUMBERED.match(part)
+    word, number = (found[1], int(found[2][:9])) if found else (part, 10**9)
+    if word == "norm" and PREACTIVATION.match(parent):
+        return 1, number, -1, word
+    return 1, number, WORDS.index(word) if word in WORDS else len(WORDS), word
