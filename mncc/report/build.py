@@ -18,6 +18,8 @@ class BuildReport:
     files: tuple[tuple[str, int], ...]
     """Names and bytes, in order of the names."""
     kernels: int
+    weights: str
+    """Where they came from, and in whose naming."""
     weights_bytes: int
     workspace_bytes: int
     seconds: float
@@ -28,7 +30,7 @@ class BuildReport:
         lines = [f"{self.directory}: {self.network} for {self.target}, built in {self.seconds:.1f} s"]
         lines += [f"  {name:{width}}  {size(bytes)}" for name, bytes in self.files]
         lines.append(
-            f"{plural(self.kernels, 'kernel')}, {size(self.weights_bytes)} of weights, "
+            f"{plural(self.kernels, 'kernel')}, {size(self.weights_bytes)} of weights from {self.weights}, "
             f"workspace {size(self.workspace_bytes)} for one thread"
         )
         return "\n".join(lines)

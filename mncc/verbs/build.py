@@ -39,6 +39,7 @@ def build(job: Job, output: Path | None, progress: Progress) -> BuildReport:
         directory=written.directory,
         files=tuple((path.name, path.stat().st_size) for path in sorted(written.directory.iterdir())),
         kernels=len(spec.kernels),
+        weights=job.weights.source,
         weights_bytes=spec.weights.nbytes,
         workspace_bytes=spec.tensor_bytes + spec.scratch_bytes,
         seconds=time.monotonic() - began,
@@ -48,7 +49,7 @@ def build(job: Job, output: Path | None, progress: Progress) -> BuildReport:
 def warn_of_weights(job: Job) -> None:
     """Says on standard error what is odd about the weights; that they are random, above all."""
     if job.random:
-        warn(f"{job.name} gets random weights ({job.weights_name}): its answers mean nothing; see --weights")
+        warn(f"{job.name} gets random weights ({job.weights.source}): its answers mean nothing; see --weights")
     for text in job.weights.warnings:
         warn(text)
 

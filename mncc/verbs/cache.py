@@ -69,7 +69,8 @@ def cache_folder() -> Path | None:
 def key_of(job: Job) -> str:
     """A hash over everything that decides the compiled library of a job."""
     digest = hashlib.sha256()
-    parts = (_compiler(), job.name, repr(job.network), repr(job.target), job.weights.digest())
+    weights = (job.weights.source, job.weights.digest())
+    parts = (_compiler(), job.name, repr(job.network), repr(job.target), *weights)
     for part in parts:
         digest.update(hashlib.sha256(part.encode("utf-8", "surrogateescape")).digest())
     return digest.hexdigest()

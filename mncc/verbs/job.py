@@ -28,15 +28,13 @@ class Job:
     network: Network
     target: Target
     weights: Weights
-    weights_name: str
-    """As the command line gave it: `random:SEED` or a file."""
     name: str
     """What the library is called: a C identifier."""
 
     @property
     def random(self) -> bool:
         """True where the weights are random, and answers therefore mean nothing."""
-        return self.weights_name.startswith("random:")
+        return self.weights.source.startswith("random:")
 
 
 def parse_settings(items: Iterable[str]) -> dict[str, str]:
@@ -87,7 +85,7 @@ def prepare(
 
     from mncc.weights import load_weights
 
-    return Job(network, found, load_weights(network, weights), weights, name or network.name)
+    return Job(network, found, load_weights(network, weights), name or network.name)
 
 
 def require_local(device: str) -> None:

@@ -16,6 +16,8 @@ from mncc.verbs.job import Job
 
 
 class FakeWeights:
+    source = "random:0"
+
     def __init__(self, digest: str) -> None:
         self._digest = digest
 
@@ -49,7 +51,7 @@ def compiler(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Compiler:
 
 
 def job(**changes: Any) -> Job:
-    plain = Job("network", "target", FakeWeights("a"), "random:0", "net")  # type: ignore[arg-type]
+    plain = Job("network", "target", FakeWeights("a"), "net")  # type: ignore[arg-type]
     return replace(plain, **changes)
 
 

@@ -1,0 +1,128 @@
+"""`mncc verify`: every output through the C interface, and every kernel through the same objects, against the twin."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from mncc.report.numbers import plural
+from mncc.report.progress import Progress
+from mncc.report.verify import Comparison, VerifyReport, compare
+from mncc.verbs.bench import random_inputs
+from mncc.verbs.job import Job
+from mncc.verbs.loading import Loaded, loaded
+from mncc.verbs.pictures import load_pictures, picture_input
+
+if TYPE_CHECKING:
+    from mncc.plan import Plan
+    from mncc.plan.model import PlannedKernel, PlannedTensor
+
+Values = Mapping[str, np.ndarray]
+
+
+def verify(job: Job, pictures: Sequence[Path], progress: Progress) -> VerifyReport:
+    """Runs a random input and every picture through the library and its twin. Each kernel runs alone, on the twin's
+    values rounded to float32, so that an error shows where it is made. Raises DiagnosticError, OutsideError."""
+    from mncc.plan import make_plan
+    from mncc.reference import Twin
+
+    network = job.network
+    plan = make_plan(network, job.target)
+    cases = [random_inputs(network), *_picture_cases(job, pictures)]
+    wanted = {o.value for o in network.outputs}
+    wanted |= {plan.root(name) for kernel in plan.kernels for name in (*kernel.inputs, kernel.output)}
+    outputs: dict[str, Comparison] = {}
+    kernels: dict[str, Comparison] = {}
+    with loaded(job, progress, probe=True) as here:
+        progress("computing the twin in torch")
+        twin = Twin(network, job.weights)
+        for number, inputs in enumerate(cases):
+            progress("comparing with torch", number / len(cases))
+            values = twin.run(inputs, dtype="float64", keep=wanted)
+            for output, got in zip(network.outputs, here.library.run(*inputs), strict=True):
+                _keep_worst(outputs, compare("output", output.name, got, values[output.value]))
+            for comparison in _compare_kernels(plan, here, values):
+                _keep_worst(kernels, comparison)
+    said = "a random input" + (f" and {plural(len(pictures), 'picture')}" if pictures else "")
+    return VerifyReport(job.name, job.target.name, said, tuple(outputs.values()), tuple(kernels.values()))
+
+
+def _picture_cases(job: Job, pictures: Sequence[Path]) -> Iterator[list[np.ndarray]]:
+    """Every picture as the inputs of a run; a batch holds the same picture several times."""
+    if pictures:
+        input = picture_input(job.network)
+        for array in load_pictures(pictures, input):
+            yield [np.ascontiguousarray(np.broadcast_to(array, input.type.shape))]
+
+
+def _keep_worst(found: dict[str, Comparison], new: Comparison) -> None:
+    """Of several inputs, the largest errors count; NaN is the largest of all."""
+    old = found.setdefault(new.name, new)
+    largest, median = (float(np.maximum(getattr(old, of), getattr(new, of))) for of in ("largest", "median"))
+    found[new.name] = replace(old, largest=largest, median=median)
+
+
+def _compare_kernels(plan: Plan, here: Loaded, values: Values) -> Iterator[Comparison]:
+    """Runs every kernel alone; its output begins as NaN, so that what it leaves out shows."""
+    for number, kernel in enumerate(plan.kernels):
+        tensor = plan.tensor(kernel.output)
+        twin = values[plan.root(kernel.output)]
+        images = [_run_image(plan, here, number, kernel, values, image) for image in range(kernel.images)]
+        got = np.stack([_interior(tensor, image) for image in images]).reshape(twin.shape)
+        comparison = compare("kernel", kernel.name, got, twin, "; ".join(kernel.rows))
+        if any(not _borders_are_zero(tensor, image) for image in images):
+            comparison = replace(comparison, largest=float("inf"))
+        yield comparison
+
+
+def _run_image(
+    plan: Plan, here: Loaded, number: int, kernel: PlannedKernel, values: Values, image: int
+) -> np.ndarray:
+    assert here.probe is not None, "verify loads the library with its probe"
+    tensors = []
+    for name in kernel.inputs:
+        tensor = plan.tensor(name)
+        buffer = _aligned(tensor, 0.0)
+        _interior(tensor, buffer)[...] = values[plan.root(name)][image].reshape(tensor.type.shape[1:])
+        tensors.append(buffer)
+    output = _aligned(plan.tensor(kernel.output), np.nan)
+    here.probe.run(number, [*tensors, output])
+    return output
+
+
+def _aligned(tensor: PlannedTensor, value: float) -> np.ndarray:
+    """Memory for one image with its borders, 64-byte aligned, all `value`: float32, flat."""
+    from mncc.devices.loaded import aligned_empty
+
+    memory = aligned_empty(tensor.image_bytes).view(np.float32)
+    memory.fill(value)
+    return memory
+
+
+def _padded_shape(tensor: PlannedTensor) -> tuple[int, ...]:
+    shape = tensor.type.shape[1:]
+    if len(shape) != 3:
+        return shape
+    (top, bottom), (left, right) = tensor.pads
+    return shape[0] + top + bottom, shape[1] + left + right, shape[2]
+
+
+def _interior(tensor: PlannedTensor, memory: np.ndarray) -> np.ndarray:
+    """The image inside of its borders, as a view of its memory."""
+    padded = memory.reshape(_padded_shape(tensor))
+    if padded.ndim != 3:
+        return padded
+    (top, _), (left, _) = tensor.pads
+    height, width, _ = tensor.type.shape[1:]
+    return padded[top : top + height, left : left + width]
+
+
+def _borders_are_zero(tensor: PlannedTensor, memory: np.ndarray) -> bool:
+    """True where the kernel wrote the zeros that the next one relies on."""
+    borders = memory.copy()
+    _interior(tensor, borders)[...] = 0
+    return not borders.any()
