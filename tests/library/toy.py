@@ -18,7 +18,7 @@ HEIGHT, WIDTH, CHANNELS, CLASSES = 5, 4, 3, 7
 PIXELS = HEIGHT * WIDTH * CHANNELS
 HIDDEN_BYTES = 64 * -(-4 * PIXELS // 64)
 
-# toy_scale: a row is an item, through its scratch. toy_dense: a class is an item. toy_sum: one item.
+# toy_scale: a row is an item, through its scratch. toy_dense, toy_mix: a class is an item. A test may add a FAULT.
 KERNELS = """
 #include <math.h>
 #include <stdint.h>
@@ -36,6 +36,9 @@ int32_t toy_dense(int32_t begin, int32_t end, const void *weights, void *scratch
   (void)scratch;
   for (int32_t k = begin; k < end; k++) {
     float sum = 0;
+#ifdef FAULT
+    FAULT;
+#endif
     for (int i = 0; i < 60; i++) sum += ((const float *)in)[i] * ((const float *)weights)[k * 60 + i];
     ((float *)out)[k] = sum;
   }
