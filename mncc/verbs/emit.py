@@ -20,12 +20,15 @@ def emit(
     target: str = "native",
     weights: str = RANDOM_WEIGHTS,
 ) -> str:
-    """The text of one stage. Raises DiagnosticError, UsageError, OutsideError."""
+    """The text of one stage, without a line break at its end. Raises DiagnosticError, UsageError, OutsideError."""
+    return _text(path, stage, settings or {}, target, weights).rstrip("\n")
+
+
+def _text(path: str | Path, stage: str, settings: Mapping[str, str], target: str, weights: str) -> str:
     if stage == "cuda":
         raise UsageError("--stage cuda: all targets are CPUs", f"write one of {', '.join(STAGES)}")
     if stage not in STAGES:
         raise UsageError(f"--stage {stage}: there is no such stage", f"write one of {', '.join(STAGES)}")
-    settings = settings or {}
     if stage == "tree":
         from mncc.language import parse, read_source, show_tree
 

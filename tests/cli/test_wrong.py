@@ -56,7 +56,7 @@ def test_wrong_network_files(mncc: Program, tmp_path: Path, picture: Path, comma
         path.mkdir()
     elif kind != "missing":
         path.write_bytes({"empty": b"", "binary": bytes(range(256)), "nonsense": b"once upon a time\n"}[kind])
-    more = {"run": ["--image", str(picture)], "emit": ["--stage", "tree"]}.get(command, [])
+    more = {"run": ["--image", str(picture)], "emit": ["--stage", "network"]}.get(command, [])
     answer = mncc(command, path, *more)
     assert answer.status == 1
     assert answer.out == ""

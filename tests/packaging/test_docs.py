@@ -8,6 +8,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+import typer
 
 from mncc.cli import app
 from mncc.verbs.emit import emit
@@ -56,12 +57,15 @@ def test_the_networks_in_the_documents_are_the_files(tmp_path: Path) -> None:
 
 
 def test_the_commands_in_the_documents_exist() -> None:
-    known = {str(command.callback.__name__) for command in app.registered_commands if command.callback}
+    known = typer.main.get_group(app).commands
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.M))
     for document in DOCUMENTS:
         text = document.read_text(encoding="utf-8")
-        for command in re.findall(r"^(?:\$ )?mncc (\w+)", text, re.M):
-            assert command in known, f"{document.name}: mncc {command}"
+        for line in re.findall(r"^\$ mncc (.*)$", text, re.M):
+            command, *words = shlex.split(line)
+            assert command in known, f"{document.name}: mncc {line}"
+            options = {option for parameter in known[command].params for option in parameter.opts}
+            assert {word for word in words if word.startswith("-")} <= options, f"{document.name}: mncc {line}"
         for target in re.findall(r"`make ([a-z-]+)`", text):
             assert target in targets, f"{document.name}: make {target}"
 
