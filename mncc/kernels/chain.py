@@ -6,7 +6,7 @@ inverted residual is to one paper and a separable convolution to another is here
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -201,7 +201,7 @@ def weight_layout(chain: Chain) -> tuple[tuple[StageWeights, ...], int]:
     return tuple(layout), offset
 
 
-def pack(chain: Chain, tiles: ChainTiles, arrays: list[Mapping[str, np.ndarray]]) -> np.ndarray:
+def pack(chain: Chain, tiles: ChainTiles, arrays: Sequence[Mapping[str, np.ndarray]]) -> np.ndarray:
     """One flat float32 array from every stage's `kernel` (kh, kw, in / groups, out; depthwise kh, kw, channels, 1)
     and `bias` (out,), in the order the microkernels read them."""
     layout, total = weight_layout(chain)

@@ -1,0 +1,8 @@
+"""Network -> Plan: what is fused, how it is tiled, where everything lies."""
+
+from mncc.plan.model import Plan, PlannedKernel, PlannedTensor, check_plan
+from mncc.plan.pack import pack_weights
+from mncc.plan.pipeline import make_plan
+from mncc.plan.show import show_plan
+
+__all__ = ["Plan", "PlannedKernel", "PlannedTensor", "check_plan", "make_plan", "pack_weights", "show_plan"]

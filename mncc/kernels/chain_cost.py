@@ -1,0 +1,115 @@
+"""The cost model of a chain and the tiles that it chooses: registers and issue slots per tile, caches per strip."""
+
+from __future__ import annotations
+
+from functools import cache
+from itertools import product
+
+from mncc.kernels.chain import Chain, ChainTiles, Stage, executed_macs, fuses_band, scratch_floats
+from mncc.kernels.target import Target
+from mncc.kernels.tiles import ConvTile, cover_channels, cover_pixels
+
+FMA_LATENCY = 4
+"""Cycles; a tile with fewer accumulators in flight waits for its own sums."""
+TILE_OVERHEAD = 12
+"""Cycles a tile spends on loop control and addresses, beside its arithmetic."""
+L2_SHARE = 0.75
+"""Of the L2 cache, what a strip's scratch may fill; weights and tensors pass through the rest."""
+
+
+def choose_tiles(chain: Chain, target: Target) -> ChainTiles:
+    """The default tiles of a chain on a target."""
+    stages = tuple(_stage_tile(chain, index, target) for index in range(len(chain.stages)))
+    only = chain.stages[0]
+    if len(chain.stages) == 1 and (chain.pool or _shares_channels(chain, only)):
+        return ChainTiles(only.height, only.height, "channels", stages)
+    return _choose_strip(chain, stages, target)
+
+
+def _shares_channels(chain: Chain, stage: Stage) -> bool:
+    """True where few rows meet much weight: tasks then share out channels, and each reads only its own weights."""
+    pixels = stage.height * stage.width
+    return stage.pointwise and stage.groups == 1 and pixels <= 64 and not any(map(any, chain.output_pads))
+
+
+def _choose_strip(chain: Chain, stages: tuple[ConvTile, ...], target: Target) -> ChainTiles:
+    """The highest strip whose scratch fits into the L2 cache, cut so that the strips are equally high."""
+    height, pair = chain.last.height, len(chain.stages) > 1 and fuses_band(chain, len(chain.stages) - 2)
+    best = None
+    for count in range(1, height + 1):
+        strip = -(-height // count)
+        band = strip
+        if pair:
+            band = max(stages[-1].rows, stages[-2].rows)
+            band = min(strip, max(band, _band_rows(chain, target)))
+        tiles = ChainTiles(strip, band, "rows", stages)
+        best = tiles
+        if scratch_floats(chain, tiles) * 4 <= L2_SHARE * target.l2:
+            break
+        finer = -(-height // (count + 1))
+        recomputed = executed_macs(chain, ChainTiles(finer, min(band, finer), "rows", stages)) / chain.macs
+        if recomputed > 1.12 and scratch_floats(chain, tiles) * 4 <= 2 * target.l2:
+            break
+    assert best is not None
+    return best
+
+
+def _band_rows(chain: Chain, target: Target) -> int:
+    """Rows between a depthwise stage and the pointwise one behind it that fill half of the L1 cache, or one."""
+    width, channels = chain.last.width, chain.in_channels(len(chain.stages) - 1)
+    return max(1, target.l1 // 2 // (width * channels * 4))
+
+
+def _stage_tile(chain: Chain, index: int, target: Target) -> ConvTile:
+    stage = chain.stages[index]
+    rows = stage.height if chain.pool or len(chain.stages) == 1 else min(stage.height, 14)
+    if stage.kind == "depthwise":
+        return _depthwise_tile(stage, target)
+    depth = stage.depth(chain.in_channels(index))
+    return _product_tile(depth, stage.channels // stage.groups, stage.width, rows, target)
+
+
+@cache
+def _product_tile(depth: int, channels: int, width: int, rows: int, target: Target) -> ConvTile:
+    """The register tile with the fewest cycles for rows x width pixels and `channels` outputs of `depth` each."""
+    candidates = []
+    for lanes, vectors, high in product(target.narrow, range(1, 9), range(1, min(rows, 4) + 1)):
+        room = (target.registers - vectors - 1) // vectors // high
+        for cols in range(1, min(width, room) + 1):
+            if high > 1 and cols != width:
+                continue
+            tile = ConvTile(high, cols, min(lanes * vectors, _whole(channels, lanes)), lanes)
+            candidates.append((_product_cycles(tile, depth, channels, width, rows, target), tile.accumulators, tile))
+    return min(candidates, key=lambda c: (c[0], c[1], c[2].rows))[2]
+
+
+def _whole(channels: int, lanes: int) -> int:
+    """`channels` down to whole vectors, at least one vector."""
+    return max(lanes, channels // lanes * lanes)
+
+
+def _product_cycles(tile: ConvTile, depth: int, channels: int, width: int, rows: int, target: Target) -> float:
+    """Cycles for all tiles, tails included. A tile's step takes as long as its multiplications, its loads (two a
+    cycle) or the latency of its sums, whichever is longest; its epilogue two instructions an accumulator."""
+    total = 0.0
+    for columns in cover_pixels(width, tile.cols):
+        for segment in cover_channels(channels, tile.channels, tile.lanes):
+            vectors = -(-segment.width // segment.lanes)
+            speed = max(segment.lanes / target.lanes, 0.5)
+            for high, count in ((tile.rows, rows // tile.rows), (1, rows % tile.rows)):
+                pixels = high * columns.width
+                work = pixels * vectors * speed
+                step = max(work, (pixels + vectors) / 2, FMA_LATENCY * speed)
+                one = depth * step + 2.5 * pixels * vectors * speed + TILE_OVERHEAD
+                total += one * count * columns.count * segment.count
+    return total
+
+
+def _depthwise_tile(stage: Stage, target: Target) -> ConvTile:
+    """Pixels whose sums, one row of weights and the loads in flight fill the registers; two vectors where they fit."""
+    lanes = next((n for n in target.narrow if stage.channels % n == 0), target.narrow[-1])
+    vectors = 2 if target.registers >= 32 and stage.channels % (2 * lanes) == 0 else 1
+    room = (target.registers - 2 - vectors * stage.kernel[1]) // vectors
+    most = max(1, min(stage.width, room, 14 // vectors))
+    cols = min(range(1, most + 1), key=lambda n: (-(-stage.width // n), n))
+    return ConvTile(1, cols, lanes * vectors, lanes)

@@ -1,0 +1,106 @@
+"""The family for everything that is not a chain of convolutions: an operator and the element-wise ones behind it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from mncc.kernels.tiles import aligned
+from mncc.network.ops import Op
+from mncc.network.types import TensorType
+
+Shape = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class PlainOp:
+    """An operator whose operands are inputs of the kernel (number i as -1 - i) or earlier operators (from 0)."""
+
+    op: Op
+    operands: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Plain:
+    """Operators in order, for one image: `inputs` are shapes without the batch, the last operator's is the output."""
+
+    family: ClassVar[str] = "plain"
+
+    inputs: tuple[Shape, ...]
+    ops: tuple[PlainOp, ...]
+
+    def types(self) -> tuple[TensorType, ...]:
+        """What every operator makes, with a batch of one in front."""
+        made: list[TensorType] = []
+        for step in self.ops:
+            made.append(step.op.infer(*self.operand_types(step, made)))
+        return tuple(made)
+
+    def operand_types(self, step: PlainOp, made: list[TensorType] | tuple[TensorType, ...]) -> list[TensorType]:
+        """The types of an operator's operands, with a batch of one in front."""
+        return [TensorType((1, *self.inputs[-1 - i])) if i < 0 else made[i] for i in step.operands]
+
+    @property
+    def output(self) -> Shape:
+        """Shape of the result, without the batch."""
+        return self.types()[-1].shape[1:]
+
+    @property
+    def macs(self) -> int:
+        """Multiply-adds of one image."""
+        made = self.types()
+        return sum(step.op.macs(*self.operand_types(step, made)) for step in self.ops)
+
+
+@dataclass(frozen=True)
+class PlainTiles:
+    """`lanes` elements of the innermost axis go into one vector."""
+
+    lanes: int
+
+
+@dataclass(frozen=True)
+class PlainWeight:
+    """One weight array: operator number, role, shape and its place in the kernel's weights, in floats."""
+
+    op: int
+    role: str
+    shape: Shape
+    offset: int
+
+
+def items(plain: Plain) -> int:
+    """Work items of one image: the rows of a picture; a vector is one."""
+    shape = plain.output
+    return shape[0] if len(shape) == 3 else 1
+
+
+def choose_tiles(plain: Plain, lanes: int) -> PlainTiles:
+    """The widest vectors that divide the innermost axis."""
+    innermost = plain.output[-1]
+    while lanes > 1 and innermost % lanes:
+        lanes //= 2
+    return PlainTiles(lanes)
+
+
+def weight_layout(plain: Plain) -> tuple[tuple[PlainWeight, ...], int]:
+    """The kernel's weight arrays and their total size in floats."""
+    made, layout, offset = plain.types(), [], 0
+    for number, step in enumerate(plain.ops):
+        for role, kind in step.op.weights(*plain.operand_types(step, made)).items():
+            layout.append(PlainWeight(number, role, kind.shape, offset))
+            offset += aligned(kind.elements)
+    return tuple(layout), offset
+
+
+def pack(plain: Plain, arrays: Sequence[Mapping[str, np.ndarray]]) -> np.ndarray:
+    """One flat float32 array of the operators' weights."""
+    layout, total = weight_layout(plain)
+    packed = np.zeros(total, np.float32)
+    for weight in layout:
+        array = arrays[weight.op][weight.role]
+        packed[weight.offset : weight.offset + array.size] = array.ravel()
+    return packed

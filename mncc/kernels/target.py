@@ -1,0 +1,127 @@
+"""What a target is: the facts in targets/NAME.toml, which tiles, caches and code generation are chosen from."""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from mncc.language.diagnostic import Diagnostic, DiagnosticError
+from mncc.language.resources import data_folder
+
+NATIVE = "native"
+
+
+@dataclass(frozen=True)
+class Target:
+    """One machine. `lanes` fp32 elements fill the widest vector register, of which there are `registers`; `narrow`
+    are the vector widths at which the multipliers are fully used. Caches in bytes, per core."""
+
+    name: str
+    description: str
+    triple: str
+    cpu: str
+    requires: tuple[str, ...]
+    lanes: int
+    narrow: tuple[int, ...]
+    registers: int
+    l1: int
+    l2: int
+
+
+@dataclass(frozen=True)
+class UnknownTarget(Diagnostic):
+    """--target names no file of targets/."""
+
+    name: str
+    known: tuple[str, ...]
+
+    @property
+    def title(self) -> str:
+        return f"there is no target `{self.name}`"
+
+    @property
+    def help(self) -> str:
+        near = difflib.get_close_matches(self.name, self.known, n=3, cutoff=0.4)
+        listed = near or self.known
+        return f"{'the nearest are' if near else 'targets are'} {', '.join(f'`{n}`' for n in listed)}; see `mncc targets`"
+
+
+@dataclass(frozen=True)
+class UnknownMachine(Diagnostic):
+    """`native` on a processor that no target describes."""
+
+    @property
+    def title(self) -> str:
+        return "this machine's processor lacks the instructions of every target (AVX2 and FMA at least)"
+
+    @property
+    def help(self) -> str:
+        return "build for another machine with --target x86-64-v3 or --target x86-64-v4"
+
+
+def load_target(name: str) -> Target:
+    """The target of that name; `native` is the best that this machine can run. Raises DiagnosticError."""
+    if name == NATIVE:
+        name = native_name(_this_cpu())
+    known = _names()
+    if name not in known:
+        raise DiagnosticError([UnknownTarget(name, (NATIVE, *known))])
+    return _read(data_folder("targets") / f"{name}.toml")
+
+
+def target_names() -> list[tuple[str, str]]:
+    """Every target with what it means, `native` first."""
+    try:
+        here = native_name(_this_cpu())
+    except DiagnosticError:
+        here = "none of these"
+    named = [(name, _read(data_folder("targets") / f"{name}.toml").description) for name in _names()]
+    return [(NATIVE, f"the machine mncc runs on: {here}"), *named]
+
+
+def native_name(features: frozenset[str]) -> str:
+    """The target with the widest vectors among those whose instructions `features` (as Linux names them) hold."""
+    found = [t for t in (_read(data_folder("targets") / f"{n}.toml") for n in _names()) if t.triple.startswith("x86")]
+    able = [t for t in found if {_LINUX.get(f, f) for f in t.requires} <= features]
+    if not able:
+        raise DiagnosticError([UnknownMachine()])
+    return max(able, key=lambda t: t.lanes).name
+
+
+_LINUX = {"bmi": "bmi1", "lzcnt": "abm"}
+"""Linux's names where they differ from LLVM's."""
+
+
+@cache
+def _this_cpu() -> frozenset[str]:
+    for line in Path("/proc/cpuinfo").read_text(errors="replace").splitlines():
+        if line.startswith(("flags", "Features")):
+            return frozenset(line.partition(":")[2].split())
+    return frozenset()
+
+
+@cache
+def _names() -> tuple[str, ...]:
+    return tuple(sorted(path.stem for path in data_folder("targets").glob("*.toml")))
+
+
+@cache
+def _read(path: Path) -> Target:
+    data: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
+    vectors, caches = data["vectors"], data["cache"]
+    return Target(
+        name=path.stem,
+        description=data["description"],
+        triple=data["triple"],
+        cpu=data["cpu"],
+        requires=tuple(data["requires"]),
+        lanes=vectors["lanes"],
+        narrow=tuple(vectors["narrow"]),
+        registers=vectors["registers"],
+        l1=caches["l1"],
+        l2=caches["l2"],
+    )

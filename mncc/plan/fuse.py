@@ -1,0 +1,223 @@
+"""Second pass: units -> kernels. A depthwise convolution pulls the pointwise one behind it and the convolution in
+front of it into one chain; what is left becomes a chain of one stage or a plain kernel."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+
+from mncc.kernels.chain import NO_PADS, Chain, ChainTiles, Stage, executed_macs
+from mncc.kernels.chain_cost import choose_tiles
+from mncc.kernels.plain import Plain, PlainOp
+from mncc.kernels.target import Target
+from mncc.network.graph import Network, Node
+from mncc.network.ops import Conv2d, Dense, Depthwise, GlobalPool, Reshape
+from mncc.plan.model import PlannedKernel, StageSource
+from mncc.plan.units import Unit
+
+RECOMPUTED = 0.15
+"""Of a chain's multiply-adds, the most that strips may compute twice; past it the stages stay separate."""
+FEW_PIXELS = 64
+"""Up to here a pointwise convolution takes the whole picture as one row, so that no tile is cut at a row's end."""
+
+
+def fuse(network: Network, units: tuple[Unit, ...], target: Target) -> tuple[PlannedKernel, ...]:
+    """One kernel for every group of units, in the order of their last nodes; reshapes make none."""
+    groups = _groups(network, units, target)
+    kernels: list[PlannedKernel] = []
+    for group in groups:
+        if isinstance(group[0].head.op, Reshape) and not _copies(network, group[0]):
+            continue
+        kernel = _kernel(network, group)
+        kernels.append(replace(kernel, name=f"k{len(kernels):02d}_{_words(kernel.nodes[-1])}"))
+    return tuple(kernels)
+
+
+def reshape_aliases(network: Network, units: tuple[Unit, ...]) -> dict[str, str]:
+    """Reshapes that are their input's memory under another shape: value -> the value it shares."""
+    return {
+        u.output: u.head.inputs[0] for u in units if isinstance(u.head.op, Reshape) and not _copies(network, u)
+    }
+
+
+def _copies(network: Network, unit: Unit) -> bool:
+    """A reshape has to copy where both sides belong to the caller: where an output would be an input's memory or
+    another output's."""
+    outputs = {o.value for o in network.outputs}
+    if unit.output not in outputs:
+        return False
+    root = unit.head.inputs[0]
+    while (node := network.by_name.get(root)) is not None and isinstance(node.op, Reshape):
+        root = node.inputs[0]
+    shared = _reshapes_of(network, root) - {unit.output}
+    return root in {i.name for i in network.inputs} or bool(outputs & shared)
+
+
+def _reshapes_of(network: Network, root: str) -> set[str]:
+    """`root` and every value that is it under another shape."""
+    found = {root}
+    for node in network.nodes:
+        if isinstance(node.op, Reshape) and node.inputs[0] in found:
+            found.add(node.name)
+    return found
+
+
+def _words(node: Node) -> str:
+    return re.sub(r"[^a-z0-9]+", "_", node.origin.row.lower()).strip("_")[:24] or node.op.name
+
+
+def _groups(network: Network, units: tuple[Unit, ...], target: Target) -> list[tuple[Unit, ...]]:
+    """Units that become one kernel together."""
+    outputs = {o.value for o in network.outputs}
+    by_output = {u.output: u for u in units}
+    reader: dict[str, Unit] = {}
+    for unit in units:
+        for value in unit.inputs:
+            if len(network.users[value]) == 1 and value not in outputs:
+                reader[value] = unit
+    groups: dict[str, tuple[Unit, ...]] = {u.output: (u,) for u in units}
+    for unit in units:
+        group = _around(network, unit, by_output, reader) if _is_depthwise(network, unit) else (unit,)
+        while len(group) > 1 and not _worth(network, group, target):
+            group = group[1:] if len(group) == 3 else (unit,)
+        if len(group) == 1 and (pool := reader.get(unit.output)) is not None and _pools(network, unit, pool):
+            group = (unit, pool)
+        if len(group) > 1 and all(len(groups.get(u.output, ())) == 1 for u in group):
+            for member in group[:-1]:
+                del groups[member.output]
+            groups[group[-1].output] = group
+    order = {u.output: i for i, u in enumerate(units)}
+    return sorted(groups.values(), key=lambda g: order[g[-1].output])
+
+
+def _around(
+    network: Network, unit: Unit, by_output: dict[str, Unit], reader: dict[str, Unit]
+) -> tuple[Unit, ...]:
+    """A depthwise unit with the convolution in front of it and the pointwise one behind it, where they are."""
+    after = reader.get(unit.output)
+    if after is None or unit.residual is not None or not _is_pointwise(after) or after.head.inputs[0] != unit.output:
+        return (unit,)
+    before = by_output.get(unit.head.inputs[0])
+    if before is None or reader.get(before.output) is not unit or before.residual is not None:
+        return (unit, after)
+    plain = isinstance(before.head.op, Conv2d) and before.head.op.groups == 1
+    return (before, unit, after) if plain else (unit, after)
+
+
+def _is_depthwise(network: Network, unit: Unit) -> bool:
+    op = unit.head.op
+    if isinstance(op, Depthwise):
+        return op.multiplier == 1
+    channels = network.types[unit.head.inputs[0]].shape[-1]
+    return isinstance(op, Conv2d) and 1 < op.groups == channels == op.channels
+
+
+def _is_pointwise(unit: Unit) -> bool:
+    op = unit.head.op
+    return isinstance(op, Conv2d) and (op.kernel, op.stride, op.padding, op.groups) == ((1, 1), (1, 1), NO_PADS, 1)
+
+
+def _pools(network: Network, unit: Unit, pool: Unit) -> bool:
+    """True where `pool` is nothing but the mean over all pixels of a pointwise unit."""
+    op = pool.head.op
+    mean = isinstance(op, GlobalPool) and op.kind == "avg" and len(pool.nodes) == 1
+    return mean and _is_pointwise(unit) and unit.residual is None
+
+
+def _worth(network: Network, group: tuple[Unit, ...], target: Target) -> bool:
+    spec = _kernel(network, group).spec
+    assert isinstance(spec, Chain)
+    tiles: ChainTiles = choose_tiles(spec, target)
+    return executed_macs(spec, tiles) <= (1 + RECOMPUTED) * spec.macs
+
+
+def _kernel(network: Network, group: tuple[Unit, ...]) -> PlannedKernel:
+    nodes = tuple(n for u in group for n in u.nodes)
+    batch = nodes[-1].type.shape[0]
+    if not group[0].is_convolution:
+        return _plain_kernel(network, group[0], batch)
+    pool = not group[-1].is_convolution
+    convolutions = group[:-1] if pool else group
+    last = convolutions[-1]
+    chain = _chain(network, convolutions, pool)
+    inputs = [convolutions[0].head.inputs[0]]
+    if last.residual is not None:
+        inputs.append(last.residual)
+    folded = batch > 1 and (chain.height, chain.width) == (1, 1) and _lines_up(network, nodes)
+    if folded:
+        chain = replace(chain, width=batch, stages=tuple(replace(s, width=batch) for s in chain.stages))
+    return PlannedKernel(
+        name="",
+        spec=chain,
+        nodes=nodes,
+        sources=tuple(StageSource(u.head, u.norm) for u in convolutions),
+        inputs=tuple(inputs),
+        output=nodes[-1].name,
+        images=1 if folded else batch,
+    )
+
+
+def _lines_up(network: Network, nodes: tuple[Node, ...]) -> bool:
+    """True where the images of a batch of vectors lie without a gap, so that they can be one row of pixels."""
+    values = (network.types[nodes[0].inputs[0]], nodes[-1].type)
+    return all(t.shape[-1] % 16 == 0 for t in values)
+
+
+def _chain(network: Network, units: tuple[Unit, ...], pool: bool) -> Chain:
+    shape = network.types[units[0].head.inputs[0]].shape[1:]
+    height, width, channels = shape if len(shape) == 3 else (1, 1, shape[0])
+    stages = tuple(_stage(network, u) for u in units)
+    last = units[-1]
+    flat = len(stages) == 1 and stages[0].pointwise and (pool or height * width <= FEW_PIXELS)
+    if flat:
+        height, width = 1, height * width
+        stages = (replace(stages[0], height=height, width=width),)
+    return Chain(
+        height=height,
+        width=width,
+        channels=channels,
+        stages=stages,
+        residual=last.residual is not None,
+        residual_first=last.residual_first,
+        pool=pool,
+    )
+
+
+def _stage(network: Network, unit: Unit) -> Stage:
+    op = unit.head.op
+    shape = unit.head.type.shape[1:]
+    height, width, channels = shape if len(shape) == 3 else (1, 1, shape[0])
+    if isinstance(op, Dense):
+        return Stage("conv", height, width, channels, activation=unit.activation)
+    assert isinstance(op, Conv2d | Depthwise)
+    depthwise = _is_depthwise(network, unit)
+    groups = 1 if depthwise else op.groups if isinstance(op, Conv2d) else network.types[unit.head.inputs[0]].shape[-1]
+    return Stage(
+        kind="depthwise" if depthwise else "conv",
+        height=height,
+        width=width,
+        channels=channels,
+        kernel=op.kernel,
+        stride=op.stride,
+        padding=op.padding,
+        dilation=op.dilation,
+        groups=groups,
+        activation=unit.activation,
+    )
+
+
+def _plain_kernel(network: Network, unit: Unit, batch: int) -> PlannedKernel:
+    inputs = unit.inputs
+    made = {n.name: i for i, n in enumerate(unit.nodes)}
+    ops = tuple(
+        PlainOp(n.op, tuple(made[v] if v in made else -1 - inputs.index(v) for v in n.inputs)) for n in unit.nodes
+    )
+    return PlannedKernel(
+        name="",
+        spec=Plain(tuple(network.types[v].shape[1:] for v in inputs), ops),
+        nodes=unit.nodes,
+        sources=tuple(StageSource(n) for n in unit.nodes),
+        inputs=inputs,
+        output=unit.output,
+        images=batch,
+    )

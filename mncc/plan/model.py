@@ -1,0 +1,209 @@
+"""The plan: which kernels run, in which order, on which tensors, and where everything lies. Printable, no TVM."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from typing import Any
+
+from mncc.kernels import chain as chains
+from mncc.kernels import plain as plains
+from mncc.kernels.chain import Chain, ChainTiles, Pads
+from mncc.kernels.plain import Plain, PlainTiles
+from mncc.kernels.target import Target
+from mncc.network.graph import Input, Node, Output
+from mncc.network.types import TensorType
+
+LINE = 64
+"""Bytes; tensors, scratch and weights begin on this boundary."""
+
+
+@dataclass(frozen=True)
+class StageSource:
+    """Where a stage's weights come from: a convolution or dense node, and the norm that is folded into it."""
+
+    conv: Node
+    norm: Node | None = None
+
+
+@dataclass(frozen=True)
+class PlannedKernel:
+    """One kernel. `sources` has an entry a stage of a chain, or a node an operator of a plain kernel.
+
+    It runs for each of `images` images; `weights_offset` is in bytes from the start of the packed weights."""
+
+    name: str
+    spec: Chain | Plain
+    nodes: tuple[Node, ...]
+    sources: tuple[StageSource, ...]
+    inputs: tuple[str, ...]
+    output: str
+    images: int
+    tiles: ChainTiles | PlainTiles | None = None
+    weights_offset: int = 0
+
+    @property
+    def family(self) -> str:
+        """The family's name: chain or plain."""
+        return self.spec.family
+
+    @property
+    def output_type(self) -> TensorType:
+        """The value that it makes."""
+        return self.nodes[-1].type
+
+    @property
+    def rows(self) -> tuple[str, ...]:
+        """The table rows it computes, as `number: operator words`, in order."""
+        return tuple(dict.fromkeys(f"{n.origin.index}: {n.origin.row}" for n in self.nodes))
+
+    @property
+    def macs(self) -> int:
+        """Multiply-adds of the whole batch, nothing recomputed."""
+        return self.spec.macs * self.images
+
+    @property
+    def executed_macs(self) -> int:
+        """Multiply-adds that really run on one thread."""
+        if isinstance(self.spec, Chain) and isinstance(self.tiles, ChainTiles):
+            return chains.executed_macs(self.spec, self.tiles) * self.images
+        return self.macs
+
+    @property
+    def recomputed_share(self) -> float:
+        """Of the multiply-adds needed, how many are done a second time."""
+        return self.executed_macs / self.macs - 1 if self.macs else 0.0
+
+    @property
+    def scratch_bytes(self) -> int:
+        """Scratch of one task; a multiple of 64."""
+        if isinstance(self.spec, Chain) and isinstance(self.tiles, ChainTiles):
+            return chains.scratch_floats(self.spec, self.tiles) * 4
+        return 0
+
+    @property
+    def items(self) -> int:
+        """Work items of one image that tasks share out."""
+        if isinstance(self.spec, Chain):
+            assert isinstance(self.tiles, ChainTiles), f"{self.name} has no tiles"
+            return chains.items(self.spec, self.tiles)
+        return plains.items(self.spec)
+
+    @property
+    def weight_floats(self) -> int:
+        """Size of its packed weights."""
+        layout = chains.weight_layout(self.spec) if isinstance(self.spec, Chain) else plains.weight_layout(self.spec)
+        return layout[1]
+
+    @property
+    def tile_table(self) -> Mapping[str, Any]:
+        """The tiles by name, for manifests and printed stages."""
+        return asdict(self.tiles) if self.tiles else {}
+
+
+@dataclass(frozen=True)
+class PlannedTensor:
+    """A value in memory: zero borders around it, and its place. `base` is input, output or workspace; `index` the
+    number of the input or output; `offset` and `image_stride` are bytes."""
+
+    name: str
+    type: TensorType
+    pads: Pads = chains.NO_PADS
+    base: str = "workspace"
+    index: int = 0
+    offset: int = 0
+
+    @property
+    def image_stride(self) -> int:
+        """Bytes from one image of the batch to the next; whole lines in the workspace."""
+        bytes_ = self.image_bytes
+        return bytes_ if self.base != "workspace" else -(-bytes_ // LINE) * LINE
+
+    @property
+    def image_bytes(self) -> int:
+        """One image with its borders."""
+        shape = self.type.shape[1:]
+        if len(shape) != 3:
+            return TensorType(shape).bytes
+        (top, bottom), (left, right) = self.pads
+        return (shape[0] + top + bottom) * (shape[1] + left + right) * shape[2] * 4
+
+    @property
+    def bytes(self) -> int:
+        """The whole batch."""
+        return self.image_stride * self.type.shape[0]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Kernels in the order they run. `aliases` are values that are another value under a new shape."""
+
+    network: str
+    target: Target
+    inputs: tuple[Input, ...]
+    outputs: tuple[Output, ...]
+    kernels: tuple[PlannedKernel, ...]
+    tensors: Mapping[str, PlannedTensor]
+    aliases: Mapping[str, str]
+
+    def tensor(self, value: str) -> PlannedTensor:
+        """The memory behind a value."""
+        return self.tensors[self.root(value)]
+
+    def root(self, value: str) -> str:
+        """The value whose memory `value` shares."""
+        while value in self.aliases:
+            value = self.aliases[value]
+        return value
+
+    @cached_property
+    def lifetimes(self) -> Mapping[str, tuple[int, int]]:
+        """Workspace tensor -> the first and the last kernel (by number) that touches it."""
+        spans: dict[str, tuple[int, int]] = {}
+        for number, kernel in enumerate(self.kernels):
+            for value in (*kernel.inputs, kernel.output):
+                name = self.root(value)
+                if self.tensors[name].base == "workspace":
+                    spans[name] = (spans.get(name, (number, number))[0], number)
+        return spans
+
+    @property
+    def tensor_bytes(self) -> int:
+        """Of the workspace: what intermediate tensors take."""
+        return max((t.offset + t.bytes for t in self.tensors.values() if t.base == "workspace"), default=0)
+
+    @property
+    def scratch_bytes(self) -> int:
+        """Of the workspace: what one task takes."""
+        return max((k.scratch_bytes for k in self.kernels), default=0)
+
+    def workspace_bytes(self, threads: int) -> int:
+        """Bytes of workspace that a run on `threads` threads needs; at least one line."""
+        return max(LINE, self.tensor_bytes + max(1, threads) * self.scratch_bytes)
+
+    @property
+    def weight_bytes(self) -> int:
+        """Size of all packed weights."""
+        return sum(k.weight_floats for k in self.kernels) * 4
+
+
+def check_plan(plan: Plan) -> None:
+    """The invariants between passes: every value is defined once and before it is read, shapes agree with the
+    kernels, and tensors that live at the same time do not overlap. Raises AssertionError naming the kernel."""
+    known = {i.name for i in plan.inputs}
+    for kernel in plan.kernels:
+        for value in kernel.inputs:
+            assert plan.root(value) in known, f"{kernel.name} reads {value} before it is made"
+        assert kernel.output not in known, f"{kernel.output} is made twice"
+        known.add(kernel.output)
+        assert plan.tensors[kernel.output].type.elements == kernel.output_type.elements, f"{kernel.name}: shapes differ"
+    for output in plan.outputs:
+        assert plan.root(output.value) in known, f"output {output.name} is never made"
+    spans = sorted(plan.lifetimes.items())
+    for number, (name, (first, last)) in enumerate(spans):
+        here = plan.tensors[name]
+        for other, (start, end) in spans[number + 1 :]:
+            there = plan.tensors[other]
+            apart = here.offset + here.bytes <= there.offset or there.offset + there.bytes <= here.offset
+            assert apart or last < start or end < first, f"{name} and {other} overlap while both live"

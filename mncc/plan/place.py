@@ -1,0 +1,46 @@
+"""Last passes: tiles, the places of packed weights, and the places of tensors in the workspace."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from mncc.kernels import chain_cost
+from mncc.kernels import plain as plains
+from mncc.kernels.chain import Chain
+from mncc.plan.model import Plan, PlannedTensor
+
+
+def choose_tiles(plan: Plan) -> Plan:
+    """Every kernel with the tiles that the cost model chooses for the target."""
+    kernels = []
+    for kernel in plan.kernels:
+        if isinstance(kernel.spec, Chain):
+            kernels.append(replace(kernel, tiles=chain_cost.choose_tiles(kernel.spec, plan.target)))
+        else:
+            kernels.append(replace(kernel, tiles=plains.choose_tiles(kernel.spec, plan.target.lanes)))
+    return replace(plan, kernels=tuple(kernels))
+
+
+def place_weights(plan: Plan) -> Plan:
+    """Every kernel with the offset of its weights; they follow one another in the order the kernels run."""
+    kernels, offset = [], 0
+    for kernel in plan.kernels:
+        kernels.append(replace(kernel, weights_offset=offset))
+        offset += kernel.weight_floats * 4
+    return replace(plan, kernels=tuple(kernels))
+
+
+def place_tensors(plan: Plan) -> Plan:
+    """Every workspace tensor with an offset: the largest first, each as low as what lives beside it allows."""
+    lifetimes = plan.lifetimes
+    placed: dict[str, PlannedTensor] = {}
+    for name in sorted(lifetimes, key=lambda n: (-plan.tensors[n].bytes, n)):
+        first, last = lifetimes[name]
+        beside = [t for n, t in placed.items() if lifetimes[n][0] <= last and first <= lifetimes[n][1]]
+        offset, size = 0, plan.tensors[name].bytes
+        for other in sorted(beside, key=lambda t: t.offset):
+            if offset + size <= other.offset:
+                break
+            offset = max(offset, other.offset + other.bytes)
+        placed[name] = replace(plan.tensors[name], offset=offset)
+    return replace(plan, tensors={name: placed.get(name, t) for name, t in plan.tensors.items()})

@@ -1,0 +1,50 @@
+"""A plan as text, for `mncc emit --stage plan`."""
+
+from __future__ import annotations
+
+from mncc.kernels.chain import Chain, ChainTiles, scratch_layout
+from mncc.plan.model import Plan, PlannedKernel
+
+
+def show_plan(plan: Plan) -> str:
+    """Kernels with their stages, tiles, scratch and recomputed share, then the tensors with their places."""
+    lines = [
+        f"plan {plan.network} for {plan.target.name}",
+        f"workspace {plan.workspace_bytes(1)} bytes = tensors {plan.tensor_bytes} + scratch {plan.scratch_bytes} a task",
+        f"weights {plan.weight_bytes} bytes",
+        "",
+    ]
+    for kernel in plan.kernels:
+        lines += _kernel(kernel)
+    lines += ["", "tensors"]
+    for tensor in plan.tensors.values():
+        place = f"workspace +{tensor.offset}" if tensor.base == "workspace" else f"{tensor.base} {tensor.index}"
+        borders = "" if not any(map(any, tensor.pads)) else f" borders {tensor.pads}"
+        lines.append(f"  {tensor.name}: {tensor.type}{borders} at {place}, {tensor.bytes} bytes")
+    for value, root in plan.aliases.items():
+        lines.append(f"  {value}: the memory of {root}")
+    return "\n".join(lines)
+
+
+def _kernel(kernel: PlannedKernel) -> list[str]:
+    head = f"{kernel.name}: {kernel.family} ({', '.join(kernel.inputs)}) -> {kernel.output} {kernel.output_type}"
+    facts = (
+        f"  rows {'; '.join(kernel.rows)} | {kernel.images} x {kernel.items} items | {kernel.macs} multiply-adds, "
+        f"{kernel.recomputed_share:.1%} recomputed | scratch {kernel.scratch_bytes}"
+    )
+    lines = [head, facts]
+    if isinstance(kernel.spec, Chain) and isinstance(kernel.tiles, ChainTiles):
+        lines.append(f"  strip {kernel.tiles.strip} band {kernel.tiles.band} split {kernel.tiles.split}")
+        for stage, tile in zip(kernel.spec.stages, kernel.tiles.stages, strict=True):
+            size = "x".join(map(str, (*stage.kernel, stage.channels)))
+            act = f" {stage.activation.describe()}" if stage.activation else ""
+            lines.append(
+                f"    {stage.kind} {size} / {stage.stride[0]}{act} -> {stage.height}x{stage.width}: tile "
+                f"{tile.rows}x{tile.cols} pixels x {tile.channels} channels, {tile.lanes} lanes"
+            )
+        for array in scratch_layout(kernel.spec, kernel.tiles):
+            lines.append(f"    scratch {array.name}: {array.rows}x{array.cols}x{array.channels} at {array.offset * 4}")
+    else:
+        assert not isinstance(kernel.spec, Chain)
+        lines += [f"    {step.op.describe()} {list(step.operands)}" for step in kernel.spec.ops]
+    return lines
