@@ -195,7 +195,10 @@ def _(op: Reshape, inputs: Sequence[Moments], types: Sequence[TensorType], weigh
 @_carry.register(GlobalPool)
 @_carry.register(Mean)
 def _(op: Op, inputs: Sequence[Moments], types: Sequence[TensorType], weights: Weights) -> Moments:
-    """The average of n independent elements; a maximum keeps its input's moments, roughly."""
+    """The average of n elements, taken for sqrt(n) independent ones: neighbours in a picture are alike.
+
+    A global maximum keeps its input's moments, roughly.
+    """
     if isinstance(op, GlobalPool):
         count = types[0].shape[1] * types[0].shape[2] if op.kind == "avg" else 1
     elif isinstance(op, AvgPool):
@@ -203,7 +206,7 @@ def _(op: Op, inputs: Sequence[Moments], types: Sequence[TensorType], weights: W
     else:
         assert isinstance(op, Mean)
         count = types[0].shape[op.axis]
-    return Moments(inputs[0].mean, inputs[0].variance / count)
+    return Moments(inputs[0].mean, inputs[0].variance / np.sqrt(count))
 
 
 @_carry.register

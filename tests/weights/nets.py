@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+import numpy as np
+
 from mncc.language.source import Source, Span
 from mncc.network.graph import Input, Network, Node, Origin, Output, check_network
 from mncc.network.ops import Activation, Add, Conv2d, Dense, Depthwise, GlobalPool, Norm, Op, Reshape
 from mncc.network.types import TensorType
 from mncc.network.window import PaddingMode, resolve_padding
+from mncc.weights import Weights
 
 
 @dataclass
@@ -91,3 +94,67 @@ def residuals(
     else:
         x = b.add("r5.flat", Reshape((classes,)), b.conv("r5.conv", x, classes, bias=True))
     return b.network(x, classes)
+
+
+TORCHVISION = (
+    *("features.0.0", "features.0.1"),
+    *(f"features.{i}.conv.{part}" for i in (1, 2) for part in ("0.0", "0.1", "1.0", "1.1", "2", "3")),
+    *("features.3.0", "features.3.1", "classifier.1"),
+)
+TIMM = (
+    *("conv_stem", "bn1"),
+    *(f"blocks.0.{i}.{part}" for i in (0, 1) for part in ("conv_pw", "bn1", "conv_dw", "bn2", "conv_pwl", "bn3")),
+    *("conv_head", "bn2", "classifier"),
+)
+KERAS = (
+    *("Conv1", "bn_Conv1"),
+    *(
+        f"block_{i}_{part}"
+        for i in (1, 2)
+        for part in ("expand", "expand_BN", "depthwise", "depthwise_BN", "project", "project_BN")
+    ),
+    *("Conv_1", "Conv_1_bn", "predictions"),
+)
+"""What the three producers call the modules of `residuals`, in execution order."""
+
+TORCH_ROLES = {
+    "kernel": "weight",
+    "gamma": "weight",
+    "bias": "bias",
+    "beta": "bias",
+    "mean": "running_mean",
+    "variance": "running_var",
+}
+
+
+def torch_state(network: Network, weights: Weights, names: tuple[str, ...]) -> dict[str, np.ndarray]:
+    """The weights as torch would hold them, under these module names."""
+    state: dict[str, np.ndarray] = {}
+    nodes = [node for node in network.nodes if network.weights(node)]
+    for node, module in zip(nodes, names, strict=True):
+        for role, array in weights.of(node.name).items():
+            if isinstance(node.op, Dense) and role == "kernel":
+                array = array.T
+            elif isinstance(node.op, Depthwise) and role == "kernel":
+                kh, kw, c, multiplier = array.shape
+                array = array.transpose(2, 3, 0, 1).reshape(c * multiplier, 1, kh, kw)
+            elif role == "kernel":
+                array = array.transpose(3, 2, 0, 1)
+            state[f"{module}.{TORCH_ROLES[role]}"] = np.array(array, order="C")
+        if isinstance(node.op, Norm):
+            state[f"{module}.num_batches_tracked"] = np.array(7, np.int64)
+    return state
+
+
+KERAS_ROLES = {"mean": "moving_mean", "variance": "moving_variance"}
+
+
+def keras_state(network: Network, weights: Weights, names: tuple[str, ...]) -> dict[str, np.ndarray]:
+    """The weights as Keras would hold them: `layer/variable` -> array."""
+    state: dict[str, np.ndarray] = {}
+    nodes = [node for node in network.nodes if network.weights(node)]
+    for node, layer in zip(nodes, names, strict=True):
+        for role, array in weights.of(node.name).items():
+            depthwise = isinstance(node.op, Depthwise) and role == "kernel"
+            state[f"{layer}/{'depthwise_kernel' if depthwise else KERAS_ROLES.get(role, role)}"] = array
+    return state
