@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from mncc.language.diagnostic import OutsideError
+from mncc.library.folder import FORMAT
 
 ALIGN = 64
 """Of workspaces and scratch, in bytes."""
@@ -127,15 +128,14 @@ def aligned_empty(nbytes: int, align: int = ALIGN) -> np.ndarray:
 def find_library(path: Path | str, suffix: str = "") -> tuple[Path, str]:
     """The shared library and the network's name, from libNAME.so or the folder that a build left.
 
-    Raises OutsideError where there is none.
+    `suffix` is "_probe" for the probe. Raises OutsideError where there is none.
     """
     path = Path(path)
     if path.is_dir():
-        found = sorted(p for p in path.glob(f"lib*{suffix}.so") if bool(suffix) or not p.name.endswith("_probe.so"))
-        if len(found) != 1:
-            number = len(found) or "no"
-            raise OutsideError(f"{path} holds {number} libraries lib*{suffix}.so", "build one with `mncc build`")
-        path = found[0]
+        names = [file.stem for file in path.glob("*.json") if read_manifest(path, file.stem).get("format") == FORMAT]
+        if len(names) != 1 or not (path / f"lib{names[0]}{suffix}.so").exists():
+            raise OutsideError(f"{path} holds no library lib*{suffix}.so of one build", "build one with `mncc build`")
+        path = path / f"lib{names[0]}{suffix}.so"
     name = path.name.removeprefix("lib").split(".so")[0].removesuffix(suffix)
     return path.resolve(), name
 
@@ -386,9 +386,12 @@ class Probe:
 
 
 def read_manifest(folder: Path, name: str) -> dict[str, Any]:
-    """NAME.json of a build's folder; empty where there is none."""
-    path = folder / f"{name}.json"
-    return dict(json.loads(path.read_text(encoding="utf-8"))) if path.exists() else {}
+    """NAME.json of a build's folder; empty where there is none, or where it holds something else."""
+    try:
+        content = json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
 
 
 def _interfaces(address: int, count: int) -> tuple[Interface, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+from mncc import __version__
 from mncc.library.names import c_string, macro_names, parameter_names
 from mncc.library.spec import InterfaceTensor, LibrarySpec
 from mncc.library.template import RUNTIME, fill
@@ -33,6 +34,7 @@ def header_text(spec: LibrarySpec) -> str:
     """The whole of NAME.h. Raises DiagnosticError where two tensors would share their macros."""
     words = {
         "NAME": spec.name,
+        "VERSION": __version__,
         "UPPER": spec.name.upper(),
         "SUMMARY": "\n".join(_summary(spec)),
         "TYPES": (RUNTIME / "mncc_types.h").read_text(encoding="utf-8"),
@@ -41,7 +43,7 @@ def header_text(spec: LibrarySpec) -> str:
         "WORKSPACE_BYTES": str(spec.tensor_bytes + spec.scratch_bytes),
         "SELFTEST_BYTES": str(selftest_bytes(spec)),
         "MACROS": "\n".join(_macros(spec)),
-        "PARAMETERS": ", ".join(parameters(spec)),
+        "PARAMETERS": ("\n    " if len(parameters(spec)) > 2 else " ").join(f"{p}," for p in parameters(spec)),
     }
     return fill("network.h.in", words)
 
@@ -51,8 +53,8 @@ def _summary(spec: LibrarySpec) -> list[str]:
     for side, tensors in (("input", spec.inputs), ("output", spec.outputs)):
         for tensor, name in zip(tensors, parameter_names(side, tensors), strict=True):
             shape = "][".join(str(n) for n in tensor.shape)
-            about = " ".join(part for part in (tensor.channels, tensor.kind) if part)
-            lines.append(f" *   {side:6} float {name}[{shape}]{'  ' + about if about else ''}   dense, row major")
+            about = ", ".join(part for part in (tensor.channels, tensor.kind, "dense, row major") if part)
+            lines.append(f" *   {side:6} float {name}[{shape}]  {about}")
     return lines
 
 

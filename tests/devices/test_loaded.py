@@ -167,13 +167,28 @@ def test_pools_end_with_the_library(toys: Callable[..., Toys], inputs: tuple[np.
 
 
 def test_what_cannot_be_loaded(tmp_path: Path) -> None:
-    with pytest.raises(OutsideError, match="holds no libraries"):
+    with pytest.raises(OutsideError, match="holds no library"):
         Library(tmp_path)
     with pytest.raises(OutsideError, match="cannot load"):
         Library(tmp_path / "libmissing.so")
     (tmp_path / "libtext.so").write_text("not a library")
+    (tmp_path / "text.json").write_text('{"format": "mncc-library"}')
+    (tmp_path / "list.json").write_text("[]")
     with pytest.raises(OutsideError, match="cannot load"):
         Library(tmp_path)
+    with pytest.raises(OutsideError, match=r"holds no library lib\*_probe\.so"):
+        Probe(tmp_path)
+
+
+def test_other_shared_libraries_are_refused() -> None:
+    with pytest.raises(OutsideError, match="is no library of mncc"):
+        Library(next(word for word in Path("/proc/self/maps").read_text().split() if "libc.so" in word))
+
+
+def test_network_may_be_called_probe(tmp_path: Path) -> None:
+    write_library(toy_spec("net_probe"), tmp_path / "out", probe=True)
+    assert Library(tmp_path / "out").name == "net_probe"
+    assert Probe(tmp_path / "out").name == "net_probe"
 
 
 def test_probe_runs_single_kernels(toys: Callable[..., Toys], inputs: tuple[np.ndarray, ...]) -> None:
