@@ -130,7 +130,9 @@ class NamingUnknown(Diagnostic):
         return f"the tensor names in {self.path} follow no naming that mncc knows: {shown}"
 
     @property
-    def help(self) -> str:
+    def help(self) -> str | None:
+        if not self.names:
+            return None
         return "known are the namings of torch modules (torchvision, timm), of Keras, and mncc's own `node.role`"
 
 

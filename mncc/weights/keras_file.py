@@ -35,6 +35,9 @@ def open_h5(path: str) -> Iterator[Archive]:
     """The tensors of a .h5 file while it is open, in the order of the model's layers."""
     import h5py
 
+    with _guard(path, "HDF5"):
+        if not h5py.is_hdf5(path):
+            raise ValueError("it does not begin like one")
     with _guard(path, "HDF5"), h5py.File(path, "r") as file:
         group = file["model_weights"] if _group(file, "model_weights") else file
         if "layer_names" not in group.attrs:

@@ -46,8 +46,9 @@ def load_weights(network: Network, spec: str) -> Weights:
     if opener is None:
         raise DiagnosticError([UnknownFormat(spec)])
     try:
-        with Path(spec).open("rb"):
-            pass
+        with Path(spec).open("rb") as file:
+            if not file.read(1):
+                raise DiagnosticError([UnreadableFile(spec, "it is empty")])
         with opener(spec) as archive:
             return _from_archive(network, spec, archive)
     except OSError as error:

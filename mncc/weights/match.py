@@ -59,21 +59,26 @@ def pair_in_order(network: Network, modules: Sequence[Module]) -> Pairing:
     right = [module.signature for module in modules]
     aligned = align(left, right)
     taken = {i: j for i, j in enumerate(aligned) if j is not None and left[i] == right[j]}
+    moved = _moved(left, right, taken)
+    taken.update(moved)
+    used = set(taken.values())
+    for i, partner in enumerate(aligned):
+        if i not in taken and partner is not None and partner not in used:
+            taken[i] = partner  # of another shape: an error that names both
+    return _pairing(nodes, modules, taken, [(nodes[i], modules[j]) for i, j in moved.items()])
+
+
+def _moved(left: Sequence[Signature], right: Sequence[Signature], taken: Mapping[int, int]) -> dict[int, int]:
+    """What fits nowhere in order, paired by equal signature; nothing where most would still fit nowhere: the file
+    then is another network's, and equal shapes are chance."""
     used = set(taken.values())
     loose: dict[Signature, deque[int]] = defaultdict(deque)
     for j, signature in enumerate(right):
         if j not in used and signature:
             loose[signature].append(j)
-    moved = []
-    for i, signature in enumerate(left):
-        if i not in taken and loose[signature]:
-            taken[i] = loose[signature].popleft()
-            moved.append((nodes[i], modules[taken[i]]))
-    used = set(taken.values())
-    for i, partner in enumerate(aligned):
-        if i not in taken and partner is not None and partner not in used:
-            taken[i] = partner  # of another shape: an error that names both
-    return _pairing(nodes, modules, taken, moved)
+    homeless = [i for i in range(len(left)) if i not in taken]
+    moved = {i: loose[left[i]].popleft() for i in homeless if loose[left[i]]}
+    return moved if 2 * len(moved) > len(homeless) else {}
 
 
 def _pairing(
@@ -90,7 +95,12 @@ def _pairing(
 
 
 def align(left: Sequence[Signature], right: Sequence[Signature]) -> list[int | None]:
-    """For every element of `left` its partner in `right`, in order; None for gaps."""
+    """For every element of `left` its partner in `right`, in order; None for gaps.
+
+    Sequences of the same operators in other sizes, another width say, stand beside each other without gaps.
+    """
+    if [_structure(a) for a in left] == [_structure(b) for b in right]:
+        return list(range(len(left)))
     start = 0
     while start < min(len(left), len(right)) and left[start] == right[start]:
         start += 1
@@ -108,12 +118,12 @@ def align(left: Sequence[Signature], right: Sequence[Signature]) -> list[int | N
 
 
 def _align(left: Sequence[Signature], right: Sequence[Signature]) -> list[int | None]:
-    """The cheapest alignment (Needleman and Wunsch 1970); a gap costs 2, two shapes that differ up to 3."""
-    costs = [[2 * j for j in range(len(right) + 1)]]
+    """The cheapest alignment (Needleman and Wunsch 1970)."""
+    costs = [[GAP * j for j in range(len(right) + 1)]]
     for i, a in enumerate(left):
-        row = [2 * (i + 1)]
+        row = [GAP * (i + 1)]
         for j, b in enumerate(right):
-            row.append(min(costs[i][j] + _difference(a, b), costs[i][j + 1] + 2, row[j] + 2))
+            row.append(min(costs[i][j] + _difference(a, b), costs[i][j + 1] + GAP, row[j] + GAP))
         costs.append(row)
     result: list[int | None] = [None] * len(left)
     i, j = len(left), len(right)
@@ -121,17 +131,28 @@ def _align(left: Sequence[Signature], right: Sequence[Signature]) -> list[int | 
         if costs[i][j] == costs[i - 1][j - 1] + _difference(left[i - 1], right[j - 1]):
             i, j = i - 1, j - 1
             result[i] = j
-        elif costs[i][j] == costs[i - 1][j] + 2:
+        elif costs[i][j] == costs[i - 1][j] + GAP:
             i -= 1
         else:
             j -= 1
     return result
 
 
+GAP = 3
+"""The price of leaving one element alone."""
+
+
 def _difference(a: Signature, b: Signature) -> int:
-    """0 for equal shapes, 2 where one size differs, 3 where more do; a norm never stands for a layer."""
+    """The price of a pair: 0 for equal shapes, below two gaps for the same operator in another size."""
     if a == b:
         return 0
-    if not a or not b or len(a) != len(b):
-        return 5
-    return 2 if sum(x != y for x, y in zip(a, b, strict=True)) == 1 else 3
+    if not a or not b or a[0] != b[0]:
+        return 2 * GAP + 1
+    if _structure(a) == _structure(b):
+        return 2 if sum(x != y for x, y in zip(a, b, strict=True)) == 1 else 3
+    return 5
+
+
+def _structure(signature: Signature) -> Signature:
+    """The signature without channels: kind, kernel and whether it is depthwise."""
+    return (*signature[:3], signature[3] == 1) if len(signature) == 5 else signature[:1]

@@ -50,7 +50,7 @@ def _draw(network: Network, node: Node, inputs: list[Moments], seed: int) -> dic
     if not normalised and "kernel" in drawn:
         scale = _coarse(1 / np.sqrt(np.maximum(before.variance.mean(), 1e-12)))
         drawn["kernel"] = drawn["kernel"] * scale.astype(np.float32)
-        before = carry(node.op, inputs, network.input_types(node), node.type, drawn)
+        before = Moments(before.mean * scale, before.variance * scale**2)
     if "bias" in types:
         deviation = np.sqrt(before.variance.mean())
         drawn["bias"] = _coarse(-before.mean) + _coarse(deviation) * _uniform(node, "bias", types["bias"], seed, 0.1)

@@ -39,6 +39,8 @@ class Taking:
             previous = module
             for role, type in types.items():
                 array = self._tensor(node, module, role, type)
+                if array is None and isinstance(self.errors[-1], WrongShape):
+                    break  # the others have the same mistake
                 if array is not None:
                     tensors[node.name, role] = array
             leftover = [stored for role, stored in module.tensors.items() if role not in types]

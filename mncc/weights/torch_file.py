@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from mncc.language.diagnostic import DiagnosticError
+from mncc.language.diagnostic import Diagnostic, DiagnosticError
 from mncc.weights.errors import BrokenFile, NotAStateDict, PickleRefused
 from mncc.weights.stored import Archive, Stored
 
@@ -39,10 +39,7 @@ def _load(path: str) -> Any:
             warnings.simplefilter("ignore")
             return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        text = str(error)
-        if found := re.search(r"(?:Unsupported global: GLOBAL|Unsupported class|class|type) [`']?([\w.]+)", text):
-            raise DiagnosticError([PickleRefused(path, f"it names {found[1]}")]) from None
-        raise DiagnosticError([BrokenFile(path, "torch", "its pickle cannot be read")]) from None
+        raise DiagnosticError([_refusal(path, str(error))]) from None
     except OSError:
         raise
     except Exception as error:
@@ -51,6 +48,16 @@ def _load(path: str) -> Any:
             raise DiagnosticError([PickleRefused(path, "it is a TorchScript program")]) from None
         reason = str(error).strip().split("\n")[0][:120] or type(error).__name__
         raise DiagnosticError([BrokenFile(path, "torch", reason)]) from None
+
+
+def _refusal(path: str, reason: str) -> Diagnostic:
+    """What the unpickler stopped at: a name that is no tensor's, an instruction that tensors do not need, or noise."""
+    if found := re.search(r"(?:GLOBAL|class|type) [`']?([A-Za-z_][\w.]+)", reason.split("\n", 1)[-1]):
+        return PickleRefused(path, f"it names {found[1]}")
+    with open(path, "rb") as file:
+        if file.read(1) == b"\x80":
+            return PickleRefused(path, "it has instructions that no state dict has")
+    return BrokenFile(path, "torch", "its pickle cannot be read")
 
 
 def _state_dict(path: str, loaded: Any, depth: int = 0) -> Mapping[str, Any]:

@@ -73,7 +73,11 @@ ROWS = (
 
 
 def residuals(
-    padding: PaddingMode = "symmetric", epsilon: float = 1e-5, classes: int = 10, flat_classifier: bool = True, width: int = 1
+    padding: PaddingMode = "symmetric",
+    epsilon: float = 1e-5,
+    classes: int = 10,
+    flat_classifier: bool = True,
+    width: int = 1,
 ) -> Network:
     """A stem, two inverted residuals, a head and a classifier: MobileNetV2 in small."""
     b = Builder(ROWS, padding=padding, epsilon=epsilon)

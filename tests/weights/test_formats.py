@@ -24,7 +24,9 @@ def torch_file(path: Path, state: dict[str, np.ndarray]) -> str:
     return str(path)
 
 
-def h5_file(path: Path, state: dict[str, np.ndarray], layers: tuple[str, ...], nested: bool = False, **attributes: str) -> str:
+def h5_file(
+    path: Path, state: dict[str, np.ndarray], layers: tuple[str, ...], nested: bool = False, **attributes: str
+) -> str:
     """Keras's legacy layout: layer_names and weight_names; `nested` as model.save writes a model inside a model."""
     with h5py.File(path, "w") as file:
         group = file.create_group("model_weights") if nested else file
@@ -126,7 +128,11 @@ def write_keras(path: Path, state: dict[str, np.ndarray]) -> None:
     counts: dict[str, int] = {}
     with h5py.File(inner, "w") as file:
         for layer in json.loads(text)["config"]["layers"][1]["config"]["layers"]:
-            snake = {"BatchNormalization": "batch_normalization", "DepthwiseConv2D": "depthwise_conv2d", "Conv2D": "conv2d"}
+            snake = {
+                "BatchNormalization": "batch_normalization",
+                "DepthwiseConv2D": "depthwise_conv2d",
+                "Conv2D": "conv2d",
+            }
             word = snake[layer["class_name"]]
             number = counts.get(word, 0)
             counts[word] = number + 1
@@ -134,7 +140,10 @@ def write_keras(path: Path, state: dict[str, np.ndarray]) -> None:
             keys = [key for key in state if key.startswith(f"{layer['config']['name']}/")]
             for variable, key in enumerate(keys):
                 file[f"{place}/vars/{variable}"] = state[key]
-        file["layers/dense/vars/0"], file["layers/dense/vars/1"] = state["predictions/kernel"], state["predictions/bias"]
+        file["layers/dense/vars/0"], file["layers/dense/vars/1"] = (
+            state["predictions/kernel"],
+            state["predictions/bias"],
+        )
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("config.json", text)
         archive.writestr("metadata.json", "{}")

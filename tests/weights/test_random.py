@@ -6,8 +6,22 @@ import numpy as np
 import pytest
 
 from mncc.network.graph import Network
-from mncc.network.ops import Activation, AvgPool, ChannelShuffle, Concat, GlobalPool, MaxPool, Mean, Multiply, Reshape
-from mncc.network.ops import Conv2d, Dense, Slice, Softmax, Upsample
+from mncc.network.ops import (
+    Activation,
+    AvgPool,
+    ChannelShuffle,
+    Concat,
+    Conv2d,
+    Dense,
+    GlobalPool,
+    MaxPool,
+    Mean,
+    Multiply,
+    Reshape,
+    Slice,
+    Softmax,
+    Upsample,
+)
 from mncc.reference import Twin
 from mncc.weights import load_weights
 from tests.weights.nets import Builder, residuals
