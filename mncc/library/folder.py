@@ -126,10 +126,11 @@ def _swap(new: Path, target: Path) -> None:
         new.rename(target)
         return
     old = new.with_suffix(".old")
-    target.rename(old)
     try:
+        target.rename(old)
         new.rename(target)
-    except OSError:
-        old.rename(target)
+    except BaseException:  # an interrupt too
+        if old.exists() and not target.exists():
+            old.rename(target)
         raise
     shutil.rmtree(old, ignore_errors=True)

@@ -48,8 +48,8 @@ def compiled(tmp_path: Path) -> Callable[..., Path]:
     return build
 
 
-def says(*command: str | Path, **options: str) -> str:
+def says(*command: str | Path) -> str:
     """Standard output of a program that must succeed."""
-    done = subprocess.run([*map(str, command)], capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(list(map(str, command)), capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, f"status {done.returncode}\n{done.stdout}\n{done.stderr}"
     return done.stdout

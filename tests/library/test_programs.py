@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 import shutil
 import subprocess
 from collections.abc import Callable
@@ -13,7 +14,7 @@ import pytest
 from mncc.library.spec import Golden
 from mncc.library.write import LibraryFiles, write_library
 from tests.library.conftest import PROGRAMS, WARNINGS, Toys, says
-from tests.library.toy import toy_spec
+from tests.library.toy import classifier_spec, toy_spec
 
 SANITIZERS = [(), ("-fsanitize=address,undefined", "-fno-sanitize-recover"), ("-fsanitize=thread",)]
 Compile = Callable[..., Path]
@@ -35,6 +36,22 @@ def test_program_with_shared_library(toys: Callable[..., Toys], compiled: Compil
     toy, _ = toys()
     program = compiled("statuses.c", f"-I{toy.directory}", f"-L{toy.directory}", "-ltoy", f"-Wl,-rpath,{toy.directory}")
     assert says(program) == "ok\n"
+
+
+def test_run_allocates_nothing_and_keeps_its_rounding(toys: Callable[..., Toys], compiled: Compile) -> None:
+    assert says(compiled("quiet.c", "-std=c11", *archive(toys()[0]))) == "ok\n"
+
+
+def test_fully_static_program(toys: Callable[..., Toys], compiled: Compile) -> None:
+    assert says(compiled("threads.cpp", "-static", *archive(*toys()))) == "ok\n"
+
+
+@pytest.mark.parametrize("compiler", ["gcc", "clang"])
+def test_runtime_compiles_without_warnings(compiler: str, tmp_path: Path) -> None:
+    if shutil.which(compiler) is None:
+        pytest.skip(f"{compiler} is not installed")
+    write_library(toy_spec(features=("avx2",)), tmp_path / "toy", cc=compiler, probe=True, cflags=WARNINGS)
+    write_library(classifier_spec(), tmp_path / "classifier", cc=compiler, cflags=WARNINGS)
 
 
 @pytest.mark.parametrize("standard", ["c99", "c11", "c++11", "c++14", "c++17", "c++20"])
@@ -100,3 +117,25 @@ def test_old_processor(
     else:
         why = f"the kernels need {missing}, which this processor or operating system lacks"
         assert text == f"run 4 {why}\nselftest 4 {why}\n"
+
+
+ARM = "aarch64-linux-gnu"
+
+
+@pytest.mark.skipif(
+    shutil.which(f"{ARM}-gcc") is None or shutil.which("qemu-aarch64") is None,
+    reason="gcc-aarch64-linux-gnu and qemu-user are not installed",
+)
+def test_another_architecture(tmp_path: Path) -> None:
+    """The runtime on arm64: compiled across, run in qemu; features from the auxiliary vector."""
+    files = write_library(toy_spec(features=("neon", "dotprod"), triple=ARM), tmp_path / "toy")
+    program = tmp_path / "program"
+    for source in ("statuses.c", "refused.c"):
+        command = [f"{ARM}-gcc", "-std=c99", *WARNINGS, "-static", "-pthread", str(PROGRAMS / source)]
+        subprocess.run([*command, *archive(files), "-o", str(program)], check=True)
+        if source == "statuses.c":
+            assert says("qemu-aarch64", "-cpu", "cortex-a76", program) == "ok\n"
+    why = "the kernels need dotprod, which this processor or operating system lacks"
+    assert says("qemu-aarch64", "-cpu", "cortex-a53", program) == f"run 4 {why}\nselftest 4 {why}\n"
+    versions = re.findall(r"GLIBC_([0-9.]+)", says(f"{ARM}-objdump", "-T", files.shared))
+    assert set(versions) == {"2.17"}

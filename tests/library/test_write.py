@@ -125,6 +125,26 @@ def test_interrupt_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
 
+@pytest.mark.parametrize("error", [KeyboardInterrupt, OSError(16, "Device or resource busy")])
+def test_failing_exchange_brings_the_old_folder_back(
+    error: BaseException, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_library(toy_spec(), tmp_path / "out")
+    before = contents(tmp_path / "out")
+    rename = Path.rename
+
+    def fails_once(path: Path, target: Path) -> Path:
+        if path.suffix == ".mncc" and target.name == "out":
+            raise error
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, "rename", fails_once)
+    with pytest.raises((KeyboardInterrupt, OutsideError)):
+        write_library(toy_spec(seed=1), tmp_path / "out")
+    assert contents(tmp_path / "out") == before
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
 @pytest.mark.parametrize("name", ["", "2net", "mobile-net", "a b", "int", "netz\u00e4", "x/../y", "mncc_exec"])
 def test_name_must_be_a_c_identifier(name: str, tmp_path: Path) -> None:
     with pytest.raises(DiagnosticError, match="is not a C identifier") as caught:

@@ -58,12 +58,23 @@ int32_t toy_fail(int32_t begin, int32_t end, const void *weights, void *scratch,
 
 
 @functools.cache
-def kernel_object(flags: tuple[str, ...] = (), source: str = KERNELS) -> bytes:
+def kernel_object(flags: tuple[str, ...] = (), compiler: str = "gcc") -> bytes:
     """The kernels as an object, compiled once a process."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder)
-        (path / "kernels.c").write_text(source)
-        command = ["gcc", "-std=c99", "-O1", "-fPIC", "-ffp-contract=off", *flags, "-c", "kernels.c", "-o", "kernels.o"]
+        (path / "kernels.c").write_text(KERNELS)
+        command = [
+            compiler,
+            "-std=c99",
+            "-O1",
+            "-fPIC",
+            "-ffp-contract=off",
+            *flags,
+            "-c",
+            "kernels.c",
+            "-o",
+            "kernels.o",
+        ]
         subprocess.run(command, cwd=path, check=True)
         return (path / "kernels.o").read_bytes()
 
@@ -90,6 +101,7 @@ def toy_spec(
     features: tuple[str, ...] = (),
     goldens: tuple[Golden, ...] | None = None,
     fail: bool = False,
+    triple: str = TRIPLE,
 ) -> LibrarySpec:
     """Two inputs (image, bias), two outputs (hidden, scores), three kernels, a batch."""
     weights = toy_weights(seed)
@@ -123,11 +135,11 @@ def toy_spec(
             InterfaceTensor("scores", bias.shape, kind="logits"),
         ),
         kernels=kernels,
-        kernel_object=kernel_object(flags),
+        kernel_object=kernel_object(flags, "gcc" if triple == TRIPLE else f"{triple}-gcc"),
         weights=weights,
         tensor_bytes=64 * batch,
         scratch_bytes=64,
-        triple=TRIPLE,
+        triple=triple,
         cpu_features=features,
         goldens=make_goldens(toy_outputs(weights, image, bias)) if goldens is None else goldens,
         manifest={"tools": {"mncc": "0"}, "kernels": [{"rows": [1]}, {"rows": [2]}, {"rows": [2]}]},
