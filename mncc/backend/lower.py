@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import tvm
@@ -10,6 +9,8 @@ import tvm_ffi
 from tvm import s_tir, tirx
 from tvm.ir.transform import Sequential
 
+LINE = 64
+"""Bytes; weights, scratch and workspace tensors begin on this boundary."""
 STACK_BYTES = 16384
 """A register tile's sums stay a stack array, which LLVM promotes to registers; nothing larger may be on the stack."""
 
@@ -53,33 +54,39 @@ _TO_INTRINSICS = [tirx.transform.LowerTVMBuiltin(), tirx.transform.LowerIntrin()
 
 @tirx.transform.prim_func_pass(opt_level=0)
 def _raw_pointers(function: tirx.PrimFunc, mod: tvm.IRModule, ctx: Any) -> tirx.PrimFunc:
-    """Buffer parameters -> pointers. `mncc.scratch` names those that lie at an offset (bytes) in one scratch
-    parameter; `mncc.align` gives the alignment in bytes of the others."""
-    scratch: Mapping[str, Any] = function.attrs.get("mncc.scratch", {})
-    align: Mapping[str, Any] = function.attrs.get("mncc.align", {})
-    pool = tirx.Var("scratch", tvm.ir.PointerType(tvm.ir.PrimType("float32")))
-    params, prologue, aligned = [], [], []
-    for param in function.params:
-        if not isinstance(param.ty, tirx.buffer.BufferType):
-            params.append(param)
-            continue
-        pointer = tirx.Var(param.name + "_ptr", tirx.buffer.buffer_data_pointer_type(param))
-        if param.name in scratch:
-            address = tirx.call_intrin(pointer.ty, "tirx.handle_add_byte_offset", pool, scratch[param.name])
+    """(begin, end, buffers...) -> (begin, end, weights, scratch, tensors...), all pointers.
+
+    The attributes `mncc.weights` and `mncc.scratch` name the buffers that lie at an offset (bytes) from those two
+    pointers, `mncc.align` gives the alignment (bytes) of the tensors; a buffer named `weights` is all the weights.
+    """
+    places: dict[str, tuple[str, int]] = {"weights": ("weights", 0)}
+    for base in ("weights", "scratch"):
+        places.update((str(name), (base, int(at))) for name, at in function.attrs[f"mncc.{base}"].items())
+    align = {str(name): int(bytes_) for name, bytes_ in function.attrs["mncc.align"].items()}
+    bases = {n: tirx.Var(n, tvm.ir.PointerType(tvm.ir.PrimType("float32"))) for n in ("weights", "scratch")}
+    params: list[Any] = [*function.params[:2], *bases.values()]
+    prologue, aligned = [], [(pointer, LINE) for pointer in bases.values()]
+    for buffer in function.params[2:]:
+        pointer = tirx.Var(f"{buffer.name}_data", tirx.buffer.buffer_data_pointer_type(buffer))
+        if buffer.name in places:
+            base, offset = places[buffer.name]
+            address = tirx.call_intrin(pointer.ty, "tirx.handle_add_byte_offset", bases[base], offset)
             prologue.append(tirx.Bind(pointer, address))
+            aligned.append((pointer, LINE))
         else:
             params.append(pointer)
-        aligned.append((pointer, int(align.get(param.name, 64))))
-        prologue.append(tirx.DeclBuffer(param, data=pointer))
-        if param.name == "weights":
-            params.append(pool)
+            aligned.append((pointer, align[buffer.name]))
+        prologue.append(tirx.DeclBuffer(buffer, data=pointer))
+    # LowerTVMBuiltin refuses bodies without a device, and the C function returns 0.
     body: Any = tirx.SeqStmt([*prologue, function.body])
-    for key in ("device_type", "device_id"):
-        body = tirx.AttrStmt("default", key, tirx.IntImm("int32", 1 if key == "device_type" else 0), body)
+    for key, value in (("device_type", 1), ("device_id", 0)):
+        body = tirx.AttrStmt("default", key, tirx.IntImm("int32", value), body)
     for pointer, bytes_ in reversed(aligned):
         body = tirx.AttrStmt(pointer, "storage_alignment", tirx.IntImm("int32", bytes_), body)
     raw = tirx.PrimFunc(params, body, tvm.ir.PrimType("int32"), function.attrs)
-    return raw.with_attr("calling_conv", 0)
+    for name in ("mncc.weights", "mncc.scratch", "mncc.align"):
+        raw = raw.without_attr(name)
+    return raw.with_attr("calling_conv", 0).with_attr("tirx.noalias", True)
 
 
 @tirx.transform.prim_func_pass(opt_level=0)

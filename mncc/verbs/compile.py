@@ -1,0 +1,134 @@
+"""Network and weights -> everything that a library is made of."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping
+from importlib import metadata
+from typing import TYPE_CHECKING, Any
+
+from mncc.library.selftest import make_goldens, selftest_input
+from mncc.library.spec import Golden, InterfaceTensor, KernelEntry, LibrarySpec, Slot
+
+if TYPE_CHECKING:
+    from mncc.kernels.target import Target
+    from mncc.network.graph import Network
+    from mncc.plan import Plan, PlannedKernel
+    from mncc.weights import Weights
+
+Progress = Callable[[str, float], None]
+
+
+def compile_network(
+    network: Network, target: Target, weights: Weights, name: str, progress: Progress | None = None
+) -> tuple[LibrarySpec, Plan]:
+    """The library's parts and the plan behind them; `progress` is told what is being done and the share that is done.
+
+    Raises OutsideError where TVM is missing or of another version.
+    """
+    from mncc.backend import compile_kernels
+    from mncc.plan import make_plan, pack_weights
+
+    tell: Progress = progress or (lambda text, share: None)
+    tell("planning", 0.0)
+    plan = make_plan(network, target)
+    kernels = compile_kernels(plan, lambda text, share: tell(text, 0.05 + 0.7 * share))
+    tell("packing the weights", 0.75)
+    packed = pack_weights(plan, weights.tensors)
+    tell("computing the self test in float64", 0.8)
+    goldens = _goldens(network, weights)
+    spec = LibrarySpec(
+        name=name,
+        model_hash=model_hash(network, weights),
+        inputs=tuple(InterfaceTensor(i.name, i.type.shape, i.mean, i.std, i.channels) for i in network.inputs),
+        outputs=tuple(InterfaceTensor(o.name, network.types[o.value].shape, kind=o.kind) for o in network.outputs),
+        kernels=tuple(_entry(plan, k, s) for k, s in zip(plan.kernels, kernels.symbols, strict=True)),
+        kernel_object=kernels.object,
+        weights=packed,
+        tensor_bytes=plan.tensor_bytes,
+        scratch_bytes=plan.scratch_bytes,
+        triple=target.triple,
+        cpu_features=target.requires,
+        goldens=goldens,
+        manifest=_manifest(network, plan, weights, kernels.symbols),
+    )
+    tell("compiled", 0.95)
+    return spec, plan
+
+
+def emit_stage(network: Network, target: Target, stage: str) -> str:
+    """The kernels of a network as text: `tir`, `llvm` or `asm`."""
+    from mncc.backend import emit
+    from mncc.plan import make_plan
+
+    return emit(make_plan(network, target), stage)
+
+
+def model_hash(network: Network, weights: Weights) -> str:
+    """`sha256:...` over the graph and the weights, without names of files or of the network."""
+    text = "\n".join(
+        f"{n.name} {n.op.describe()} {' '.join(n.inputs)} {n.type.shape}" for n in network.nodes
+    )
+    outputs = " ".join(f"{o.name}={o.value}" for o in network.outputs)
+    return "sha256:" + hashlib.sha256(f"{text}\n{outputs}\n{weights.digest()}".encode()).hexdigest()
+
+
+def _goldens(network: Network, weights: Weights) -> tuple[Golden, ...]:
+    """What the self test expects: the float64 twin's outputs for the self test's inputs."""
+    from mncc.reference import Twin
+
+    inputs = [selftest_input(n, i.type.elements).reshape(i.type.shape) for n, i in enumerate(network.inputs)]
+    values = Twin(network, weights).run(inputs, keep={o.value for o in network.outputs})
+    return make_goldens([values[o.value] for o in network.outputs])
+
+
+def _entry(plan: Plan, kernel: PlannedKernel, symbol: str) -> KernelEntry:
+    slots = []
+    for value in (*kernel.inputs, kernel.output):
+        tensor = plan.tensor(value)
+        slots.append(Slot(tensor.base, tensor.index, tensor.offset, tensor.image_stride))  # type: ignore[arg-type]
+    return KernelEntry(kernel.name, symbol, kernel.items, kernel.images, kernel.weights_offset, tuple(slots))
+
+
+def _manifest(network: Network, plan: Plan, weights: Weights, symbols: tuple[str, ...]) -> Mapping[str, Any]:
+    versions = {p: metadata.version(p) for p in ("mncc", "apache-tvm", "apache-tvm-ffi", "torch", "numpy")}
+    return {
+        "versions": versions,
+        "target": {"name": plan.target.name, "triple": plan.target.triple, "cpu": plan.target.cpu},
+        "settings": dict(network.settings),
+        "weights": {"source": weights.source, "hash": weights.digest(), "packed_bytes": plan.weight_bytes},
+        "params": network.params,
+        "macs": network.macs,
+        "kernels": [_kernel_facts(plan, k, s) for k, s in zip(plan.kernels, symbols, strict=True)],
+        "tensors": [
+            {"name": t.name, "shape": list(t.type.shape), "borders": t.pads, "base": t.base, "bytes": t.bytes}
+            for t in plan.tensors.values()
+        ],
+    }
+
+
+def _kernel_facts(plan: Plan, kernel: PlannedKernel, symbol: str) -> Mapping[str, Any]:
+    """One kernel as the manifest states it; buffers lists its scratch arrays with their shapes."""
+    from mncc.kernels.chain import Chain, ChainTiles, scratch_layout
+
+    buffers = []
+    if isinstance(kernel.spec, Chain) and isinstance(kernel.tiles, ChainTiles):
+        for array in scratch_layout(kernel.spec, kernel.tiles):
+            buffers.append({"name": array.name, "shape": [array.rows, array.cols, array.channels]})
+    return {
+        "name": kernel.name,
+        "function": symbol,
+        "family": kernel.family,
+        "rows": list(kernel.rows),
+        "nodes": [n.name for n in kernel.nodes],
+        "inputs": list(kernel.inputs),
+        "output": kernel.output,
+        "output_shape": list(kernel.output_type.shape),
+        "items": kernel.items,
+        "tiles": kernel.tile_table,
+        "scratch_bytes": kernel.scratch_bytes,
+        "scratch": buffers,
+        "recomputed_share": round(kernel.recomputed_share, 6),
+        "macs": kernel.macs,
+        "weight_bytes": kernel.weight_floats * 4,
+    }
