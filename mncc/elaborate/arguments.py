@@ -177,7 +177,8 @@ class _Binding:
             "word": lambda word: word if isinstance(word, str) or as_whole(word) is not None else None,
         }  # fmt: skip
         expected = {
-            "int": "a whole number", "float": "a number", "size": "a size such as 3x3", "shape": "sizes such as (7, 7, 16)",
+            "int": "a whole number", "float": "a number", "size": "a size such as 3x3",
+            "shape": "sizes such as (7, 7, 16)",
             "padding": "same, symmetric, valid, a number or ((top, bottom), (left, right))",
             "word": f"one of {', '.join(slot.words)}",
         }  # fmt: skip

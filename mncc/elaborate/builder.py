@@ -10,7 +10,8 @@ from mncc.network.graph import Node, Origin
 from mncc.network.ops import Op
 from mncc.network.types import TensorType
 
-MAX_NODES = 20_000
+MAX_NODES = 10_000
+"""Operators of a network; the deepest published ones have some 2,000."""
 
 
 class Builder:

@@ -324,3 +324,31 @@ class InUsedFile(AtSpan):
     @property
     def title(self) -> str:
         return f"`{self.path}`, which is used here, has {self.count} error{'s' if self.count != 1 else ''}"
+
+
+@dataclass(frozen=True)
+class BadDefault(AtSpan):
+    """A value that the `defaults` line cannot give."""
+
+    name: str
+    expected: str
+
+    @property
+    def title(self) -> str:
+        return f"the default `{self.name}` needs {self.expected}, found `{self.span.text}`"
+
+
+@dataclass(frozen=True)
+class UnusedParameter(AtSpan):
+    """A block that never uses one of its parameters."""
+
+    block: str
+    name: str
+
+    @property
+    def title(self) -> str:
+        return f"the block `{self.block}` never uses its parameter `{self.name}`"
+
+    @property
+    def help(self) -> str:
+        return f"remove `{self.name}` from the block's parameters; rows type `-` for what an operator does not take"

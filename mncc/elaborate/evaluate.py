@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 
 from mncc.elaborate import arguments, errors, functions, shape_errors
 from mncc.elaborate.arithmetic import binary, unary
-from mncc.elaborate.builder import Builder, join_name, slug
+from mncc.elaborate.builder import MAX_NODES, Builder, join_name, slug
 from mncc.elaborate.primitives import PRIMITIVES, Defaults, Primitive
 from mncc.elaborate.values import (
     BodyResult,
@@ -27,6 +27,8 @@ from mncc.language.source import Span
 from mncc.network import ops
 from mncc.network.graph import Origin
 
+MAX_STEPS = 300_000
+"""Expressions that one file may evaluate; blocks that call blocks twice each would else run for ever."""
 MAX_DEPTH = 90
 """Levels of expressions and block calls together; keeps Python's own stack shallow."""
 
@@ -55,14 +57,20 @@ class Scope:
 class Evaluator:
     """Evaluates trees of one file: its blocks, its defaults and the builder that takes the nodes."""
 
-    def __init__(self, blocks: Mapping[Words, t.Block], defaults: Defaults, builder: Builder) -> None:
-        self.blocks, self.defaults, self.builder = blocks, defaults, builder
+    def __init__(
+        self, blocks: Mapping[Words, t.Block], defaults: Defaults, builder: Builder, broken: Collection[Words] = ()
+    ) -> None:
+        self.blocks, self.defaults, self.builder, self.broken = blocks, defaults, builder, broken
+        self.steps = 0
 
     # ------------------------------------------------------------ expressions
     def value(self, tree: t.Expr, scope: Scope) -> Value:
         """The value of an expression; nodes that it makes go to the builder."""
         if scope.depth > MAX_DEPTH:
             raise DiagnosticError([errors.TooDeep(tree.span, MAX_DEPTH)])
+        self.steps += 1
+        if self.steps > MAX_STEPS:
+            raise DiagnosticError([errors.TooMany(tree.span, "steps", MAX_STEPS)])
         inner = replace(scope, depth=scope.depth + 1)
         match tree:
             case t.Number() | t.Constant():
@@ -167,21 +175,20 @@ class Evaluator:
             return self._row(tree, self.value(tree.function.value, scope), scope)
         if isinstance(tree.function, t.Name):
             word = tree.function.text
+            items = tree.arguments.items
             if word in functions.FUNCTIONS:
                 return self.function(word, tree.arguments, scope, ())
-            block = self.blocks.get(words_of(word))
-            if block is not None and tree.arguments.items:
-                first = tree.arguments.items[0]
-                if isinstance(first, t.Keyword):
-                    raise DiagnosticError([errors.WrongType(first.span, f"`{word}`", "a tensor first", "a parameter")])
-                value = self.tensor(first, scope, f"`{word}`")
-                rest = t.Arguments(tree.arguments.span, tree.arguments.items[1:])
-                return self.block(block, word, value, (rest,), scope, tree.span)
-            known = (*functions.FUNCTIONS, *(" ".join(words) for words in self.blocks))
-            near = errors.nearest(word, known)
+            if word in PRIMITIVES or words_of(word) in (*self.blocks, *self.broken):
+                if not items or isinstance(items[0], t.Keyword):
+                    found = "a parameter" if items else "nothing"
+                    raise DiagnosticError([errors.WrongType(tree.arguments.span, f"`{word}`", "a tensor first", found)])
+                rest = t.Arguments(tree.arguments.span, items[1:])
+                stage = t.Stage(tree.span, tree.function, (rest,))
+                return self.stage(stage, self.tensor(items[0], scope, f"`{word}`"), scope)
+            near = errors.nearest(word, self.words())
             raise DiagnosticError([errors.UnknownName(tree.function.span, "function", word, near)])
-        found = self.value(tree.function, scope)
-        raise DiagnosticError([errors.WrongType(tree.function.span, "a call", "a function or block", describe(found))])
+        value = self.value(tree.function, scope)
+        raise DiagnosticError([errors.WrongType(tree.function.span, "a call", "a function or block", describe(value))])
 
     def _row(self, tree: t.Call, value: Value, scope: Scope) -> Value:
         body = next(iter(value.bodies.values()), None) if isinstance(value, UsedNetwork) else value
@@ -227,12 +234,17 @@ class Evaluator:
         if isinstance(stage.word, t.Name) and word in functions.FUNCTIONS:
             given = arguments.bracket(stage)
             return self.function(word, given, scope, (x,))
+        if words_of(word) in self.broken:
+            raise DiagnosticError([])
         block = self.blocks.get(words_of(word))
         if block is None:
-            known = {**PRIMITIVES, **functions.FUNCTIONS, **{" ".join(words): 0 for words in self.blocks}}
-            near = errors.nearest(word, known)
+            near = errors.nearest(word, self.words())
             raise DiagnosticError([errors.UnknownName(stage.word.span, "primitive or block", word, near)])
         return self.block(block, word, x, stage.arguments, scope, stage.span)
+
+    def words(self) -> tuple[str, ...]:
+        """Every word that a stage or a call can begin with."""
+        return (*PRIMITIVES, *functions.FUNCTIONS, *(" ".join(words) for words in self.blocks))
 
     def _primitive(self, primitive: Primitive, stage: t.Stage, x: Tensor, scope: Scope) -> Tensor:
         given = arguments.bind_primitive(primitive, stage, lambda tree: self.value(tree, scope))
@@ -246,9 +258,9 @@ class Evaluator:
 
     def node(self, op: ops.Op, inputs: tuple[Tensor, ...], word: str, scope: Scope, tree: t.Tree) -> Tensor:
         """A node of the network, named after the place; `tree` is what an error points at."""
-        if len(self.builder.nodes) >= functions.MAX_NODES:
+        if len(self.builder.nodes) >= MAX_NODES:
             span = scope.row[0] if scope.row else tree.span
-            raise DiagnosticError([errors.TooMany(span, "operators", functions.MAX_NODES)])
+            raise DiagnosticError([errors.TooMany(span, "operators", MAX_NODES)])
         try:
             return self.builder.add(op, inputs, join_name(scope.prefix, scope.binding, slug(word)), scope.origin)
         except ops.ShapeError as error:

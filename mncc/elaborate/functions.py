@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from mncc.elaborate import errors
-from mncc.elaborate.builder import MAX_NODES as MAX_NODES
 from mncc.elaborate.channels import make_divisible
 from mncc.elaborate.values import Tensor, Value, as_tensor, as_whole, describe
 from mncc.language import tree as t
@@ -68,15 +67,16 @@ def _on_one(compute: Callable[[Any], Any]) -> Function:
 
 
 def _make_divisible(call: Invocation, values: list[Value], named: dict[str, Value]) -> Value:
-    if len(values) not in (1, 2, 3):
-        raise call.refuse("a number, and optionally its divisor and the share to keep", f"{len(values)} arguments")
-    value, divisor, keep = (*_numbers(call, values, named, None), 8, 0.9)[:3] if len(values) < 3 else values
-    if len(values) == 2:
-        value, divisor, keep = values[0], values[1], 0.9
+    numbers = _numbers(call, values, named, None)
+    if len(numbers) > 3:
+        raise call.refuse("a number, its divisor (8) and the share to keep (0.9)", f"{len(values)} arguments")
+    value = numbers[0]
+    divisor = numbers[1] if len(numbers) > 1 else 8
+    keep = numbers[2] if len(numbers) > 2 else 0.9
     whole = as_whole(divisor)
     if whole is None or whole < 1:
         raise call.refuse("a divisor of at least 1", describe(divisor))
-    return make_divisible(value, whole, keep)  # type: ignore[arg-type]
+    return make_divisible(value, whole, keep)
 
 
 def _concat(call: Invocation, values: list[Value], named: dict[str, Value]) -> Value:

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from difflib import get_close_matches
 from pathlib import Path
 
 from mncc.elaborate import errors
 from mncc.elaborate.builder import Builder, join_name
+from mncc.elaborate.facts import Facts
 from mncc.elaborate.program import Program, read_program
-from mncc.elaborate.run import Facts, Run
+from mncc.elaborate.run import Run
 from mncc.elaborate.settings import GENERAL, Setting, check_batch, check_default, check_parameter, parse_setting
-from mncc.elaborate.values import Tensor, UsedNetwork, as_tensor
+from mncc.elaborate.values import BodyResult, Tensor, UsedNetwork, Value, as_tensor
 from mncc.language import tree as t
 from mncc.language.diagnostic import Diagnostic, DiagnosticError
 from mncc.language.parse import parse_all, read_source
@@ -89,7 +89,7 @@ class _Elaboration:
         wrong: list[Diagnostic] = []
         parsed = {key: parse_setting(value) for key, value in given.items()}
         wrong += [errors.UnknownSetting(name, key, known) for key in parsed if key not in known]
-        checked: Setting | Diagnostic
+        checked: Setting | errors.BadSetting
         for key, parameter in program.parameters.items():
             try:
                 default = self._default(parameter, values)
@@ -167,12 +167,13 @@ class _Elaboration:
         inner.given = tensors
         outputs = inner.everything()
         other.stop_if_wrong()
-        bodies = {body: inner.known[body] for body in other.program.tables}
-        return UsedNetwork(name, bodies, outputs)  # type: ignore[arg-type]
+        made = {body: inner.known[body] for body in other.program.tables}
+        bodies = {body: value for body, value in made.items() if isinstance(value, BodyResult)}
+        return UsedNetwork(name, bodies, outputs)
 
     def _use_inputs(self, run: Run, line: t.Use, other: _Elaboration) -> dict[str, Tensor]:
         wanted = list(other.program.inputs)
-        values = []
+        values: list[Value] = []
         if line.on is not None:
             value = run.evaluator.value(line.on, run.scope(line.span, "use"))
             values = list(value) if isinstance(value, tuple) else [value]
@@ -206,7 +207,9 @@ class _Elaboration:
         return self.used[key]
 
 
-def _sort_out(key: str, checked: Setting | Diagnostic, values: dict[str, Setting], wrong: list[Diagnostic]) -> None:
+def _sort_out(
+    key: str, checked: Setting | errors.BadSetting, values: dict[str, Setting], wrong: list[Diagnostic]
+) -> None:
     if isinstance(checked, Diagnostic):
         wrong.append(checked)
     else:
@@ -233,6 +236,3 @@ def _kind(value: str, nodes: tuple[Node, ...], classes: str | None) -> str:
     if node is not None and isinstance(node.op, ops.Softmax):
         return "probabilities"
     return "logits" if classes else "features"
-
-
-__all__ = ["elaborate", "load", "replace"]

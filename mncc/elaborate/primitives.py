@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from mncc.network import ops
 from mncc.network.types import TensorType
-from mncc.network.window import Pads, Pair, resolve_padding
+from mncc.network.window import PaddingMode, Pads, Pair, resolve_padding
 
 SlotKind = Literal["int", "float", "size", "shape", "padding", "word"]
 REQUIRED = object()
@@ -86,10 +86,11 @@ def pads(a: Arguments, x: TensorType, default: str) -> Pads:
     """Explicit padding of a window on `x`: what the stage says, else the default mode."""
     pad = a["pad"] if a["pad"] is not None else default
     if not isinstance(pad, str):
-        return pad  # type: ignore[no-any-return]
+        return cast(Pads, pad)
     dilation = a.get("dilation", (1, 1))
+    mode = cast(PaddingMode, pad)
     height, width = (
-        resolve_padding(pad, x.shape[axis + 1], a["kernel"][axis], a["stride"][axis], dilation[axis])  # type: ignore[arg-type]
+        resolve_padding(mode, x.shape[axis + 1], a["kernel"][axis], a["stride"][axis], dilation[axis])
         for axis in (0, 1)
     )
     return height, width
@@ -131,18 +132,18 @@ def _avgpool(x: TensorType, a: Arguments, d: Defaults) -> ops.Op:
 
 
 def _activation(kind: str) -> Make:
-    return lambda x, a, d: ops.Activation(kind, **({"slope": a["slope"]} if kind == "leaky" else {}))
+    return lambda x, a, d: ops.Activation(kind, **a)
 
 
 def _act(x: TensorType, a: Arguments, d: Defaults) -> ops.Op:
     word = a["kind"] or d.activation
     kind = ACTIVATIONS.get(word.lower())
     if kind is None:
-        raise ops.ShapeError(f"there is no activation `{word}`", f"the activations are {', '.join(ops_activations())}")
+        raise ops.ShapeError(f"there is no activation `{word}`", f"the activations are {', '.join(activation_names())}")
     return ops.Activation(kind)
 
 
-def ops_activations() -> tuple[str, ...]:
+def activation_names() -> tuple[str, ...]:
     """The activations by their own names."""
     return tuple(dict.fromkeys(kind for kind in ACTIVATIONS.values() if kind != "none"))
 
@@ -209,7 +210,7 @@ PRIMITIVES: Mapping[str, Primitive] = {
     ),
     "softmax": Primitive(lambda x, a, d: ops.Softmax(), summary="probabilities along the channels"),
     "shuffle": Primitive(
-        lambda x, a, d: ops.ChannelShuffle(a["groups"]), (Slot("groups", "int"),), summary="ShuffleNet's channel shuffle"
+        lambda x, a, d: ops.ChannelShuffle(a["groups"]), (Slot("groups", "int"),), summary="ShuffleNet's shuffle"
     ),
     "reshape": Primitive(
         lambda x, a, d: ops.Reshape(a["shape"]), (Slot("shape", "shape"),), summary="another shape, without the batch"

@@ -8,9 +8,11 @@ from functools import lru_cache
 
 from mncc.elaborate import errors
 from mncc.elaborate.channels import ChannelRule
+from mncc.elaborate.check_blocks import check_block
+from mncc.elaborate.evaluate import names_in
 from mncc.language import row_errors
 from mncc.language import tree as t
-from mncc.language.cells import Cells, Column, Words, group_count, read_heading, read_row, words_of
+from mncc.language.cells import MAX_TOKENS, Cells, Column, Words, group_count, read_heading, read_row, words_of
 from mncc.language.diagnostic import Diagnostic, DiagnosticError
 from mncc.language.parse import parse
 from mncc.language.resources import data_folder
@@ -116,7 +118,19 @@ class _Sorter:
             self._define("name", parameter.name, parameter.span)
         for line in program.rules.values():
             self._clauses(line)
+        self._check_blocks()
         self._tables()
+
+    def _check_blocks(self) -> None:
+        """Checks the file's own blocks; rows that use a wrong one are passed over."""
+        p = self.program
+        names = {*p.parameters, "batch", *p.lets, *p.inputs, *p.uses, *p.broken, MAIN_BODY, *self.rows}
+        operators = {*p.blocks, *p.broken_operators}
+        for block in p.own_blocks:
+            wrong = check_block(block, names, operators)
+            if wrong:
+                self.found += wrong
+                p.broken_operators.update(words_of(word.text) for word in block.words)
 
     def _define(self, kind: str, name: str, span: Span) -> bool:
         """Notes a definition; reports it where the name is taken."""
@@ -195,8 +209,6 @@ class _Sorter:
     # ------------------------------------------------------------ channels
     def _clauses(self, line: t.ChannelsLine) -> None:
         """The rule of a channels line; its column is the one name in it that nothing else defines."""
-        from mncc.elaborate.evaluate import names_in
-
         program = self.program
         defined = {*program.parameters, *program.lets, *program.broken}
         free = [name for name in names_in(line.value) if name not in defined]
@@ -252,7 +264,7 @@ class _TableReader:
         groups: list[Group] = []
         open_group: tuple[int, int, list[TableRow]] | None = None
         for row in rows:
-            if isinstance(row, t.Row) and self._heading(row):
+            if isinstance(row, t.Row) and (_is_rule(row) or self._heading(row)):
                 continue
             marker = group_count(row, self.names) if isinstance(row, t.Row) else None
             indent = row.indent if isinstance(row, t.Row) else 0
@@ -280,6 +292,9 @@ class _TableReader:
         return 1
 
     def _heading(self, row: t.Row) -> bool:
+        if len(row.tokens) > MAX_TOKENS:
+            self.found.append(row_errors.LongRow(row.span, MAX_TOKENS))
+            return True
         try:
             columns = read_heading(row, self.parameters)
         except DiagnosticError as error:
@@ -299,3 +314,8 @@ class _TableReader:
             except DiagnosticError as error:
                 self.found.extend(error.diagnostics)
         return TableRow(row, cells, self.index - 1)
+
+
+def _is_rule(row: t.Row) -> bool:
+    """Whether a row only draws a line, as tables in Markdown and LaTeX have them."""
+    return all(isinstance(token, t.RowToken) and token.kind == "DASH" for token in row.tokens)

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 from mncc.elaborate import errors, shape_errors
 from mncc.elaborate.builder import Builder, join_name
 from mncc.elaborate.evaluate import Evaluator, Place, Scope
+from mncc.elaborate.facts import RowFacts
 from mncc.elaborate.misprints import is_known_misprint
-from mncc.elaborate.program import MAIN_BODY, MAX_REPEATS, Group, Table, TableRow
+from mncc.elaborate.program import MAIN_BODY, MAX_REPEATS, Table, TableRow
 from mncc.elaborate.values import BodyResult, Declared, RowResult, Tensor, Value, as_tensor, as_whole, describe
 from mncc.language import tree as t
 from mncc.language.cells import Cell, Cells
-from mncc.language.diagnostic import DiagnosticError
-from mncc.language.source import Span
+from mncc.language.diagnostic import Diagnostic, DiagnosticError
 from mncc.network.graph import Origin
 from mncc.network.types import TensorType
 
@@ -134,8 +134,6 @@ class RowRunner:
         return x
 
     def _note(self, row: TableRow, declared: TensorType) -> None:
-        from mncc.elaborate.run import RowFacts
-
         self.run_.facts.rows[self.table.name, row.index] = RowFacts(declared, row.index == self.classifier)
 
     def _report_mismatch(self, row: TableRow, cell: Cell, x: Tensor, declared: TensorType) -> None:
@@ -179,7 +177,7 @@ class RowRunner:
         span = place.span if place else row.row.span
         cells = replace(row.cells, values={**row.cells.values, "s": Cell(t.Number(span, stride), span)})
         aside = RowRunner(self.run_, self.table)
-        aside.evaluator = Evaluator(self.evaluator.blocks, self.evaluator.defaults, Builder())
+        aside.evaluator = Evaluator(self.evaluator.blocks, self.evaluator.defaults, Builder(), self.evaluator.broken)
         try:
             made = aside._repeats(replace(row, cells=cells), x, 0)
         except DiagnosticError:
@@ -196,7 +194,7 @@ class RowRunner:
                 self._check_output(row, made[-1])
             return made
         except DiagnosticError as error:
-            self.run_.found.extend(error.diagnostics)
+            self.run_.found.extend(_at_row(diagnostic, row) for diagnostic in error.diagnostics)
             return None
 
     def _check_output(self, row: TableRow, made: Tensor) -> None:
@@ -396,6 +394,9 @@ def _with_stride(cells: Cells, stride: int) -> str:
     return f"`{text}` with s = {stride}"
 
 
-def span_of_row(group: Group) -> Span:
-    """Where a group begins."""
-    return group.rows[0].row.span
+def _at_row(diagnostic: Diagnostic, row: TableRow) -> Diagnostic:
+    """An error inside a block of another file (the prelude), reported at the row that uses it."""
+    labels = diagnostic.labels
+    if labels and labels[0].span.source != row.row.span.source and row.cells is not None:
+        return shape_errors.InRow(row.cells.operator, diagnostic)
+    return diagnostic

@@ -7,16 +7,17 @@ the second takes the parameters' values.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
 
 from mncc.elaborate import errors, shape_errors
-from mncc.elaborate.arguments import bind_block
 from mncc.elaborate.builder import Builder, join_name
 from mncc.elaborate.evaluate import Evaluator, Scope, names_in
+from mncc.elaborate.facts import Facts
+from mncc.elaborate.inputs import read_picture
 from mncc.elaborate.primitives import Defaults
-from mncc.elaborate.program import MAIN_BODY, Program, Table
+from mncc.elaborate.program import Program, Table
+from mncc.elaborate.rows import RowRunner
 from mncc.elaborate.settings import GENERAL, Setting, check_default, make_defaults
-from mncc.elaborate.values import BodyResult, Tensor, UsedNetwork, Value, as_tensor, as_whole, describe
+from mncc.elaborate.values import BodyResult, Tensor, UsedNetwork, Value, as_tensor
 from mncc.language import tree as t
 from mncc.language.diagnostic import Diagnostic, DiagnosticError
 from mncc.language.source import Span
@@ -25,21 +26,6 @@ from mncc.network.graph import Input, Origin
 from mncc.network.types import TensorType
 
 UseNetwork = Callable[["Run", t.Use, str], UsedNetwork]
-
-
-@dataclass(frozen=True)
-class RowFacts:
-    """What the nominal run found out about a row: its input in the table, and whether it is the classifier."""
-
-    declared: TensorType
-    classifier: bool
-
-
-@dataclass
-class Facts:
-    """What the nominal run hands to the second: facts by body and row."""
-
-    rows: dict[tuple[str, int], RowFacts] = field(default_factory=dict)
 
 
 class Run:
@@ -56,7 +42,7 @@ class Run:
         self.pending: set[str] = set()
         self.inputs: dict[str, Input] = {}
         self.given: Mapping[str, Tensor] | None = None
-        self.evaluator = Evaluator(program.blocks, Defaults(), builder)
+        self.evaluator = Evaluator(program.blocks, Defaults(), builder, program.broken_operators)
         self.evaluator.defaults = self._defaults()
 
     # ------------------------------------------------------------ names
@@ -134,11 +120,9 @@ class Run:
                 self.found.extend(error.diagnostics)
                 continue
             if isinstance(checked, errors.BadSetting):
-                place = f"`{clause.name}`"
-                found = f"`{clause.value.span.text}`"
-                self.found.append(errors.WrongType(clause.value.span, place, checked.expected, found))
+                self.found.append(errors.BadDefault(clause.value.span, clause.name, checked.expected))
             else:
-                values[clause.name] = checked  # type: ignore[assignment]
+                values[clause.name] = checked
         values.update((name, value) for name, value in self.settings.items() if name in GENERAL[1:])
         defaults = make_defaults(values)
         self.settings.update(padding=defaults.padding, epsilon=defaults.epsilon, activation=defaults.activation)
@@ -186,9 +170,8 @@ class Run:
             raise DiagnosticError([errors.OutOfRange(line.dims.span, 2**31 - 1)])
         if self.given is not None:
             return self._given_input(line, kind)
-        clauses = self._clauses(line, dims[-1])
-        mean, std, channels = clauses.get("mean", ()), clauses.get("std", ()), clauses.get("channels", "RGB")
-        self.inputs[line.name] = Input(line.name, kind, mean, std, channels, line.span)  # type: ignore[arg-type]
+        picture = read_picture(line, dims[-1], self._word_or_value)
+        self.inputs[line.name] = Input(line.name, kind, picture.mean, picture.std, picture.order, line.span)
         self.builder.unique(line.name)
         return Tensor(line.name, kind)
 
@@ -202,37 +185,9 @@ class Run:
             raise DiagnosticError([shape_errors.WrongShape(line.dims.span, "the input", str(kind), found)])
         return tensor
 
-    def _clauses(self, line: t.InputLine, channels: int) -> dict[str, object]:
-        values: dict[str, object] = {}
-        for clause in line.clauses:
-            if clause.name not in ("mean", "std", "channels"):
-                near = errors.nearest(clause.name, ("mean", "std", "channels"))
-                what = "word of an input line"
-                raise DiagnosticError(
-                    [errors.UnknownName(clause.span, what, clause.name, near, "mean, std or channels")]
-                )
-            value = self._word_or_value(clause.value)
-            if clause.name == "channels":
-                if value not in ("RGB", "BGR"):
-                    raise DiagnosticError(
-                        [errors.WrongType(clause.value.span, "`channels`", "RGB or BGR", describe(value))]
-                    )
-                values["channels"] = value
-                continue
-            items = value if isinstance(value, tuple) else (value,) * channels
-            numbers = [float(v) for v in items if isinstance(v, int | float) and not isinstance(v, bool)]
-            if len(numbers) != channels or (clause.name == "std" and min(numbers, default=0) <= 0):
-                expected = f"{channels} numbers" + (" larger than 0" if clause.name == "std" else "")
-                found = f"`{clause.value.span.text}`"
-                raise DiagnosticError([errors.WrongType(clause.value.span, f"`{clause.name}`", expected, found)])
-            values[clause.name] = tuple(numbers)
-        return values
-
     # ------------------------------------------------------------ bodies and outputs
     def body(self, table: Table) -> BodyResult:
         """The rows of a table, applied to where it starts: its `from`, else the first input."""
-        from mncc.elaborate.rows import RowRunner
-
         if table.start is not None:
             span = table.span or table.start.span
             start = self.evaluator.tensor(table.start, self.scope(span, f"body {table.name}", table.name), "`from`")
@@ -289,11 +244,3 @@ class Run:
         for name, line in p.uses.items():
             self.need(name, line.span)
         return self.outputs()
-
-
-def static_block_names(block: t.Block) -> tuple[str, ...]:
-    """The parameters of a block, in lower case, as columns name them."""
-    return tuple(parameter.name.lower() for parameter in block.parameters)
-
-
-__all__ = ["MAIN_BODY", "Facts", "RowFacts", "Run", "as_whole", "bind_block", "replace", "static_block_names"]

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 
 from mncc.elaborate import errors
 from mncc.elaborate.primitives import ACTIVATIONS, MODES, Defaults
-from mncc.language.diagnostic import Diagnostic
 
 Setting = int | float | str
 GENERAL = ("batch", "padding", "epsilon", "activation")
@@ -30,7 +29,7 @@ def parse_setting(text: object) -> Setting:
     return word
 
 
-def check_parameter(name: str, value: Setting, default: object) -> Setting | Diagnostic:
+def check_parameter(name: str, value: Setting, default: object) -> Setting | errors.BadSetting:
     """The value in the kind of the parameter's default, or what is wrong with it."""
     if isinstance(value, float) and not math.isfinite(value):
         return errors.BadSetting(name, str(value), "a finite number")
@@ -57,18 +56,19 @@ def check_parameter(name: str, value: Setting, default: object) -> Setting | Dia
     return value
 
 
-def check_batch(value: Setting) -> int | Diagnostic:
+def check_batch(value: Setting) -> Setting | errors.BadSetting:
     """The batch, 1 or more."""
     checked = check_parameter("batch", value, 1)
     if isinstance(checked, int) and checked > MAX_BATCH:
         return errors.BadSetting("batch", str(value), f"a whole number from 1 to {MAX_BATCH:,}")
-    return checked  # type: ignore[return-value]
+    return checked
 
 
-def check_default(name: str, value: object) -> Setting | Diagnostic:
+def check_default(name: str, value: object) -> Setting | errors.BadSetting:
     """A value of the `defaults` line, or what is wrong with it."""
     if name == "padding":
-        return value if value in MODES else errors.BadSetting(name, str(value), f"one of {', '.join(MODES)}")  # type: ignore[return-value]
+        known = isinstance(value, str) and value in MODES
+        return str(value) if known else errors.BadSetting(name, str(value), f"one of {', '.join(MODES)}")
     if name == "activation":
         known = isinstance(value, str) and value.lower() in ACTIVATIONS
         if known:

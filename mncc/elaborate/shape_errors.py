@@ -175,3 +175,23 @@ class NotWholeChannels(AtSpan):
     @property
     def help(self) -> str:
         return "add `round 8 keep 0.9` (MobileNetV2) or `truncate min 8` (MobileNetV1) to the `channels` line"
+
+
+@dataclass(frozen=True)
+class InRow(Diagnostic):
+    """An error inside a block, with the row that uses the block."""
+
+    row: Span
+    inner: Diagnostic
+
+    @property
+    def title(self) -> str:
+        return self.inner.title
+
+    @property
+    def labels(self) -> tuple[Label, ...]:
+        return (Label(self.row, "in this row"), *self.inner.labels)
+
+    @property
+    def help(self) -> str | None:
+        return self.inner.help

@@ -85,9 +85,13 @@ class _Item:
     words: Words = ()
 
 
+MAX_TOKENS = 200
+"""Tokens of a row; the longest published ones have 30."""
+
+
 def words_of(text: str) -> Words:
     """The tokens of an operator's words, as they are compared: `conv2d 1x1` is ("conv2d", "1", "x", "1")."""
-    pattern = r"\d+(?:\.\d+)?|(?<=\d)x|(?<!\w)x(?!\w)|[^\W\d]\w*(?:[-.][^\W\d]\w*)*|\S"
+    pattern = r"\d+(?:\.\d+)?|(?<=\d)x|(?<!\w)x(?!\w)|[^\W\d]\w*(?:[-.][^\W\d]\w*)*|[^\s$|&{},;:]"
     return tuple(re.findall(pattern, text.lower().replace("×", "x")))
 
 
@@ -101,7 +105,8 @@ def read_heading(row: t.Row, parameters: Collection[str]) -> tuple[Column, ...] 
     kinds = {token.kind if isinstance(token, t.RowToken) else "GROUP" for token in row.tokens}
     if not kinds <= {"WORD", "SLASH", "STRING", "TIMES"} or not any(t in ("operator", "type", "layer") for t in texts):
         return None
-    known = {**_COLUMNS, **{p.lower().replace("_", " "): ("value", p.lower()) for p in parameters}}
+    known: dict[str, tuple[ColumnKind, str]] = dict(_COLUMNS)
+    known.update((p.lower().replace("_", " "), ("value", p.lower())) for p in parameters)
     columns: list[Column] = []
     start = 0
     while start < len(texts):
@@ -110,7 +115,7 @@ def read_heading(row: t.Row, parameters: Collection[str]) -> tuple[Column, ...] 
             if name in known or stop == start + 1:
                 kind, parameter = known.get(name, ("value", name.replace(" ", "_")))
                 span = row.tokens[start].span.to(row.tokens[stop - 1].span)
-                columns.append(Column(kind, parameter, span))  # type: ignore[arg-type]
+                columns.append(Column(kind, parameter, span))
                 start = stop
                 break
     for i, column in enumerate(columns):
@@ -137,7 +142,7 @@ def group_count(row: t.Row, names: Collection[str]) -> tuple[int, t.Row] | None:
 def read_row(
     row: t.Row, columns: tuple[Column, ...] | None, operators: Collection[Words], names: Collection[str]
 ) -> Cells:
-    """The cells of a row. Raises DiagnosticError where its operator is unknown, or a cell is missing, extra or misplaced.
+    """The cells of a row. Raises DiagnosticError for an unknown operator and missing, extra or misplaced cells.
 
     Without columns the row's form decides: a stride behind the operator makes it `Type / Stride, Filter Shape,
     Input Size`, else it is `Input, Operator, t, c, n, s`. `names` are the values that a cell can name.
@@ -240,9 +245,8 @@ def _squared(tokens: Sequence[t.RowToken | t.RowGroup], position: int) -> int:
     if kinds[:1] != ["POWER"]:
         return 0
     if kinds != ["POWER", "NUMBER"] or _text(tokens[position + 1]) != "2":
-        raise DiagnosticError(
-            [errors.OnlySquares(tokens[position].span.to(tokens[min(position + 1, len(tokens) - 1)].span))]
-        )
+        last = tokens[min(position + 1, len(tokens) - 1)]
+        raise DiagnosticError([errors.OnlySquares(tokens[position].span.to(last.span))])
     return 2
 
 
@@ -346,7 +350,7 @@ class _Alignment:
             yield 1
 
     def _behind_operator(self, start: int) -> int:
-        """How many items from `start` can belong to the operator: a stride, and a kernel unless filters have a column."""
+        """How many items from `start` can belong to the operator: a stride, and a kernel where no column has it."""
         allowed = {"stride"} if any(column.kind == "filter" for column in self.columns) else {"stride", "shape"}
         count = 0
         for item in self.items[start : start + 2]:
@@ -359,8 +363,15 @@ class _Alignment:
 
     def _misfit(self) -> errors.RowError:
         words = [item for item in self.items if item.kind == "word"]
-        if not any(item.kind == "operator" for item in self.items):
+        operator = next((i for i, item in enumerate(self.items) if item.kind == "operator"), None)
+        if operator is None:
             return errors.unknown_operator(self.row, [(w.span, w.span.text) for w in words], self.operators)
+        if [item.kind for item in self.items[operator + 1 : operator + 2]] == ["word"]:
+            # `Conv dww`: more likely a misspelt operator than `Conv` and a cell that does not fit.
+            run = self.items[operator : operator + 2]
+            longer = errors.unknown_operator(self.row, [(w.span, w.span.text) for w in run], self.operators, 0.8)
+            if longer.near:
+                return longer
         column, item = self.furthest
         names = tuple(c.name for c in self.columns)
         if column == len(self.columns):

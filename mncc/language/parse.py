@@ -15,7 +15,7 @@ from mncc.language.lines import Lines, LogicalLine
 from mncc.language.resources import data_folder
 from mncc.language.source import Source, Span
 
-MAX_BYTES = 256 * 1024
+MAX_BYTES = 128 * 1024
 """The largest network file that is read; published networks need a hundredth of it."""
 
 _VALUE = "a value"
@@ -131,23 +131,26 @@ class _Reader:
             self.lines.found.extend(refused.diagnostics)
         else:
             if isinstance(built, t.Row):
-                built = t.Row(built.span, built.tokens, line.indent)
+                # What stands before the first cell: blanks, and the separators of empty cells.
+                before = re.match(r"[\s|&]*", text)
+                built = t.Row(built.span, built.tokens, line.indent + (before.end() if before else 0))
             return built
         return t.Broken(Span(self.source, line.start, line.end), line.kind, _defined(text))
 
     def _unexpected(self, error: lark.UnexpectedInput, line: LogicalLine, text: str) -> Diagnostic:
         if isinstance(error, lark.UnexpectedToken):
-            expected, at = error.accepts or error.expected, error.token.start_pos
+            expected = error.accepts or error.expected
             width = len(error.token) if error.token.type != "$END" else 0
-            at = len(text) if not width or at is None else at
+            start = error.token.start_pos
+            at = start if width and start is not None else len(text)
             found = f"`{error.token}`" if width else "the end of the line"
         else:
             assert isinstance(error, lark.UnexpectedCharacters)
-            expected, at, width = error.allowed or set(), error.pos_in_stream, 1
+            expected, at, width = error.allowed or set(), error.pos_in_stream or 0, 1
             found = f"`{text[at : at + 1]}`"
         span = Span(self.source, line.start + at, line.start + at + max(width, 1))
         words = _WORDS if line.kind != "row" else {}
-        names = dict.fromkeys(words[e] if e in words else f"`{e.lower()}`" for e in sorted(expected) if e in words)
+        names = dict.fromkeys(words[name] for name in sorted(expected) if name in words)
         return errors.Unexpected(span, found, tuple(names)[:6], _hint(line, text))
 
 

@@ -174,10 +174,28 @@ class MisplacedCell(RowError):
         return "type `-` for an empty cell, and check that no cell before this one is missing"
 
 
+@dataclass(frozen=True)
+class LongRow(RowError):
+    """A row with more tokens than any table has."""
+
+    limit: int
+
+    @property
+    def title(self) -> str:
+        return f"this row has more than {self.limit} words and numbers"
+
+    @property
+    def help(self) -> str:
+        return "a row is one line of a table; check that the lines of the file were kept"
+
+
 def unknown_operator(
-    row: t.Row, words: Sequence[tuple[Span, str]], operators: Collection[tuple[str, ...]]
+    row: t.Row, words: Sequence[tuple[Span, str]], operators: Collection[tuple[str, ...]], alike: float = 0.6
 ) -> UnknownOperator:
-    """The diagnostic for a row without a known operator; `words` are the words that it has."""
+    """The diagnostic for a row without a known operator; `words` are the words that it has.
+
+    `alike` is how much a known operator must resemble them to be suggested (difflib's ratio).
+    """
     if not words:
         return UnknownOperator(row.span, "", (), None)
     run = [words[0]]
@@ -188,7 +206,8 @@ def unknown_operator(
         run.append(word)
     name = " ".join(text for _, text in run)
     known = {" ".join(w): w for w in operators}
-    near = get_close_matches(name.lower(), known, 3, 0.6) or get_close_matches(run[0][1].lower(), known, 3, 0.7)
+    near = get_close_matches(name.lower(), known, 3, alike)
+    near = near or get_close_matches(run[0][1].lower(), known, 3, max(alike, 0.7))
     header = get_close_matches(run[0][1].lower(), [*HEADER_WORDS, "block"], 1, 0.8) if not near else []
     span = run[0][0].to(run[-1][0])
     return UnknownOperator(span, name, tuple(near[:2]), header[0] if header else None)
