@@ -10,8 +10,8 @@ import io
 import json
 import re
 import zipfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import numpy as np
@@ -35,27 +35,31 @@ def open_h5(path: str) -> Iterator[Archive]:
     """The tensors of a .h5 file while it is open, in the order of the model's layers."""
     import h5py
 
-    with _guard(path, "HDF5"):
-        if not h5py.is_hdf5(path):
-            raise ValueError("it does not begin like one")
-    with _guard(path, "HDF5"), h5py.File(path, "r") as file:
-        group = file["model_weights"] if _group(file, "model_weights") else file
-        if "layer_names" not in group.attrs:
-            raise DiagnosticError([NoModelInFile(path)])
-        layers = _layers(json.loads(_text(file.attrs["model_config"]))) if "model_config" in file.attrs else []
-        rank = {layer["name"]: place for place, layer in enumerate(layers)}
-        tensors: dict[str, Stored] = {}
-        for layer in group.attrs["layer_names"]:
-            inside = _group(group, _text(layer))
-            if inside is None:
-                continue
-            for name in inside.attrs.get("weight_names", ()):
-                dataset = _dataset(inside, _text(name))
-                key = _text(name).split(":")[0]
-                tensors[key] = _stored(key, dataset)
-        # Stable: layers that the model does not name keep the file's order, behind the others.
-        ordered = sorted(tensors, key=lambda key: rank.get(_layer_of(key, rank), len(rank)))
-        yield Archive({key: tensors[key] for key in ordered}, _epsilon(layers), keras=True)
+    with ExitStack() as stack:
+        with _guard(path, "HDF5"):
+            if not h5py.is_hdf5(path):
+                raise ValueError("it does not begin like one")
+            archive = _h5_archive(path, stack.enter_context(h5py.File(path, "r")))
+        yield archive
+
+
+def _h5_archive(path: str, file: Any) -> Archive:
+    group = file["model_weights"] if _group(file, "model_weights") else file
+    if "layer_names" not in group.attrs:
+        raise DiagnosticError([NoModelInFile(path)])
+    layers = _layers(json.loads(_text(file.attrs["model_config"]))) if "model_config" in file.attrs else []
+    rank = {layer["name"]: place for place, layer in enumerate(layers)}
+    tensors: dict[str, Stored] = {}
+    for layer in group.attrs["layer_names"]:
+        inside = _group(group, _text(layer))
+        if inside is None:
+            continue
+        for name in inside.attrs.get("weight_names", ()):
+            key = _text(name).split(":")[0]
+            tensors[key] = _stored(path, "HDF5", key, _dataset(inside, _text(name)))
+    # Stable: layers that the model does not name keep the file's order, behind the others.
+    ordered = sorted(tensors, key=lambda key: rank.get(_layer_of(key, rank), len(rank)))
+    return Archive({key: tensors[key] for key in ordered}, _epsilon(layers), keras=True)
 
 
 @contextmanager
@@ -63,20 +67,27 @@ def open_keras(path: str) -> Iterator[Archive]:
     """The tensors of a .keras archive; its variables have numbers, and the model in it says what they are."""
     import h5py
 
-    with _guard(path, "Keras"), zipfile.ZipFile(path) as archive:
-        layers = _layers(json.loads(_member(path, archive, "config.json")))
-        content = io.BytesIO(_member(path, archive, "model.weights.h5"))
-        with h5py.File(content, "r") as file:
-            tensors: dict[str, Stored] = {}
-            for layer in layers:
-                variables = _group(file, f"{layer['path']}/vars")
-                if variables is None:
-                    continue
-                for number, role in enumerate(_roles(layer)):
-                    if str(number) in variables:
-                        key = f"{layer['name']}/{role}"
-                        tensors[key] = _stored(key, _dataset(variables, str(number)))
-            yield Archive(tensors, _epsilon(layers), keras=True)
+    with ExitStack() as stack:
+        with _guard(path, "Keras"):
+            with zipfile.ZipFile(path) as members:
+                layers = _layers(json.loads(_member(path, members, "config.json")))
+                content = io.BytesIO(_member(path, members, "model.weights.h5"))
+            file = stack.enter_context(h5py.File(content, "r"))
+            archive = _keras_archive(path, file, layers)
+        yield archive
+
+
+def _keras_archive(path: str, file: Any, layers: Sequence[Mapping[str, Any]]) -> Archive:
+    tensors: dict[str, Stored] = {}
+    for layer in layers:
+        variables = _group(file, f"{layer['path']}/vars")
+        if variables is None:
+            continue
+        for number, role in enumerate(_roles(layer)):
+            if str(number) in variables:
+                key = f"{layer['name']}/{role}"
+                tensors[key] = _stored(path, "Keras", key, _dataset(variables, str(number)))
+    return Archive(tensors, _epsilon(layers), keras=True)
 
 
 @contextmanager
@@ -134,11 +145,12 @@ def _dataset(parent: Any, name: str) -> Any:
     return dataset
 
 
-def _stored(key: str, dataset: Any) -> Stored:
-    def reader() -> Callable[[], np.ndarray]:
-        return lambda: np.asarray(dataset[()])
+def _stored(path: str, format: str, key: str, dataset: Any) -> Stored:
+    def read() -> np.ndarray:
+        with _guard(path, format):
+            return np.asarray(dataset[()])
 
-    return Stored(key, tuple(dataset.shape or ()), str(dataset.dtype), reader())
+    return Stored(key, tuple(dataset.shape or ()), str(dataset.dtype), read)
 
 
 def _layers(config: Any) -> list[dict[str, Any]]:

@@ -27,7 +27,7 @@ def open_torch(path: str) -> Iterator[Archive]:
     tensors = {}
     for name, tensor in state.items():
         dtype = str(tensor.dtype).removeprefix("torch.")
-        tensors[name] = Stored(name, tuple(tensor.shape), dtype, _reader(tensor))
+        tensors[name] = Stored(name, tuple(tensor.shape), dtype, _reader(path, name, tensor))
     yield Archive(tensors)
 
 
@@ -83,8 +83,10 @@ def _state_dict(path: str, loaded: Any, depth: int = 0) -> Mapping[str, Any]:
     return tensors
 
 
-def _reader(tensor: Any) -> Callable[[], np.ndarray]:
+def _reader(path: str, name: str, tensor: Any) -> Callable[[], np.ndarray]:
     def read() -> np.ndarray:
+        if tensor.is_meta:
+            raise DiagnosticError([BrokenFile(path, "torch", f"{name} has a shape and no data")])
         array: np.ndarray = tensor.detach().float().numpy()
         return array
 

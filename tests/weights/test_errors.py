@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import os
 import pickle
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -276,6 +278,24 @@ def test_a_shape_that_no_memory_holds(tmp_path: Path) -> None:
     state["features.0.0.weight"] = torch.zeros(1).expand(2**20, 2**10, 2**10, 2**10)
     torch.save(state, tmp_path / "w.pth")
     assert "has shape 1048576x1024x1024x1024" in refusal(network, str(tmp_path / "w.pth"))
+
+
+def test_a_tensor_without_data(tmp_path: Path) -> None:
+    network = residuals()
+    arrays = torch_state(network, load_weights(network, "random:1"), TORCHVISION)
+    state = {k: torch.from_numpy(a) for k, a in arrays.items()}
+    state["features.0.0.weight"] = state["features.0.0.weight"].to("meta")
+    torch.save(state, tmp_path / "w.pth")
+    assert "features.0.0.weight has a shape and no data" in refusal(network, str(tmp_path / "w.pth"))
+
+
+def test_what_loading_imports() -> None:
+    """Random weights need no torch; only the file formats that do import it, and h5py."""
+    code = (
+        "import sys; from tests.weights.nets import residuals; from mncc.weights import load_weights;"
+        "load_weights(residuals(), 'random:0'); assert not {'tvm', 'torch', 'h5py'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=HERE.parents[1])
 
 
 def test_unreadable(tmp_path: Path) -> None:
