@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 
-from mncc import __version__
 from mncc.library.names import c_string, macro_names, parameter_names
 from mncc.library.spec import InterfaceTensor, LibrarySpec
 from mncc.library.template import RUNTIME, fill
@@ -34,7 +33,7 @@ def header_text(spec: LibrarySpec) -> str:
     """The whole of NAME.h. Raises DiagnosticError where two tensors would share their macros."""
     words = {
         "NAME": spec.name,
-        "VERSION": __version__,
+        "WRITER": f"mncc {spec.manifest.get('versions', {}).get('mncc', '')}".strip(),
         "UPPER": spec.name.upper(),
         "SUMMARY": "\n".join(_summary(spec)),
         "TYPES": (RUNTIME / "mncc_types.h").read_text(encoding="utf-8"),

@@ -84,4 +84,5 @@ class LibrarySpec:
     """Instructions the kernels need, as in the target's TOML: avx2, fma, avx512f, ..."""
     goldens: tuple[Golden, ...] = ()
     manifest: Mapping[str, Any] = field(default_factory=dict)
-    """Further content of NAME.json: tool versions, target, options, kernels with rows, tiles, scratch, shares."""
+    """Further content of NAME.json: versions of the tools ("mncc" among them), target, options, and "kernels", as many
+    as the library has, with rows, tiles, scratch, shares."""

@@ -25,8 +25,9 @@ from mncc.library.tables import check_spec, tables_text
 from mncc.library.template import fill, sources
 from mncc.library.toolchain import Toolchain, find_toolchain, run_tool
 
+_BASELINE = {"x86_64": ("-march=x86-64",), "aarch64": ("-march=armv8-a",)}
+"""The oldest processor of an architecture, for the runtime; some distributions' compilers assume a newer one."""
 _COMPILE = (
-    # the baseline processor of the compiler's target: no -march
     *("-std=c99", "-O2", "-fPIC", "-fvisibility=hidden", "-Wall", "-Wextra"),
     # distributions differ in these, and they would bring in functions newer than the glibc floor
     *("-U_FORTIFY_SOURCE", "-fno-stack-protector"),
@@ -186,7 +187,8 @@ class _Build:
 
     def _merge(self, output: str, public: list[str], *more: str) -> None:
         """Runtime, weights and kernels as one relocatable object, of which only `public` can be seen."""
-        arguments = [*_COMPILE, *self.cflags, *more, "-r", "-nostdlib", "-o", output]
+        baseline = _BASELINE.get(self.spec.triple.split("-")[0], ())
+        arguments = [*_COMPILE, *baseline, *self.cflags, *more, "-r", "-nostdlib", "-o", output]
         self.toolchain.compile("compiling the runtime", [*arguments, "library.c", "weights.S", "kernels.o"], self.path)
         keep = [f"--keep-global-symbol={name}" for name in public]
         run_tool("hiding the kernels", [self.toolchain.tool("objcopy"), "--strip-debug", *keep, output], self.path)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -16,7 +17,7 @@ import pytest
 from mncc.devices.loaded import Library, Probe, RunError, aligned_empty
 from mncc.language.diagnostic import OutsideError
 from mncc.library.write import write_library
-from tests.library.conftest import Toys
+from tests.library.conftest import Toys, says
 from tests.library.toy import CHANNELS, CLASSES, HEIGHT, WIDTH, toy_outputs, toy_spec, toy_weights
 
 
@@ -164,6 +165,26 @@ def test_pools_end_with_the_library(toys: Callable[..., Toys], inputs: tuple[np.
     del library
     gc.collect()
     assert len(os.listdir("/proc/self/task")) == before
+
+
+FORK = """
+import os, sys
+import numpy as np
+from mncc.devices.loaded import Library
+library = Library(sys.argv[1])
+inputs = [np.ones(t.shape, np.float32) for t in library.inputs]
+expected = library.run(*inputs, threads=3)[1]
+child = os.fork()
+if child == 0:  # its pool's threads stayed with the parent: it starts its own
+    same = np.array_equal(library.run(*inputs, threads=3)[1], expected)
+    library.close()
+    os._exit(0 if same else 1)
+sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+
+
+def test_child_of_fork_starts_its_own_pool(toys: Callable[..., Toys]) -> None:
+    says(sys.executable, "-c", FORK, toys()[0].directory)
 
 
 def test_what_cannot_be_loaded(tmp_path: Path) -> None:

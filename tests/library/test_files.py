@@ -84,8 +84,15 @@ def test_manifest(toy: LibraryFiles) -> None:
     assert manifest["format"] == "mncc-library"
     assert sorted(manifest["files"]) == sorted(path.name for path in toy.directory.iterdir())
     assert [k["name"] for k in manifest["kernels"]] == ["scale", "dense", "mix"]
-    assert manifest["kernels"][1]["rows"] == [2] and manifest["tools"] == {"mncc": "0"}
+    assert manifest["kernels"][1]["rows"] == [2] and manifest["versions"] == {"mncc": "0.0"}
     assert manifest["workspace_bytes"] == 192 and manifest["inputs"][0]["mean"] == [0.485, 0.456, 0.406]
+
+
+def test_header_says_what_it_is(toy: LibraryFiles) -> None:
+    text = toy.header.read_text()
+    assert "written by mncc 0.0." in text and f'TOY_MODEL_HASH "sha256:{"0" * 64}"' in text
+    assert "float input_image[2][5][4][3]  RGB, dense, row major" in text
+    assert max(len(line) for line in text.splitlines()) <= 120
 
 
 def test_pkg_config(toy: LibraryFiles, tmp_path: Path) -> None:

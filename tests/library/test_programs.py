@@ -101,6 +101,7 @@ qemu = pytest.mark.skipif(shutil.which("qemu-x86_64") is None, reason="qemu-x86_
     [
         ("Nehalem", ("sse4.2", "avx2", "fma"), "avx2"),
         ("Nehalem", ("sse4.2",), None),
+        ("qemu64", ("sse2",), None),  # the runtime itself needs no more than the first x86-64 processors had
         ("max", ("avx2", "fma", "bmi2", "lzcnt", "movbe", "f16c"), None),
         ("max", ("avx2", "avx512f"), "avx512f"),
         ("max,-xsave", ("avx2",), "avx2"),  # the operating system does not save the registers

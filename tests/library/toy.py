@@ -142,7 +142,7 @@ def toy_spec(
         triple=triple,
         cpu_features=features,
         goldens=make_goldens(toy_outputs(weights, image, bias)) if goldens is None else goldens,
-        manifest={"tools": {"mncc": "0"}, "kernels": [{"rows": [1]}, {"rows": [2]}, {"rows": [2]}]},
+        manifest={"versions": {"mncc": "0.0"}, "kernels": [{"rows": [1]}, {"rows": [2]}, {"rows": [2]}]},
     )
 
 
