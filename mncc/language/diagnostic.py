@@ -12,6 +12,9 @@ from typing import ClassVar
 
 from mncc.language.source import Span
 
+WIDEST = 160
+"""Longer source lines are shown in part, around their first label."""
+
 
 @dataclass(frozen=True)
 class Label:
@@ -82,9 +85,13 @@ def _excerpt(labels: tuple[Label, ...]) -> list[str]:
             lines.append(f"{' ' * gutter}::: {here[0].span}")
             current = name
         text = here[0].span.source.line(number)
-        lines.append(f"{number:>{gutter}} | {text.expandtabs(1)}"[:200].rstrip())
+        first_column = min(label.span.column for label in here)
+        skip = max(0, first_column - 40) if len(text) > WIDEST else 0
+        text = text[skip : skip + WIDEST]
+        lines.append(f"{number:>{gutter}} | {text.expandtabs(1)}".rstrip())
         for label in sorted(here, key=lambda item: item.span.column):
-            width = max(1, min(label.span.end - label.span.start, len(text) - label.span.column + 1))
-            caret = " " * (label.span.column - 1) + "^" * width
+            column = min(label.span.column - skip, WIDEST)
+            width = max(1, min(label.span.end - label.span.start, len(text) - column + 1))
+            caret = " " * (column - 1) + "^" * width
             lines.append(f"{' ' * gutter} | {caret} {label.text}".rstrip())
     return lines
