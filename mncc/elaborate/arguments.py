@@ -48,7 +48,7 @@ def bind_block(block: t.Block, word: str, given: Given, call: Span) -> dict[str,
                 )
         if name not in names:
             near, form = errors.nearest(name, names), f"the form is `{block_form(block)}`"
-            raise DiagnosticError([errors.UnknownName(tree.span, f"parameter of `{word}`", name, near, form)])
+            raise DiagnosticError([errors.UnknownName(tree.span, "parameter", name, near, form, word)])
         if name in bound:
             raise DiagnosticError([errors.DuplicateName("argument", name, bound[name].span, tree.span)])
         bound[name] = tree
@@ -138,8 +138,8 @@ class _Binding:
                 self._set(item.name, item.value)
             else:
                 near = errors.nearest(item.name, (*self.primitive.slots, *self.primitive.flags))
-                what = f"argument of `{self.word}`"
-                raise DiagnosticError([errors.UnknownName(item.span, what, item.name, near, self.form)])
+                wrong = errors.UnknownName(item.span, "argument", item.name, near, self.form, self.word)
+                raise DiagnosticError([wrong])
 
     def _next(self) -> Slot | None:
         return next((slot for slot in self.primitive.positional if slot.name not in self.bound), None)
@@ -149,8 +149,8 @@ class _Binding:
         if slot is None:
             if isinstance(tree, t.Name):
                 near = errors.nearest(tree.text, (*self.primitive.slots, *self.primitive.flags))
-                what = f"argument of `{self.word}`"
-                raise DiagnosticError([errors.UnknownName(tree.span, what, tree.text, near, self.form)])
+                wrong = errors.UnknownName(tree.span, "argument", tree.text, near, self.form, self.word)
+                raise DiagnosticError([wrong])
             expected = f"{len(self.primitive.positional)} values"
             raise DiagnosticError(
                 [errors.Arity(tree.span, f"`{self.word}`", expected, len(self.primitive.positional) + 1)]

@@ -6,7 +6,7 @@ import operator
 from collections.abc import Callable, Mapping
 
 from mncc.elaborate import errors
-from mncc.elaborate.values import Tensor, Value, as_tensor, describe
+from mncc.elaborate.values import Value, as_tensor, describe
 from mncc.language import tree as t
 from mncc.language.diagnostic import DiagnosticError
 
@@ -49,7 +49,7 @@ def binary(tree: t.Binary, left: Value, right: Value) -> Value:
 
 def _refuse_tensors(tree: t.Binary, left: Value, right: Value) -> None:
     for side, value in ((tree.left, left), (tree.right, right)):
-        if isinstance(value, Tensor):
+        if as_tensor(value):
             hint = "compare sizes: `x.c == c`"
             raise DiagnosticError(
                 [errors.WrongType(side.span, f"`{tree.operator}`", "a number, a size or a word", describe(value), hint)]

@@ -101,7 +101,7 @@ class _Check:
                 if argument.text not in words:
                     near = errors.nearest(argument.text, {*words, *self.known})
                     form = f"the form is `{primitive.form(stage.word.text)}`"
-                    what = f"name or argument of `{stage.word.text}`"
-                    self.found.append(errors.UnknownName(argument.span, what, argument.text, near, form))
+                    wrong = errors.UnknownName(argument.span, "argument", argument.text, near, form, stage.word.text)
+                    self.found.append(wrong)
             elif not (isinstance(argument, t.Name) and argument.text in words):
                 self._expression(argument)

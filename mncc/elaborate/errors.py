@@ -51,9 +51,12 @@ class UnknownName(AtSpan):
     name: str
     near: tuple[str, ...]
     otherwise: str | None = None
+    owner: str | None = None
 
     @property
     def title(self) -> str:
+        if self.owner is not None:
+            return f"`{self.owner}` has no {self.kind} `{self.name}`"
         return f"there is no {self.kind} `{self.name}`"
 
     @property
@@ -352,3 +355,18 @@ class UnusedParameter(AtSpan):
     @property
     def help(self) -> str:
         return f"remove `{self.name}` from the block's parameters; rows type `-` for what an operator does not take"
+
+
+@dataclass(frozen=True)
+class InUse(AtSpan):
+    """A setting that a used network refuses."""
+
+    inner: Diagnostic
+
+    @property
+    def title(self) -> str:
+        return self.inner.title
+
+    @property
+    def help(self) -> str | None:
+        return self.inner.help

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 
@@ -270,8 +271,9 @@ class Evaluator:
         """An operator's refusal as a diagnostic: first the cells that decide its arguments, last the place."""
         places: list[Place] = []
         for name in names_in(tree):
-            places += [place for place in scope.places.get(name, ()) if place not in places]
-        if not places and scope.row and scope.row[0].source != tree.span.source:
+            cells = (place for place in scope.places.get(name, ()) if place not in places)
+            places += [place for place in cells if _mentions(error.message, place)]
+        if not places and scope.row:
             places.append(scope.row)
         inside = bool(places)
         places.append((tree.span, "in this step" if inside else ""))
@@ -340,6 +342,12 @@ class Evaluator:
 
 IMPLICIT = ("repeat", "declared", "classifier")
 """What every block knows of the row that it serves."""
+
+
+def _mentions(message: str, place: Place) -> bool:
+    """Whether a refusal speaks of the value of a cell, so that the cell is worth pointing at."""
+    value = place[1].rsplit(" ", 1)[-1]
+    return re.search(rf"(?<![\w.]){re.escape(value)}(?![\w.])|x{re.escape(value)}(?!\d)", message) is not None
 
 
 def names_in(tree: t.Tree) -> tuple[str, ...]:

@@ -157,16 +157,19 @@ class _Elaboration:
                 )
             given[item.name] = run.evaluator.value(item.value, scope)
         tensors = self._use_inputs(run, line, other)
-        settings = other.settings(given)
-        if run.nominal:
+        try:
+            settings = other.settings(given)
+        except DiagnosticError as error:
+            raise DiagnosticError([errors.InUse(line.span, wrong) for wrong in error.diagnostics]) from None
+        try:
             facts = other.check(settings)
-        else:
-            facts = Facts()
-            other._run(other._nominal(settings), Builder(), "", facts, nominal=True).everything()
-        inner = other._run(settings, run.builder, join_name(run.prefix, name), facts, nominal=False)
-        inner.given = tensors
-        outputs = inner.everything()
-        other.stop_if_wrong()
+            inner = other._run(settings, run.builder, join_name(run.prefix, name), facts, nominal=False)
+            inner.given = tensors
+            outputs = inner.everything()
+            other.stop_if_wrong()
+        except DiagnosticError as error:
+            count, path = len(error.diagnostics), other.file.source.name
+            raise DiagnosticError([*error.diagnostics, errors.InUsedFile(line.word.span, path, count)]) from None
         made = {body: inner.known[body] for body in other.program.tables}
         bodies = {body: value for body, value in made.items() if isinstance(value, BodyResult)}
         return UsedNetwork(name, bodies, outputs)
@@ -210,6 +213,7 @@ class _Elaboration:
 def _sort_out(
     key: str, checked: Setting | errors.BadSetting, values: dict[str, Setting], wrong: list[Diagnostic]
 ) -> None:
+    """A checked setting goes to the values, what is wrong with it to the list."""
     if isinstance(checked, Diagnostic):
         wrong.append(checked)
     else:

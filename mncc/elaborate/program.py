@@ -61,7 +61,7 @@ class Program:
     file: t.File
     network: t.NetworkHeader | None = None
     inputs: dict[str, t.InputLine] = field(default_factory=dict)
-    rules: dict[str, t.ChannelsLine] = field(default_factory=dict)
+    rules: list[t.ChannelsLine] = field(default_factory=list)
     defaults: list[t.Clause] = field(default_factory=list)
     lets: dict[str, t.Let] = field(default_factory=dict)
     uses: dict[str, t.Use] = field(default_factory=dict)
@@ -71,6 +71,8 @@ class Program:
     tables: dict[str, Table] = field(default_factory=dict)
     broken: set[str] = field(default_factory=set)
     broken_operators: set[Words] = field(default_factory=set)
+    broken_columns: set[str] = field(default_factory=set)
+    """The bodies whose heading has a column that nothing takes."""
     channel_rules: dict[str, ChannelRule] = field(default_factory=dict)
 
     @property
@@ -114,11 +116,11 @@ class _Sorter:
         if program.network is None and "network" not in program.broken:
             form = "network NAME(width = 1.0, resolution = 224, classes = 1000)"
             self.found.append(errors.MissingLine(program.start, "`network` line", form))
-        for parameter in program.network.parameters if program.network else ():
-            self._define("name", parameter.name, parameter.span)
-        for line in program.rules.values():
-            self._clauses(line)
-        self._check_blocks()
+        if program.network is not None:
+            # Without it the parameters are not known, and every name would be reported.
+            for line in program.rules:
+                self._clauses(line)
+            self._check_blocks()
         self._tables()
 
     def _check_blocks(self) -> None:
@@ -145,6 +147,8 @@ class _Sorter:
             case t.NetworkHeader():
                 if self._define("line", "network", item.span):
                     program.network = item
+                    for parameter in item.parameters:
+                        self._define("name", parameter.name, parameter.span)
             case t.InputLine():
                 if self._define("name", item.name, item.span):
                     program.inputs[item.name] = item
@@ -161,7 +165,7 @@ class _Sorter:
                 if self._define("output", item.name, item.span):
                     program.outputs[item.name] = item
             case t.ChannelsLine():
-                program.rules[f"{len(program.rules)}"] = item
+                program.rules.append(item)
             case t.Block():
                 self._block(item)
             case t.BodyLine():
@@ -246,6 +250,7 @@ class _Sorter:
             for column in reader.headings:
                 if column.kind == "value" and column.name not in known and column.span is not None:
                     near = errors.nearest(column.name, known)
+                    program.broken_columns.add(name)
                     self.found.append(row_errors.UnknownColumn(column.span, column.span.text, near))
 
 

@@ -280,6 +280,8 @@ class RowRunner:
             if name in parameters:
                 values[parameters[name].name] = value
                 places[parameters[name].name] = ((cell.span, f"{name} is {describe(value)}"),)
+            elif self.table.name in self.run_.program.broken_columns:
+                raise DiagnosticError([])
             elif not (name == "s" and value == 1):
                 taken = tuple(parameter.name for parameter in block.parameters)
                 raise DiagnosticError([shape_errors.UnusedCell(cell.span, cells.text, name, taken)])

@@ -64,6 +64,8 @@ class Run:
         if name in self.program.broken:
             raise DiagnosticError([])
         make = self._maker(name)
+        if make is None and self.program.network is None:
+            raise DiagnosticError([])
         if make is None:
             near = errors.nearest(name, self.names())
             raise DiagnosticError([errors.UnknownName(tree.span, "name", name, near)])

@@ -157,8 +157,12 @@ def _columns_by_form(items: Sequence[_Item]) -> tuple[Column, ...]:
     operator = Column("operator", "operator")
     shape = Column("input", "input")
     if any(item.kind == "stride" for item in items):
-        shapes = sum(item.kind == "shape" for item in items)
-        return (operator, Column("filter", "filter"), shape)[: 3 if shapes != 1 else 2]
+        rest = [item for item in items if item.kind not in ("operator", "stride")]
+        if not rest:
+            return (operator,)
+        last = rest[-1].value
+        picture = len(rest) > 1 and isinstance(last, t.Product) and len(last.items) == 3
+        return (operator, Column("filter", "filter"), *([shape] if picture else []))
     values = tuple(Column("value", name) for name in "tcns")
     if items and items[0].kind == "shape":
         return (shape, operator, *values)

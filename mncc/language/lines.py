@@ -32,6 +32,8 @@ class LogicalLine:
     start: int
     end: int
     indent: int
+    broken: bool = False
+    """It cannot be parsed, which is reported already."""
 
 
 class Lines:
@@ -42,6 +44,7 @@ class Lines:
         self.found: list[Diagnostic] = []
         self.lines: list[LogicalLine] = []
         self._physical: list[tuple[int, int]] = []
+        self._unterminated: list[int] = []
         self.text = self._clean()
         self._split()
 
@@ -69,7 +72,8 @@ class Lines:
                 return line[:i] + " " * (len(line) - i)
         if quote >= 0:
             self.found.append(errors.UnterminatedString(Span(self.source, offset + quote, offset + len(line.rstrip()))))
-            return line[:quote] + " " * (len(line) - quote)
+            self._unterminated.append(offset + quote)
+            return line
         return line.replace("#", " ")
 
     def _split(self) -> None:
@@ -91,6 +95,8 @@ class Lines:
                 block_indent = indent if kind == "block" else None
             if self._acceptable(kind, start, end):
                 self._add(kind, start, end, indent)
+            else:
+                self.lines.append(LogicalLine(kind, start, end, indent, broken=True))
 
     def _last_physical(self, first: int) -> int:
         """The last physical line that continues `first`, through open brackets or leading arrows."""
@@ -110,6 +116,8 @@ class Lines:
     def _acceptable(self, kind: Kind, start: int, end: int) -> bool:
         """Whether the line can be parsed; reports nesting that is too deep and statements outside of blocks."""
         depth = 0
+        if any(start <= offset < end for offset in self._unterminated):
+            return False
         for offset in range(start, end):
             character = self.text[offset]
             if character in "([":

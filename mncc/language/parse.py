@@ -23,7 +23,7 @@ _WORDS = {
     "NAME": "a name", "NUMBER": _VALUE, "SIZE": _VALUE, "STRING": _VALUE, "TRUE": _VALUE, "FALSE": _VALUE,
     "NONE": _VALUE, "LPAR": "`(`", "RPAR": "`)`", "LSQB": "`[`", "RSQB": "`]`", "COMMA": "`,`", "COLON": "`:`",
     "EQUAL": "`=`", "DOT": "`.`", "_BY": "`x`", "$END": "the end of the line", "COMPARE": "a comparison",
-    "IF": "`if`", "ELSE": "`else`", "__ANON_0": "`->`", "SQUARE": "`^2`", "MINUS": "an operator",
+    "IF": "`if`", "ELSE": "`else`", "_ARROW": "`->`", "SQUARE": "`^2`", "MINUS": "an operator",
     "PLUS": "an operator", "STAR": "an operator", "SLASH": "an operator", "DSLASH": "an operator",
     "PERCENT": "an operator", "AND": "an operator", "OR": "an operator", "NOT": _VALUE,
 }  # fmt: skip
@@ -122,6 +122,8 @@ class _Reader:
 
     def _line(self, line: LogicalLine) -> t.Item:
         text = self.lines.text[line.start : line.end]
+        if line.broken:
+            return t.Broken(Span(self.source, line.start, line.end), line.kind, _defined(text))
         try:
             parsed = _parser().parse(text, start=line.kind)
             built = build.build(parsed, self.source, line.start, Span(self.source, line.start, line.end))
@@ -151,6 +153,8 @@ class _Reader:
         span = Span(self.source, line.start + at, line.start + at + max(width, 1))
         words = _WORDS if line.kind != "row" else {}
         names = dict.fromkeys(words[name] for name in sorted(expected) if name in words)
+        if _VALUE in names:  # which a bracket, a name or a minus begins too
+            names = dict.fromkeys(name for name in names if name not in ("`(`", "a name", "an operator"))
         return errors.Unexpected(span, found, tuple(names)[:6], _hint(line, text))
 
 
@@ -179,7 +183,7 @@ def _defined(text: str) -> tuple[str, ...]:
     match = re.match(r"(?:let|input|output|body|network)\s+([^\W\d]\w*)", text)
     if match:
         return (match[1],)
-    match = re.match(r"block\s+(.*?)\s*\(", text)
+    match = re.match(r"block\s+([^(:]*)", text)
     if match:
         return tuple(word.strip().strip('"') for word in match[1].split(","))
     match = re.search(r"\bas\s+(\w+)\s*$", text)

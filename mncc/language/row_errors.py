@@ -101,8 +101,9 @@ class UnknownOperator(RowError):
             return f"did you mean the line `{self.header} ...`?"
         if self.near:
             return f"did you mean {_one_of(self.near)}?"
-        name = self.name or "name"
-        quoted = name if name.isidentifier() else f'"{name}"'
+        if not self.name:
+            return "type the operator's word in its column, for example `bottleneck`"
+        quoted = self.name if self.name.isidentifier() else f'"{self.name}"'
         return f"define it: `block {quoted}(c, s = 1):` with `return x -> ...` below"
 
 
@@ -209,8 +210,9 @@ def unknown_operator(
     near = get_close_matches(name.lower(), known, 3, alike)
     near = near or get_close_matches(run[0][1].lower(), known, 3, max(alike, 0.7))
     header = get_close_matches(run[0][1].lower(), [*HEADER_WORDS, "block"], 1, 0.8) if not near else []
-    span = run[0][0].to(run[-1][0])
-    return UnknownOperator(span, name, tuple(near[:2]), header[0] if header else None)
+    if header:
+        return UnknownOperator(run[0][0], run[0][1], (), header[0])
+    return UnknownOperator(run[0][0].to(run[-1][0]), name, tuple(near[:2]), None)
 
 
 def _one_of(names: tuple[str, ...]) -> str:
