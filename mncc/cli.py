@@ -158,7 +158,9 @@ def emit(
     stage: Annotated[str, typer.Option("--stage", metavar="STAGE", help="tree, network, plan, tir, llvm or asm.")],
     settings: Settings = None,
     target: Target = "native",
-    weights: Weights = "random:0",
+    weights: Annotated[
+        str | None, typer.Option("--weights", metavar="W", help="Checked against the network; no stage shows them.")
+    ] = None,
 ) -> None:
     """Print what a stage of the compiler made."""
     from mncc.verbs.emit import emit

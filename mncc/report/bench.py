@@ -10,7 +10,7 @@ from mncc.report.numbers import short_count
 from mncc.report.table import table
 
 if TYPE_CHECKING:
-    from rich.table import Table
+    from rich.console import Group
 
 
 @dataclass(frozen=True)
@@ -63,11 +63,11 @@ class BenchReport:
         content["missing"] = [{"engine": engine, "reason": reason} for engine, reason in self.missing]
         return json.dumps(content, indent=2)
 
-    def tables(self) -> tuple[Table, ...]:
+    def tables(self) -> tuple[Group, ...]:
         """The timings and, where it was asked for, the profile."""
         return (self.table(), self.profile_table()) if self.profile else (self.table(),)
 
-    def table(self) -> Table:
+    def table(self) -> Group:
         """A line an engine and number of threads."""
         rows = [
             (
@@ -86,7 +86,7 @@ class BenchReport:
         columns = ("engine", ">threads", "time", ">median ms", ">min ms", ">of FMA peak", ">peak GFLOP/s", ">runs")
         return table(title, columns, rows)
 
-    def profile_table(self) -> Table:
+    def profile_table(self) -> Group:
         """A line a kernel, most lost time first."""
         rows = [
             (

@@ -11,7 +11,7 @@ from mncc.report.numbers import count, percent, short_count, size
 from mncc.report.table import table
 
 if TYPE_CHECKING:
-    from rich.table import Table
+    from rich.console import Group
 
 
 @dataclass(frozen=True)
@@ -27,8 +27,9 @@ class LayerCost:
 
 @dataclass(frozen=True)
 class RowCost:
-    """One row of the table with all its repeats, or one line outside of the table."""
+    """One row of the table with all its repeats, or one line outside of the table, whose number is -1."""
 
+    number: int
     row: str
     output: str
     params: int
@@ -66,22 +67,31 @@ class CostReport:
         """The report as one JSON object."""
         return json.dumps(asdict(self), indent=2)
 
-    def tables(self) -> tuple[Table, Table]:
+    def tables(self) -> tuple[Group, Group]:
         """A line a row, and a line a kernel."""
         return self._row_table(), self._kernel_table()
 
-    def _row_table(self) -> Table:
+    def _row_table(self) -> Group:
         rows = [
-            (r.row, r.output, count(r.params), count(r.macs), percent(r.macs / self.macs if self.macs else 0.0))
+            (
+                str(r.number) if r.number >= 0 else "",
+                r.row,
+                r.output,
+                count(r.params),
+                count(r.macs),
+                percent(r.macs / self.macs if self.macs else 0.0),
+            )
             for r in self.rows
         ]
-        settings = ", ".join(f"{name} {value:g}" if isinstance(value, float) else f"{name} {value}"
-                             for name, value in self.settings.items())
+        settings = ", ".join(
+            f"{name} {value:g}" if isinstance(value, float) else f"{name} {value}"
+            for name, value in self.settings.items()
+        )
         title = f"{self.network} ({settings})" if settings else self.network
-        columns = ("~row", "output", ">parameters", ">multiply-adds", ">share")
-        return table(title, columns, rows, ("", "", count(self.params), count(self.macs), ""))
+        columns = (">row", "~", "output", ">parameters", ">multiply-adds", ">share")
+        return table(title, columns, rows, ("", "", "", count(self.params), count(self.macs), ""))
 
-    def _kernel_table(self) -> Table:
+    def _kernel_table(self) -> Group:
         rows = [
             (
                 k.name,

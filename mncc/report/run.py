@@ -42,7 +42,7 @@ class RunReport:
             lines += [f"  {guess.probability:6.3f}  {guess.label}" for guess in answer.guesses]
             if answer.text:
                 lines.append(f"  {answer.text}")
-        pictures = len({a.picture for a in self.answers})
-        lines.append(f"{self.network}: {plural(pictures, 'picture')}, {self.milliseconds:.2f} ms each on one thread")
+        pictures = plural(len(self.answers) // max(1, len(outputs)), "picture")
+        lines.append(f"{self.network}: {pictures}, {self.milliseconds:.2f} ms each on one thread")
         lines += [f"{a.picture}: {a.guesses[0].label}" for a in self.answers if a.guesses]
         return "\n".join(lines)

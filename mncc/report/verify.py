@@ -9,7 +9,7 @@ from mncc.report.table import table
 
 if TYPE_CHECKING:
     import numpy as np
-    from rich.table import Table
+    from rich.console import Group
 
 LARGEST, MEDIAN = 1e-4, 2e-6
 """Tolerances of fp32: errors are |got - twin| / max|twin|, the twin in float64."""
@@ -48,7 +48,7 @@ class VerifyReport:
         """What lies past the tolerance."""
         return tuple(c for c in (*self.outputs, *self.kernels) if not c.passed)
 
-    def table(self) -> Table:
+    def table(self) -> Group:
         """A line an output and a line a kernel."""
         rows = [
             (c.what, c.name, c.shape, c.where, f"{c.largest:.1e}", f"{c.median:.1e}", "ok" if c.passed else "FAILED")

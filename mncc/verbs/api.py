@@ -103,13 +103,12 @@ def emit(
     path: str | Path,
     stage: str,
     target: str = "native",
-    weights: str | Path = jobs.RANDOM_WEIGHTS,
     **settings: Setting,
 ) -> str:
     """What a stage of the compiler made, as text: tree, network, plan, tir, llvm or asm."""
     from mncc.verbs.emit import emit as emit_stage
 
-    return emit_stage(path, stage, _texts(settings), target, str(weights))
+    return emit_stage(path, stage, _texts(settings), target)
 
 
 def _prepare(

@@ -66,9 +66,7 @@ def emit_stage(network: Network, target: Target, stage: str) -> str:
 
 def model_hash(network: Network, weights: Weights) -> str:
     """`sha256:...` over the graph and the weights, without names of files or of the network."""
-    text = "\n".join(
-        f"{n.name} {n.op.describe()} {' '.join(n.inputs)} {n.type.shape}" for n in network.nodes
-    )
+    text = "\n".join(f"{n.name} {n.op.describe()} {' '.join(n.inputs)} {n.type.shape}" for n in network.nodes)
     outputs = " ".join(f"{o.name}={o.value}" for o in network.outputs)
     return "sha256:" + hashlib.sha256(f"{text}\n{outputs}\n{weights.digest()}".encode()).hexdigest()
 

@@ -48,7 +48,7 @@ def _rows(network: Network) -> tuple[RowCost, ...]:
         key = (node.origin.index, node.origin.row)
         so_far = rows.get(key)
         params, macs = (so_far.params, so_far.macs) if so_far else (0, 0)
-        rows[key] = RowCost(node.origin.row, str(node.type), params + layer.params, macs + layer.macs)
+        rows[key] = RowCost(*key, str(node.type), params + layer.params, macs + layer.macs)
     return tuple(rows.values())
 
 

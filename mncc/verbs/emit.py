@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from mncc.report.failures import UsageError
-from mncc.verbs.job import RANDOM_WEIGHTS, find_target, load_network, prepare
+from mncc.verbs.job import find_target, load_network, prepare
 
 Stage = Literal["tree", "network", "plan", "tir", "llvm", "asm"]
 STAGES: tuple[str, ...] = get_args(Stage)
@@ -18,13 +18,17 @@ def emit(
     stage: str,
     settings: Mapping[str, str] | None = None,
     target: str = "native",
-    weights: str = RANDOM_WEIGHTS,
+    weights: str | None = None,
 ) -> str:
-    """The text of one stage, without a line break at its end. Raises DiagnosticError, UsageError, OutsideError."""
-    return _text(path, stage, settings or {}, target, weights).rstrip("\n")
+    """The text of one stage, without a line break at its end. Weights, where given, are checked against the network;
+    no stage depends on their values. Raises DiagnosticError, UsageError, OutsideError."""
+    text = _text(path, stage, settings or {}, target).rstrip("\n")
+    if weights is not None:
+        prepare(path, settings or {}, target, weights)
+    return text
 
 
-def _text(path: str | Path, stage: str, settings: Mapping[str, str], target: str, weights: str) -> str:
+def _text(path: str | Path, stage: str, settings: Mapping[str, str], target: str) -> str:
     if stage == "cuda":
         raise UsageError("--stage cuda: all targets are CPUs", f"write one of {', '.join(STAGES)}")
     if stage not in STAGES:
@@ -43,5 +47,4 @@ def _text(path: str | Path, stage: str, settings: Mapping[str, str], target: str
         return show_plan(make_plan(load_network(path, settings), find_target(target)))
     from mncc.verbs.compile import emit_stage
 
-    job = prepare(path, settings, target, weights)
-    return emit_stage(job.network, job.target, job.weights, stage)
+    return emit_stage(load_network(path, settings), find_target(target), stage)

@@ -68,10 +68,9 @@ def _crop(picture: Image, height: int, width: int) -> Image:
     from PIL import Image
 
     scale = max(round(height * _BORDER) / picture.height, round(width * _BORDER) / picture.width)
-    # The longer side is rounded down, as torchvision does it; a very flat picture still covers the crop.
-    size = max(width, int(picture.width * scale + 1e-6)), max(height, int(picture.height * scale + 1e-6))
+    size = round(picture.width * scale), round(picture.height * scale)
     resized = picture.resize(size, Image.Resampling.BILINEAR)
-    left, top = round((size[0] - width) / 2), round((size[1] - height) / 2)
+    left, top = (size[0] - width) // 2, (size[1] - height) // 2
     return resized.crop((left, top, left + width, top + height))
 
 

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 from mncc.report.table import table
 
 if TYPE_CHECKING:
-    from rich.table import Table
+    from rich.console import Group
 
 
-def targets() -> Table:
+def targets() -> Group:
     """A line a target."""
     from mncc.kernels.target import target_names
 

@@ -56,7 +56,7 @@ def _picture_cases(job: Job, pictures: Sequence[Path]) -> Iterator[list[np.ndarr
     if pictures:
         input = picture_input(job.network)
         for array in load_pictures(pictures, input):
-            yield [np.ascontiguousarray(np.broadcast_to(array, input.type.shape))]
+            yield [np.broadcast_to(array, input.type.shape).copy()]
 
 
 def _keep_worst(found: dict[str, Comparison], new: Comparison) -> None:

@@ -73,7 +73,6 @@ def test_emit(mncc: Program, tiny: Path, stage: str) -> None:
     answer = mncc("emit", tiny, "--stage", stage, "--target", "x86-64-v3")
     assert answer.status == 0, answer.err
     assert len(answer.out.splitlines()) > 5
-    assert mncc("emit", tiny, "--stage", stage, "--target", "x86-64-v3").out == answer.out
 
 
 def test_build_leaves_what_the_contract_says(mncc: Program, tiny: Path, tmp_path: Path) -> None:

@@ -7,8 +7,7 @@ import json
 
 import numpy as np
 import pytest
-from rich.console import Console
-from rich.table import Table
+from rich.console import Console, RenderableType
 
 from mncc.report.bench import BenchReport, KernelTime, Timing, percent_of_peak
 from mncc.report.cost import CostReport, KernelCost, LayerCost, RowCost
@@ -17,7 +16,7 @@ from mncc.report.run import Guess, PictureAnswer, RunReport
 from mncc.report.verify import VerifyReport, compare
 
 
-def printed(table: Table) -> str:
+def printed(table: RenderableType) -> str:
     stream = io.StringIO()
     Console(file=stream, width=200).print(table)
     return stream.getvalue()
@@ -51,7 +50,7 @@ def test_bench_json_has_the_contract_s_fields() -> None:
 def test_cost_json_has_the_contract_s_fields() -> None:
     layer = LayerCost("r0.conv", "conv", (1, 16, 16, 8), 216, 55296)
     kernel = KernelCost("k0", "chain", ("conv2d",), "16x16x8", 55296, 60000, 2048)
-    row = RowCost("conv2d [3]", "16x16x8", 216, 55296)
+    row = RowCost(0, "conv2d [3]", "16x16x8", 216, 55296)
     report = CostReport("net", "native", {"width": 0.5}, 216, 55296, 4096, (layer,), (row,), (kernel,))
     content = json.loads(report.json())
     assert content["params"] == 216 and content["macs"] == 55296 and content["workspace_bytes"] == 4096

@@ -1,4 +1,4 @@
-"""Pictures become inputs as torchvision's transforms make them."""
+"""Pictures become inputs as the papers prepare them."""
 
 from __future__ import annotations
 
@@ -37,10 +37,10 @@ def test_resize_and_crop_are_those_of_the_papers(tmp_path: Path, resolution: int
 
     short = round(resolution * 256 / 224)
     width, height = size
-    new = (short, int(short * height / width)) if width <= height else (int(short * width / height), short)
+    new = (short, round(short * height / width)) if width <= height else (round(short * width / height), short)
     with Image.open(path) as opened:
         resized = np.asarray(opened.resize(new, Image.Resampling.BILINEAR), np.float64) / 255
-    left, top = round((new[0] - resolution) / 2), round((new[1] - resolution) / 2)
+    left, top = (new[0] - resolution) // 2, (new[1] - resolution) // 2
     expected = (resized[top : top + resolution, left : left + resolution] - MEAN) / STD
     assert got.dtype == np.float32 and got.shape == (resolution, resolution, 3)
     np.testing.assert_allclose(got, expected, atol=2e-6)
