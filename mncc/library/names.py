@@ -49,7 +49,7 @@ class SameMacro(Diagnostic):
 
 def check_name(name: str) -> None:
     """Raises DiagnosticError where `name` cannot prefix C functions: libNAME.so, NAME_run, NAME.h."""
-    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", name) or name in _C_WORDS or name.startswith("mncc_"):
+    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", name) or name in _C_WORDS or re.match("mncc(_|$)", name):
         raise DiagnosticError([NotAnIdentifier(name)])
 
 

@@ -145,7 +145,7 @@ def test_failing_exchange_brings_the_old_folder_back(
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
 
-@pytest.mark.parametrize("name", ["", "2net", "mobile-net", "a b", "int", "netz\u00e4", "x/../y", "mncc_exec"])
+@pytest.mark.parametrize("name", ["", "2net", "mobile-net", "a b", "int", "netz\u00e4", "x/../y", "mncc", "mncc_exec"])
 def test_name_must_be_a_c_identifier(name: str, tmp_path: Path) -> None:
     with pytest.raises(DiagnosticError, match="is not a C identifier") as caught:
         write_library(toy_spec(name), tmp_path / "out")
