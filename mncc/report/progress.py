@@ -28,7 +28,7 @@ class Progress:
     def __init__(self, patience: float = PATIENCE) -> None:
         self._patience = patience
         self._began = self._last_line = time.monotonic()
-        self._text = "working"
+        self._text = "reading the network and its weights"
         self._fraction: float | None = None
         self._lock = threading.Lock()
         self._timer: threading.Timer | None = None
