@@ -7,8 +7,10 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <exception>
 #include <fstream>
 #include <memory>
+#include <new>
 #include <numeric>
 #include <stdexcept>
 #include <string>

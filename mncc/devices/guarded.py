@@ -68,7 +68,8 @@ class GuardedBuffer:
     def check(self, what: str) -> None:
         """Raises AssertionError where the bytes around the buffer changed."""
         for part in self._slack:
-            assert (part == _CANARY).all(), f"{what}: written outside of the buffer"
+            if not (part == _CANARY).all():
+                raise AssertionError(f"{what}: written outside of the buffer")
 
 
 def _protect(address: int, nbytes: int, protection: int) -> None:
@@ -188,7 +189,8 @@ def _main(folder: Path, thread_counts: Sequence[int]) -> None:
 
 def _same(expected: Sequence[np.ndarray], got: Sequence[np.ndarray]) -> None:
     for number, (want, have) in enumerate(zip(expected, got, strict=True)):
-        assert want.tobytes() == have.tobytes(), f"output {number} has other bits than an ordinary run"
+        if want.tobytes() != have.tobytes():
+            raise AssertionError(f"output {number} has other bits than an ordinary run")
 
 
 if __name__ == "__main__":

@@ -84,6 +84,14 @@ def test_no_compiler(command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert not (tmp_path / "out").exists()
 
 
+def test_compiler_of_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CC", "gcc -DSOMETHING='a b'")
+    assert write_library(toy_spec(), tmp_path / "out").shared.exists()
+    monkeypatch.setenv("CC", "no-such-compiler")
+    with pytest.raises(OutsideError, match="looked for no-such-compiler"):
+        write_library(toy_spec(), tmp_path / "other")
+
+
 @pytest.mark.parametrize(
     ("script", "message"),
     [
