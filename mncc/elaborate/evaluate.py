@@ -30,7 +30,7 @@ from mncc.network.graph import Origin
 
 MAX_STEPS = 300_000
 """Expressions that one file may evaluate; blocks that call blocks twice each would else run for ever."""
-MAX_DEPTH = 90
+MAX_DEPTH = 80
 """Levels of expressions and block calls together; keeps Python's own stack shallow."""
 
 Place = tuple[Span, str]
@@ -51,7 +51,6 @@ class Scope:
     places: Mapping[str, tuple[Place, ...]] = field(default_factory=dict)
     row: Place | None = None
     calls: tuple[t.Block, ...] = ()
-    depth: int = 0
     binding: str = ""
 
 
@@ -63,16 +62,23 @@ class Evaluator:
     ) -> None:
         self.blocks, self.defaults, self.builder, self.broken = blocks, defaults, builder, broken
         self.steps = 0
+        self.level = 0
 
     # ------------------------------------------------------------ expressions
     def value(self, tree: t.Expr, scope: Scope) -> Value:
         """The value of an expression; nodes that it makes go to the builder."""
-        if scope.depth > MAX_DEPTH:
-            raise DiagnosticError([errors.TooDeep(tree.span, MAX_DEPTH)])
         self.steps += 1
+        if self.level >= MAX_DEPTH:
+            raise DiagnosticError([errors.TooDeep(tree.span, MAX_DEPTH)])
         if self.steps > MAX_STEPS:
             raise DiagnosticError([errors.TooMany(tree.span, "steps", MAX_STEPS)])
-        inner = replace(scope, depth=scope.depth + 1)
+        self.level += 1
+        try:
+            return self._value(tree, scope)
+        finally:
+            self.level -= 1
+
+    def _value(self, tree: t.Expr, scope: Scope) -> Value:
         match tree:
             case t.Number() | t.Constant():
                 return tree.value
@@ -83,21 +89,21 @@ class Evaluator:
             case t.Name():
                 return self.name(tree, scope)
             case t.Tuple() | t.Product():
-                return tuple([self.value(item, inner) for item in tree.items])
+                return tuple([self.value(item, scope) for item in tree.items])
             case t.Unary():
-                return unary(tree, self.value(tree.operand, inner))
+                return unary(tree, self.value(tree.operand, scope))
             case t.Binary():
-                return self._binary(tree, inner)
+                return self._binary(tree, scope)
             case t.Conditional():
-                return self.value(tree.then if self.truth(tree.condition, inner) else tree.otherwise, inner)
+                return self.value(tree.then if self.truth(tree.condition, scope) else tree.otherwise, scope)
             case t.Attribute():
-                return self._attribute(tree, self.value(tree.value, inner))
+                return self._attribute(tree, self.value(tree.value, scope))
             case t.Index():
-                return self._index(tree, self.value(tree.value, inner), self.value(tree.index, inner))
+                return self._index(tree, self.value(tree.value, scope), self.value(tree.index, scope))
             case t.Call():
-                return self._call(tree, inner)
+                return self._call(tree, scope)
             case t.Pipeline():
-                return self._pipeline(tree, inner)
+                return self._pipeline(tree, scope)
 
     def name(self, tree: t.Name, scope: Scope) -> Value:
         """The value of a variable."""
@@ -299,7 +305,7 @@ class Evaluator:
             chain = tuple(b.words[0].text for b in scope.calls[scope.calls.index(block) :])
             raise DiagnosticError([errors.BlockRecursion((*chain, word), call, block.span)])
         facts = {name: scope.local[name] for name in IMPLICIT if name in scope.local}
-        inner = replace(scope, local={**facts, "x": x}, calls=(*scope.calls, block), depth=scope.depth + 1, binding="")
+        inner = replace(scope, local={**facts, "x": x}, calls=(*scope.calls, block), binding="")
         for parameter in block.parameters:
             if parameter.name in values:
                 inner.local[parameter.name] = values[parameter.name]

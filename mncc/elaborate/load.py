@@ -20,6 +20,8 @@ from mncc.network import ops
 from mncc.network.graph import Network, Node, Output
 
 MAX_REPORTED = 100
+LEVELS_OF_USE = 8
+"""What a `use` counts among the levels that expressions may nest."""
 
 
 def load(path: str | Path, settings: Mapping[str, object] | None = None) -> Network:
@@ -45,6 +47,8 @@ class _Elaboration:
         self.stack = (*stack, self.path.resolve())
         self.program: Program = read_program(file, found)
         self.used: dict[str, _Elaboration] = {}
+        self.level = 0
+        """How deep the `use` that needs this file stands in expressions of others."""
 
     def network(self, given: Mapping[str, object]) -> Network:
         """The network, or DiagnosticError with all that was found."""
@@ -77,7 +81,9 @@ class _Elaboration:
         raise DiagnosticError(unique[:MAX_REPORTED])
 
     def _run(self, settings: Mapping[str, Setting], builder: Builder, prefix: str, facts: Facts, nominal: bool) -> Run:
-        return Run(self.program, settings, builder, prefix, self.found, self._use, nominal, facts)
+        run = Run(self.program, settings, builder, prefix, self.found, self._use, nominal, facts)
+        run.evaluator.level = self.level
+        return run
 
     # ------------------------------------------------------------ settings
     def settings(self, given: Mapping[str, object]) -> dict[str, Setting]:
@@ -156,6 +162,7 @@ class _Elaboration:
                     [errors.WrongType(item.span, "`use`", "name = value", f"`{item.span.text}`", hint)]
                 )
             given[item.name] = run.evaluator.value(item.value, scope)
+        other.level = run.evaluator.level + LEVELS_OF_USE
         tensors = self._use_inputs(run, line, other)
         try:
             settings = other.settings(given)

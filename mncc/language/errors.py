@@ -109,6 +109,22 @@ class UnterminatedString(AtSpan):
 
 
 @dataclass(frozen=True)
+class LongLine(AtSpan):
+    """A line, with what its brackets hold together, beyond what anybody writes."""
+
+    length: int
+    limit: int
+
+    @property
+    def title(self) -> str:
+        return f"this line has {self.length:,} characters: expected at most {self.limit:,}"
+
+    @property
+    def help(self) -> str:
+        return "check that the lines of the file were kept; `let` can name a part of an expression"
+
+
+@dataclass(frozen=True)
 class NestedTooDeeply(AtSpan):
     """More brackets or operators inside each other than anybody writes."""
 

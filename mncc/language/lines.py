@@ -13,6 +13,8 @@ from mncc.language.source import Source, Span
 HEADER_WORDS = ("network", "input", "channels", "defaults", "let", "use", "body", "output")
 MAX_NESTING = 40
 """Brackets inside brackets; generous for people, small enough that nothing recurses deeply."""
+MAX_LINE = 8000
+"""Characters of a logical line."""
 MAX_CONTINUATION = 100
 """Physical lines that an open bracket can hold together."""
 
@@ -116,6 +118,9 @@ class Lines:
     def _acceptable(self, kind: Kind, start: int, end: int) -> bool:
         """Whether the line can be parsed; reports nesting that is too deep and statements outside of blocks."""
         depth = 0
+        if end - start > MAX_LINE:
+            self.found.append(errors.LongLine(Span(self.source, start, start + 40), end - start, MAX_LINE))
+            return False
         if any(start <= offset < end for offset in self._unterminated):
             return False
         for offset in range(start, end):
