@@ -12,6 +12,7 @@ import numpy as np
 
 from mncc.devices.peak import PeakMeter
 from mncc.report.bench import BenchReport, KernelTime, Timing, percent_of_peak
+from mncc.report.console import warn
 from mncc.report.failures import UsageError
 from mncc.report.progress import Progress
 from mncc.verbs.job import Job
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 PEERS = ("torch",)
 """Engines besides mncc that can be measured."""
 
-SECONDS, LEAST_ROUNDS, MOST_ROUNDS = 6.0, 5, 200
+SECONDS, LEAST_ROUNDS, MOST_ROUNDS = 5.0, 5, 200
 """How long an engine at a number of threads is measured, within these numbers of rounds."""
 _SLICE_SECONDS, _SLICE_RUNS, _PEAK_MILLISECONDS = 0.02, 50, 10.0
 _PROFILED_RUNS = 30
@@ -37,6 +38,8 @@ class _Contestant:
     threads: int
     run: Callable[[], object]
     seconds: list[float] = field(default_factory=list)
+    spent: float = 0.0
+    """Wall seconds of all slices so far."""
 
     def slice(self) -> None:
         """A few runs: as many as fit into a slice, one at least."""
@@ -48,7 +51,8 @@ class _Contestant:
             self.run()
             self.seconds.append(1e-9 * (clock() - start))
             if time.perf_counter() - began > _SLICE_SECONDS:
-                return
+                break
+        self.spent += time.perf_counter() - began
 
 
 def parse_threads(text: str) -> tuple[int, ...]:
@@ -78,6 +82,8 @@ def bench(
     """Measures the job's library, and `engines`, on every number of threads. Raises DiagnosticError, OutsideError."""
     inputs = random_inputs(job.network)
     missing = tuple((e, f"mncc bench knows {', '.join(PEERS)}") for e in engines if e not in PEERS)
+    for engine, reason in missing:
+        warn(f"{engine} is missing: {reason}")
     with loaded(job, progress) as here, PeakMeter() as meter:
         contestants = [_Contestant("mncc", t, here.library.bind(*inputs, threads=t)) for t in threads]
         if "torch" in engines:
@@ -112,14 +118,13 @@ def _measure(
         contestant.run()
         contestant.run()
     samples: dict[int, list[float]] = {count: [] for count in threads}
-    budget = seconds * len(contestants)
-    began = time.monotonic()
     for number in range(MOST_ROUNDS):
-        elapsed = time.monotonic() - began
-        if number >= LEAST_ROUNDS and elapsed > budget:
+        # A slow engine has its share of time early, and the others go on without it.
+        running = [c for c in contestants if number < LEAST_ROUNDS or c.spent < seconds]
+        if not running:
             break
-        progress("measuring", min(1.0, max(number / MOST_ROUNDS, elapsed / budget)))
-        for contestant in contestants:
+        progress("measuring", max(number / MOST_ROUNDS, min(min(c.spent / seconds, 1.0) for c in contestants)))
+        for contestant in running:
             contestant.slice()
         for count, seen in samples.items():
             gflops = meter.sample(count, _PEAK_MILLISECONDS)

@@ -131,6 +131,13 @@ def test_verify(mncc: Program, tiny: Path, picture: Path) -> None:
     assert answer.out.count("kernel ") >= 3
 
 
+def test_verify_past_the_tolerance(mncc: Program, tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mncc.report.verify.LARGEST", 0.0)
+    answer = mncc("verify", tiny)
+    assert answer.status == 1
+    assert "FAILED" in answer.out and "lie past the tolerance" in answer.out
+
+
 def test_bench(mncc: Program, tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from mncc.verbs import bench
 

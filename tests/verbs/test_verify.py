@@ -1,0 +1,53 @@
+"""`mncc verify` finds what is wrong, and where."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mncc.report.progress import Progress
+from mncc.verbs import loading
+from mncc.verbs.cache import compiled
+from mncc.verbs.job import Job, prepare
+from mncc.verbs.verify import verify
+
+TINY = Path(__file__).resolve().parents[2] / "docs" / "tiny.mn"
+
+
+def test_batches_and_several_threads_of_targets() -> None:
+    report = verify(prepare(TINY, {"batch": "3"}, "x86-64-v3"), [], Progress())
+    assert not report.failed
+    assert len(report.kernels) >= 3 and len(report.outputs) == 1
+
+
+def test_a_library_of_other_weights_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    job = prepare(TINY, {})
+    other = prepare(TINY, {}, weights="random:9")
+
+    def mistaken(job: Job, progress: Progress) -> object:
+        return compiled(other, progress)
+
+    monkeypatch.setattr(loading, "compiled", mistaken)
+    report = verify(job, [], Progress())
+    assert report.outputs[0] in report.failed
+    with_weights = [kernel for kernel in report.kernels if "avgpool" not in kernel.where]
+    assert all(not kernel.passed for kernel in with_weights)
+    assert "lie past the tolerance" in report.verdict()
+
+
+def test_one_wrong_kernel_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An element that a kernel never writes stays NaN; the others pass."""
+    from mncc.devices.loaded import Probe
+
+    real = Probe.run
+
+    def forgetful(self: Probe, kernel: int, tensors: list[np.ndarray]) -> None:
+        real(self, kernel, tensors)
+        if kernel == 1:
+            tensors[-1].ravel()[5] = np.nan
+
+    monkeypatch.setattr(Probe, "run", forgetful)
+    report = verify(prepare(TINY, {}), [], Progress())
+    assert [failed.name for failed in report.failed] == [report.kernels[1].name]
