@@ -1,5 +1,5 @@
 """TVM behind one door: versions, targets, lowering and code generation."""
 
-from mncc.backend.cpu import CompiledKernels, Emitted, compile_kernels, emit
+from mncc.backend.cpu import CompiledKernels, KernelFunction, compile_functions, compile_kernels, emit
 
-__all__ = ["CompiledKernels", "Emitted", "compile_kernels", "emit"]
+__all__ = ["CompiledKernels", "KernelFunction", "compile_functions", "compile_kernels", "emit"]

@@ -11,12 +11,16 @@ from typing import TYPE_CHECKING, Any
 from mncc.backend.versions import check_versions
 from mncc.kernels.chain import Chain, ChainTiles, scratch_layout
 from mncc.kernels.plain import Plain, PlainTiles, weight_layout
+from mncc.kernels.target import Target
 from mncc.plan.model import Plan, PlannedKernel
 
 if TYPE_CHECKING:
     import tvm
 
 Progress = Callable[[str, float], None]
+LLVM_LEVEL = 2
+"""LLVM's -O level. The schedules have unrolled what gains by it; level 3 unrolls taps as well, merges the loads of
+overlapping windows and pushes the sums out of the registers."""
 
 
 @dataclass(frozen=True)
@@ -27,11 +31,8 @@ class CompiledKernels:
     symbols: tuple[str, ...]
 
 
-Emitted = str
-
-
 @dataclass(frozen=True)
-class _Function:
+class KernelFunction:
     """What makes two kernels the same code: family, tiles and the alignment of every tensor."""
 
     spec: Chain | Plain
@@ -42,31 +43,38 @@ class _Function:
 def compile_kernels(plan: Plan, progress: Progress | None = None) -> CompiledKernels:
     """The kernels of a plan in one object file. Kernels of one shape share a function."""
     symbols, functions = _functions(plan)
-    module = _lowered(plan, functions, progress)
+    return CompiledKernels(compile_functions(functions, plan.target, progress), symbols)
+
+
+def compile_functions(
+    functions: Mapping[KernelFunction, str], target: Target, progress: Progress | None = None
+) -> bytes:
+    """A relocatable object with the given functions under the given symbols. Raises OutsideError for a wrong TVM."""
+    module = _generate(target, _lowered(target, functions, progress))
     with tempfile.TemporaryDirectory(prefix="mncc-") as folder:
         path = Path(folder) / "kernels.o"
-        _generate(plan, module).write_to_file(str(path), "o")
+        module.write_to_file(str(path), "o")
         if progress:
             progress("generated the kernels' object", 1.0)
-        return CompiledKernels(path.read_bytes(), symbols)
+        return path.read_bytes()
 
 
-def emit(plan: Plan, stage: str) -> Emitted:
+def emit(plan: Plan, stage: str) -> str:
     """The kernels as text: `tir` scheduled TensorIR, `llvm` or `asm` what LLVM makes of it."""
     _, functions = _functions(plan)
     if stage == "tir":
         check_versions()
         return "\n\n".join(_scheduled(symbol, function).script() for function, symbol in functions.items())
-    text: str = _generate(plan, _lowered(plan, functions, None)).inspect_source({"llvm": "ll", "asm": "asm"}[stage])
-    return text
+    module = _generate(plan.target, _lowered(plan.target, functions, None))
+    return str(module.inspect_source({"llvm": "ll", "asm": "asm"}[stage]))
 
 
-def _functions(plan: Plan) -> tuple[tuple[str, ...], Mapping[_Function, str]]:
+def _functions(plan: Plan) -> tuple[tuple[str, ...], Mapping[KernelFunction, str]]:
     """Per kernel the symbol it calls, and every distinct function with its symbol."""
-    functions: dict[_Function, str] = {}
+    functions: dict[KernelFunction, str] = {}
     symbols = []
     for kernel in plan.kernels:
-        function = _Function(kernel.spec, kernel.tiles, _alignment(plan, kernel))
+        function = KernelFunction(kernel.spec, kernel.tiles, _alignment(plan, kernel))
         symbols.append(functions.setdefault(function, f"kernel{len(functions)}"))
     return tuple(symbols), functions
 
@@ -76,7 +84,7 @@ def _alignment(plan: Plan, kernel: PlannedKernel) -> tuple[bool, ...]:
     return tuple(plan.tensor(value).base == "workspace" for value in (*kernel.inputs, kernel.output))
 
 
-def _lowered(plan: Plan, functions: Mapping[_Function, str], progress: Progress | None) -> tvm.IRModule:
+def _lowered(target: Target, functions: Mapping[KernelFunction, str], progress: Progress | None) -> tvm.IRModule:
     check_versions()
     import tvm
 
@@ -86,12 +94,12 @@ def _lowered(plan: Plan, functions: Mapping[_Function, str], progress: Progress 
     for number, (function, symbol) in enumerate(functions.items()):
         if progress:
             progress(f"scheduling {symbol}", number / (len(functions) + 1))
-        module = lower(tvm.IRModule({symbol: _scheduled(symbol, function)}), _target(plan))
-        merged.update(module.functions_items() if hasattr(module, "functions_items") else module.functions.items())
+        module = lower(tvm.IRModule({symbol: _scheduled(symbol, function)}), _llvm(target))
+        merged.update(module.functions.items())
     return tvm.IRModule(merged)
 
 
-def _scheduled(symbol: str, function: _Function) -> tvm.tirx.PrimFunc:
+def _scheduled(symbol: str, function: KernelFunction) -> tvm.tirx.PrimFunc:
     """The scheduled function with what lowering has to know of its parameters."""
     from mncc.schedules.chain import chain_function
     from mncc.schedules.plain import plain_function
@@ -113,13 +121,14 @@ def _scheduled(symbol: str, function: _Function) -> tvm.tirx.PrimFunc:
     return scheduled.with_attrs({"mncc.scratch": scratch, "mncc.weights": arrays, "mncc.align": align})
 
 
-def _target(plan: Plan) -> tvm.target.Target:
-    from tvm.target import Target
+def _llvm(target: Target) -> tvm.target.Target:
+    from tvm.target import Target as TvmTarget
 
-    return Target({"kind": "llvm", "mtriple": plan.target.triple, "mcpu": plan.target.cpu})
+    options = {"kind": "llvm", "mtriple": target.triple, "mcpu": target.cpu, "opt-level": LLVM_LEVEL}
+    return TvmTarget(options)
 
 
-def _generate(plan: Plan, module: tvm.IRModule) -> Any:
+def _generate(target: Target, module: tvm.IRModule) -> Any:
     import tvm
 
-    return tvm.target.codegen.build_module(module, _target(plan))
+    return tvm.target.codegen.build_module(module, _llvm(target))

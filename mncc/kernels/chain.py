@@ -102,9 +102,7 @@ class Chain:
     @property
     def macs(self) -> int:
         """Multiply-adds of one image, nothing recomputed."""
-        return sum(
-            s.height * s.width * s.channels * s.depth(self.in_channels(i)) for i, s in enumerate(self.stages)
-        )
+        return sum(s.height * s.width * s.channels * s.depth(self.in_channels(i)) for i, s in enumerate(self.stages))
 
 
 @dataclass(frozen=True)

@@ -9,10 +9,10 @@ from mncc.kernels.chain import Chain, ChainTiles, Stage, executed_macs, fuses_ba
 from mncc.kernels.target import Target
 from mncc.kernels.tiles import ConvTile, cover_channels, cover_pixels
 
-FMA_LATENCY = 4
-"""Cycles; a tile with fewer accumulators in flight waits for its own sums."""
+FMA_LATENCY = 8
+"""Slots; a tile with fewer accumulators in flight waits for its own sums."""
 TILE_OVERHEAD = 12
-"""Cycles a tile spends on loop control and addresses, beside its arithmetic."""
+"""Slots a tile spends on loop control and addresses, beside its arithmetic."""
 L2_SHARE = 0.75
 """Of the L2 cache, what a strip's scratch may fill; weights and tensors pass through the rest."""
 
@@ -71,7 +71,7 @@ def _stage_tile(chain: Chain, index: int, target: Target) -> ConvTile:
 
 @cache
 def _product_tile(depth: int, channels: int, width: int, rows: int, target: Target) -> ConvTile:
-    """The register tile with the fewest cycles for rows x width pixels and `channels` outputs of `depth` each."""
+    """The register tile that is fastest for rows x width pixels and `channels` outputs of `depth` each."""
     candidates = []
     for lanes, vectors, high in product(target.narrow, range(1, 9), range(1, min(rows, 4) + 1)):
         room = (target.registers - vectors - 1) // vectors // high
@@ -89,18 +89,17 @@ def _whole(channels: int, lanes: int) -> int:
 
 
 def _product_cycles(tile: ConvTile, depth: int, channels: int, width: int, rows: int, target: Target) -> float:
-    """Cycles for all tiles, tails included. A tile's step takes as long as its multiplications, its loads (two a
-    cycle) or the latency of its sums, whichever is longest; its epilogue two instructions an accumulator."""
+    """Time for all tiles, tails included, in slots of one full vector multiplication. A tile's step takes as long as
+    its multiplications, its loads (one a slot) or the latency of its sums; its epilogue 2.5 slots an accumulator."""
     total = 0.0
     for columns in cover_pixels(width, tile.cols):
         for segment in cover_channels(channels, tile.channels, tile.lanes):
             vectors = -(-segment.width // segment.lanes)
-            speed = max(segment.lanes / target.lanes, 0.5)
+            slot = max(segment.lanes / target.lanes, 0.5)
             for high, count in ((tile.rows, rows // tile.rows), (1, rows % tile.rows)):
                 pixels = high * columns.width
-                work = pixels * vectors * speed
-                step = max(work, (pixels + vectors) / 2, FMA_LATENCY * speed)
-                one = depth * step + 2.5 * pixels * vectors * speed + TILE_OVERHEAD
+                step = slot * max(pixels * vectors, pixels + vectors, FMA_LATENCY)
+                one = depth * step + 2.5 * slot * pixels * vectors + TILE_OVERHEAD
                 total += one * count * columns.count * segment.count
     return total
 

@@ -47,7 +47,9 @@ class UnknownTarget(Diagnostic):
     def help(self) -> str:
         near = difflib.get_close_matches(self.name, self.known, n=3, cutoff=0.4)
         listed = near or self.known
-        return f"{'the nearest are' if near else 'targets are'} {', '.join(f'`{n}`' for n in listed)}; see `mncc targets`"
+        return (
+            f"{'the nearest are' if near else 'targets are'} {', '.join(f'`{n}`' for n in listed)}; see `mncc targets`"
+        )
 
 
 @dataclass(frozen=True)

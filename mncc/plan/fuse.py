@@ -35,9 +35,7 @@ def fuse(network: Network, units: tuple[Unit, ...], target: Target) -> tuple[Pla
 
 def reshape_aliases(network: Network, units: tuple[Unit, ...]) -> dict[str, str]:
     """Reshapes that are their input's memory under another shape: value -> the value it shares."""
-    return {
-        u.output: u.head.inputs[0] for u in units if isinstance(u.head.op, Reshape) and not _copies(network, u)
-    }
+    return {u.output: u.head.inputs[0] for u in units if isinstance(u.head.op, Reshape) and not _copies(network, u)}
 
 
 def _copies(network: Network, unit: Unit) -> bool:
@@ -75,14 +73,21 @@ def _groups(network: Network, units: tuple[Unit, ...], target: Target) -> list[t
         for value in unit.inputs:
             if len(network.users[value]) == 1 and value not in outputs:
                 reader[value] = unit
+    pairs = {u.output: p for u in units if (p := _pair(network, u, reader)) is not None}
+    claimed = {pair[-1].output for pair in pairs.values()}
     groups: dict[str, tuple[Unit, ...]] = {u.output: (u,) for u in units}
     for unit in units:
-        group = _around(network, unit, by_output, reader) if _is_depthwise(network, unit) else (unit,)
+        group = pairs.get(unit.output, (unit,))
+        if len(group) == 2:
+            before = by_output.get(unit.head.inputs[0])
+            if before is not None and before.output not in claimed and _leads(before, unit, reader):
+                group = (before, *group)
         while len(group) > 1 and not _worth(network, group, target):
             group = group[1:] if len(group) == 3 else (unit,)
-        if len(group) == 1 and (pool := reader.get(unit.output)) is not None and _pools(network, unit, pool):
+        pool = reader.get(unit.output)
+        if len(group) == 1 and unit.output not in claimed and pool is not None and _pools(network, unit, pool):
             group = (unit, pool)
-        if len(group) > 1 and all(len(groups.get(u.output, ())) == 1 for u in group):
+        if len(group) > 1:
             for member in group[:-1]:
                 del groups[member.output]
             groups[group[-1].output] = group
@@ -90,18 +95,19 @@ def _groups(network: Network, units: tuple[Unit, ...], target: Target) -> list[t
     return sorted(groups.values(), key=lambda g: order[g[-1].output])
 
 
-def _around(
-    network: Network, unit: Unit, by_output: dict[str, Unit], reader: dict[str, Unit]
-) -> tuple[Unit, ...]:
-    """A depthwise unit with the convolution in front of it and the pointwise one behind it, where they are."""
+def _pair(network: Network, unit: Unit, reader: dict[str, Unit]) -> tuple[Unit, Unit] | None:
+    """A depthwise unit and the pointwise one that alone reads it."""
     after = reader.get(unit.output)
-    if after is None or unit.residual is not None or not _is_pointwise(after) or after.head.inputs[0] != unit.output:
-        return (unit,)
-    before = by_output.get(unit.head.inputs[0])
-    if before is None or reader.get(before.output) is not unit or before.residual is not None:
-        return (unit, after)
-    plain = isinstance(before.head.op, Conv2d) and before.head.op.groups == 1
-    return (before, unit, after) if plain else (unit, after)
+    if after is None or unit.residual is not None or not _is_depthwise(network, unit):
+        return None
+    return (unit, after) if _is_pointwise(after) and after.head.inputs[0] == unit.output else None
+
+
+def _leads(before: Unit, unit: Unit, reader: dict[str, Unit]) -> bool:
+    """True where `before` is a convolution that only the depthwise `unit` reads."""
+    op = before.head.op
+    plain = isinstance(op, Conv2d) and op.groups == 1 and before.residual is None
+    return plain and reader.get(before.output) is unit
 
 
 def _is_depthwise(network: Network, unit: Unit) -> bool:

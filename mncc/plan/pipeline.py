@@ -33,9 +33,7 @@ def _fused(network: Network, target: Target) -> Plan:
     kernels = fuse(network, units, target)
     aliases = reshape_aliases(network, units)
     plan = Plan(network.name, target, network.inputs, network.outputs, kernels, {}, aliases)
-    tensors = {
-        i.name: PlannedTensor(i.name, i.type, base="input", index=n) for n, i in enumerate(network.inputs)
-    }
+    tensors = {i.name: PlannedTensor(i.name, i.type, base="input", index=n) for n, i in enumerate(network.inputs)}
     for kernel in kernels:
         tensors[kernel.output] = PlannedTensor(kernel.output, network.types[kernel.output])
     for index, output in enumerate(network.outputs):

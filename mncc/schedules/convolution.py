@@ -17,6 +17,12 @@ Panel = tuple[Expr, Expr]
 """Group, and index among the segment's panels."""
 
 
+FEW_CHANNELS = 4
+"""Up to here the loop over input channels is unrolled: a step of its own would cost as much as its work."""
+MANY_TAPS = 25
+"""Up to here all taps of a depthwise stage are unrolled, past it only those of one row."""
+
+
 @dataclass(frozen=True)
 class Window:
     """Rows of a tensor in a buffer of (rows, columns * channels): real row r, column w lie at
@@ -55,8 +61,10 @@ class Part:
     def channel(self, panel: Panel, channel: Expr) -> Expr:
         """The output channel behind a channel of a panel."""
         group, index = panel
-        return group * (self.stage.channels // self.stage.groups) + self.segment.start + (
-            index * self.segment.width + channel
+        return (
+            group * (self.stage.channels // self.stage.groups)
+            + self.segment.start
+            + (index * self.segment.width + channel)
         )
 
 
@@ -109,8 +117,7 @@ class TileWriter:
                     T.buffer_store(total, T.float32(0), [channel])
                 T.buffer_store(total, total[channel] + value, [channel])
         tile = ConvTile(height, columns.width, part.segment.width, part.segment.lanes)
-        unrolled = 2 if part.stage.kind == "depthwise" else 0
-        self.products.append(TiledProduct(f"sums{name}", f"out{name}", tile, part.depth, unrolled, total is not None))
+        self.products.append(TiledProduct(f"sums{name}", f"out{name}", tile, _unrolled(part), total is not None))
 
     def bias(self, part: Part, panel: Panel, channel: Expr) -> Expr:
         """What the sums start from."""
@@ -187,6 +194,13 @@ def _reductions(part: Part) -> tuple[int, ...]:
     """Extents of the reduction loops: taps, then input channels where the stage mixes them."""
     taps = part.stage.kernel
     return taps if part.stage.kind == "depthwise" else (*taps, part.in_channels // part.stage.groups)
+
+
+def _unrolled(part: Part) -> int:
+    """How many of the innermost reduction loops are unrolled: a depthwise stage's taps, a picture's few channels."""
+    if part.stage.kind == "depthwise":
+        return 2 if part.depth <= MANY_TAPS else 1
+    return 1 if part.in_channels // part.stage.groups <= FEW_CHANNELS else 0
 
 
 def _panel_axes(part: Part, panel: Panel) -> Panel:

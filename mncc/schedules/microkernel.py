@@ -8,10 +8,6 @@ from tvm.s_tir import Schedule
 
 from mncc.kernels.tiles import ConvTile
 
-UNROLLED_DEPTH = 32
-"""Reductions up to this many steps (a stem's 27 taps, a depthwise 5x5) are unrolled whole."""
-
-
 @dataclass(frozen=True)
 class TiledProduct:
     """Names of two blocks in one scope, and their tile.
@@ -23,9 +19,9 @@ class TiledProduct:
     sums: str
     out: str
     tile: ConvTile
-    depth: int
-    unrolled: int
-    """How many of the innermost reduction loops are unrolled although the depth is large."""
+    unrolled: int = 0
+    """How many of the innermost reduction loops are unrolled. Unrolled taps share their loads where windows overlap:
+    good for a depthwise stage, whose loads bound it; a product's sums would be pushed out of the registers."""
     totals: bool = False
     """Whether `out` is itself a reduction, over the pixels."""
 
@@ -49,7 +45,7 @@ def schedule_product(sch: Schedule, product: TiledProduct) -> None:
     _vectors(sch, channel, tile.lanes)
     sch.unroll(row)
     sch.unroll(column)
-    for loop in reductions if product.depth <= UNROLLED_DEPTH else reductions[len(reductions) - product.unrolled :]:
+    for loop in reductions[len(reductions) - product.unrolled :]:
         sch.unroll(loop)
     sch.decompose_reduction(sums, reductions[0])
     if product.totals:

@@ -1,0 +1,72 @@
+"""Outputs that are inputs, outputs twice, reshapes at the ends: every output gets memory of its own."""
+
+from __future__ import annotations
+
+from mncc.kernels.target import load_target
+from mncc.language.source import Source, Span
+from mncc.network.graph import Input, Network, Node, Origin, Output
+from mncc.network.ops import Activation, Add, Conv2d, Norm, Op, Reshape
+from mncc.network.types import TensorType
+from mncc.plan import Plan, make_plan
+
+SPAN = Span(Source("net.mn", "row"), 0, 3)
+IMAGE = Input("image", TensorType((2, 5, 6, 8)), span=SPAN)
+
+
+def network(nodes: list[tuple[str, Op, tuple[str, ...]]], outputs: dict[str, str]) -> Network:
+    """A network from (name, operator, inputs) and output name -> value."""
+    types, made = {"image": IMAGE.type}, []
+    for name, op, inputs in nodes:
+        types[name] = op.infer(*(types[i] for i in inputs))
+        made.append(Node(name, op, inputs, types[name], Origin(SPAN, "row", 0)))
+    return Network("net", (IMAGE,), tuple(made), tuple(Output(n, v) for n, v in outputs.items()))
+
+
+def plan(nodes: list[tuple[str, Op, tuple[str, ...]]], outputs: dict[str, str]) -> Plan:
+    """Its plan; make_plan checks the invariants."""
+    return make_plan(network(nodes, outputs), load_target("x86-64-v4"))
+
+
+def test_an_output_that_is_the_input_is_copied() -> None:
+    result = plan([], {"same": "image"})
+    assert [k.family for k in result.kernels] == ["plain"]
+    assert result.tensor(result.outputs[0].value).base == "output"
+
+
+def test_one_value_as_two_outputs() -> None:
+    result = plan([("a", Activation("relu"), ("image",))], {"one": "a", "two": "a"})
+    places = {result.tensor(o.value).index for o in result.outputs}
+    assert places == {0, 1}
+
+
+def test_a_reshape_shares_memory() -> None:
+    result = plan([("c", Conv2d(4), ("image",)), ("flat", Reshape((120,)), ("c",))], {"scores": "flat"})
+    assert len(result.kernels) == 1
+    assert result.root("flat") == "c"
+    assert result.tensor("flat").base == "output"
+
+
+def test_a_reshaped_input_as_output_is_copied() -> None:
+    result = plan([("flat", Reshape((240,)), ("image",)), ("back", Reshape((5, 6, 8)), ("flat",))], {"o": "back"})
+    assert len(result.kernels) == 1
+    assert result.tensor("back").base == "output"
+
+
+def test_of_two_branches_the_later_adds() -> None:
+    nodes = [
+        ("a", Conv2d(8), ("image",)),
+        ("an", Norm(), ("a",)),
+        ("b", Conv2d(8), ("image",)),
+        ("bn", Norm(), ("b",)),
+        ("sum", Add(), ("an", "bn")),
+        ("act", Activation("relu"), ("sum",)),
+    ]
+    result = plan(nodes, {"o": "act"})
+    assert [[n.name for n in k.nodes] for k in result.kernels] == [["a", "an"], ["b", "bn", "sum", "act"]]
+    assert result.kernels[1].inputs == ("image", "an")
+
+
+def test_an_exported_value_is_not_fused_away() -> None:
+    nodes = [("a", Conv2d(8), ("image",)), ("r", Activation("relu"), ("a",)), ("b", Conv2d(4), ("r",))]
+    result = plan(nodes, {"tap": "a", "o": "b"})
+    assert [[n.name for n in k.nodes] for k in result.kernels] == [["a"], ["r"], ["b"]]

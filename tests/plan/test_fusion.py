@@ -1,0 +1,77 @@
+"""What is fused, what it costs, and that nothing expanded exists whole above 28x28."""
+
+from __future__ import annotations
+
+import pytest
+
+from mncc.elaborate import load
+from mncc.kernels.chain import Chain, ChainTiles, scratch_layout
+from mncc.kernels.target import load_target
+from mncc.plan import Plan, make_plan
+
+TARGETS = ("x86-64-v3", "x86-64-v4")
+V2 = [(w, r) for w in (0.35, 0.5, 0.75, 1.0) for r in (96, 128, 160, 192, 224)] + [(1.3, 224), (1.4, 224)]
+V1 = [(w, r) for w in (0.25, 0.5, 0.75, 1.0) for r in (128, 160, 192, 224)]
+
+
+def plan_of(name: str, target: str, **settings: object) -> Plan:
+    """The plan of an example under settings."""
+    return make_plan(load(f"examples/{name}.mn", settings), load_target(target))
+
+
+def expect_small(plan: Plan) -> None:
+    """Of every kernel: recomputation under 15 %, and above 28x28 no buffer as large as a whole intermediate tensor."""
+    for kernel in plan.kernels:
+        assert kernel.recomputed_share < 0.15, kernel.name
+        if not isinstance(kernel.spec, Chain):
+            continue
+        assert isinstance(kernel.tiles, ChainTiles)
+        whole = [s.height * s.width * s.channels for s in kernel.spec.stages[:-1] if s.height * s.width > 28 * 28]
+        for array in scratch_layout(kernel.spec, kernel.tiles):
+            if whole and array.channels == kernel.spec.stages[0].channels:
+                assert array.rows * array.cols * array.channels < min(whole), f"{kernel.name} {array.name}"
+
+
+@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize(("width", "resolution"), V2)
+def test_mobilenet_v2(width: float, resolution: int, target: str) -> None:
+    plan = plan_of("mobilenet_v2", target, width=width, resolution=resolution)
+    expect_small(plan)
+    # The stem rides with the first block, the last convolution with the pooling.
+    assert len(plan.kernels) == 19
+    per_row = [[k for k in plan.kernels if f"{row}: bottleneck" in k.rows] for row in range(1, 8)]
+    assert [len(kernels) for kernels in per_row] == [1, 2, 3, 4, 3, 3, 1]
+
+
+@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize(("width", "resolution"), V1)
+def test_mobilenet_v1(width: float, resolution: int, target: str) -> None:
+    plan = plan_of("mobilenet_v1", target, width=width, resolution=resolution)
+    expect_small(plan)
+    # The stem rides with the first pair, the other twelve pairs are a kernel each; pooling, classifier, softmax.
+    pairs = [k for k in plan.kernels if isinstance(k.spec, Chain) and len(k.spec.stages) >= 2]
+    assert len(pairs) == 13
+    # A pair reads its padding from its input's borders, never from a copy.
+    assert not any(k.spec.copies_input for k in pairs[1:] if isinstance(k.spec, Chain))
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_workspace_of_mobilenet_v2(target: str) -> None:
+    plan = plan_of("mobilenet_v2", target)
+    assert plan.workspace_bytes(1) < 3_000_000
+    assert plan.workspace_bytes(2) - plan.workspace_bytes(1) == plan.scratch_bytes
+
+
+def test_a_batch_of_vectors_is_one_row_of_pixels() -> None:
+    classifier = plan_of("mobilenet_v2", "x86-64-v4", batch=8).kernels[-1]
+    assert isinstance(classifier.spec, Chain)
+    assert classifier.images == 8 or classifier.spec.width == 8
+
+
+def test_tiles_fit_the_registers() -> None:
+    for name in TARGETS:
+        target = load_target(name)
+        for kernel in plan_of("mobilenet_v2", name, width=0.35).kernels:
+            if isinstance(kernel.tiles, ChainTiles):
+                for tile in kernel.tiles.stages:
+                    assert tile.accumulators <= target.registers - 2, f"{kernel.name}: {tile}"

@@ -1,0 +1,128 @@
+"""Runs one kernel function on numpy arrays and computes the same in float64."""
+
+from __future__ import annotations
+
+import ctypes
+import mmap
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from mncc.backend import KernelFunction, compile_functions
+from mncc.kernels import chain as chains
+from mncc.kernels.chain import Chain, ChainTiles, Stage
+from mncc.kernels.target import load_target
+
+Arrays = Sequence[Mapping[str, np.ndarray]]
+
+
+def on_line(array: np.ndarray) -> np.ndarray:
+    """The array as float32 on a 64-byte line, its end as near as that allows to a page nobody may touch."""
+    size = max(array.size * 4, 4)
+    span = -(-(-(-size // 64) * 64) // mmap.PAGESIZE) * mmap.PAGESIZE
+    region = mmap.mmap(-1, span + mmap.PAGESIZE)
+    raw = np.frombuffer(region, np.uint8)
+    assert ctypes.CDLL(None).mprotect(ctypes.c_void_p(raw.ctypes.data + span), mmap.PAGESIZE, 0) == 0
+    start = span - -(-size // 64) * 64
+    placed = raw[start : start + array.size * 4].view(np.float32).reshape(array.shape)
+    placed[...] = array
+    return placed
+
+
+def load_function(function: KernelFunction, folder: Path, target: str = "native") -> ctypes._CFuncPtr:
+    """The function compiled, linked and loaded."""
+    (folder / "k.o").write_bytes(compile_functions({function: "kernel"}, load_target(target)))
+    subprocess.run(["cc", "-shared", "-o", folder / "k.so", folder / "k.o", "-lm"], check=True)
+    return ctypes.CDLL(str(folder / "k.so"))["kernel"]
+
+
+@dataclass
+class ChainRun:
+    """A compiled chain with weights and inputs; `run` computes the given ranges of items in their order."""
+
+    chain: Chain
+    tiles: ChainTiles
+    folder: Path
+    seed: int = 0
+    target: str = "native"
+
+    def __post_init__(self) -> None:
+        rng = np.random.default_rng(self.seed)
+        chain = self.chain
+        self.function = load_function(
+            KernelFunction(chain, self.tiles, (True,) * (3 if chain.residual else 2)), self.folder, self.target
+        )
+        self.arrays = [_stage_arrays(chain, i, rng) for i in range(len(chain.stages))]
+        self.input = rng.standard_normal((chain.height, chain.width, chain.channels)).astype(np.float32)
+        last = chain.last
+        self.addend = rng.standard_normal((last.height, last.width, last.channels)).astype(np.float32)
+        self.packed = on_line(chains.pack(chain, self.tiles, self.arrays))
+
+    def run(self, ranges: Sequence[tuple[int, int]]) -> np.ndarray:
+        """The output with its borders; scratch is fresh and full of NaN for every range."""
+        chain = self.chain
+        shape = (1, 1, chain.last.channels) if chain.pool else self.addend.shape
+        output = on_line(np.full(_bordered(shape, chain.output_pads), np.nan))
+        tensors = [on_line(np.pad(self.input, (*chain.input_pads, (0, 0))))]
+        if chain.residual:
+            tensors.append(on_line(np.pad(self.addend, (*chain.residual_pads, (0, 0)))))
+        for begin, end in ranges:
+            scratch = on_line(np.full(chains.scratch_floats(chain, self.tiles) + 16, np.nan))
+            pointers = [ctypes.c_void_p(a.ctypes.data) for a in (self.packed, scratch, *tensors, output)]
+            assert self.function(begin, end, *pointers) == 0
+        return output
+
+    def expected(self) -> np.ndarray:
+        """The output with its borders in float64."""
+        value = self.input.astype(np.float64)
+        for index, stage in enumerate(self.chain.stages):
+            value = _stage(stage, value, self.arrays[index])
+            if self.chain.residual and index == len(self.chain.stages) - 1 and self.chain.residual_first:
+                value = value + self.addend
+            if stage.activation is not None:
+                assert stage.activation.kind == "relu6"
+                value = np.clip(value, 0, 6)
+        if self.chain.residual and not self.chain.residual_first:
+            value = value + self.addend
+        if self.chain.pool:
+            value = value.mean((0, 1), keepdims=True)
+        return np.pad(value, (*self.chain.output_pads, (0, 0)))
+
+
+def _bordered(shape: Sequence[int], pads: chains.Pads) -> tuple[int, int, int]:
+    return shape[0] + sum(pads[0]), shape[1] + sum(pads[1]), shape[2]
+
+
+def _stage_arrays(chain: Chain, index: int, rng: np.random.Generator) -> dict[str, np.ndarray]:
+    stage, depth = chain.stages[index], chain.stages[index].depth(chain.in_channels(index))
+    inner = (
+        (stage.channels, 1) if stage.kind == "depthwise" else (chain.in_channels(index) // stage.groups, stage.channels)
+    )
+    kernel = rng.standard_normal((*stage.kernel, *inner)) / depth**0.5
+    return {"kernel": kernel.astype(np.float32), "bias": rng.standard_normal(stage.channels).astype(np.float32)}
+
+
+def _stage(stage: Stage, value: np.ndarray, arrays: Mapping[str, np.ndarray]) -> np.ndarray:
+    """One convolution in float64, tap by tap."""
+    kernel, padded = arrays["kernel"].astype(np.float64), np.pad(value, (*stage.padding, (0, 0)))
+    total = np.zeros((stage.height, stage.width, stage.channels)) + arrays["bias"]
+    for y in range(stage.kernel[0]):
+        for x in range(stage.kernel[1]):
+            rows = slice(
+                y * stage.dilation[0], y * stage.dilation[0] + (stage.height - 1) * stage.stride[0] + 1, stage.stride[0]
+            )
+            columns = slice(
+                x * stage.dilation[1], x * stage.dilation[1] + (stage.width - 1) * stage.stride[1] + 1, stage.stride[1]
+            )
+            taken = padded[rows, columns]
+            if stage.kind == "depthwise":
+                total += taken * kernel[y, x, :, 0]
+                continue
+            width, depth = stage.channels // stage.groups, taken.shape[-1] // stage.groups
+            for g in range(stage.groups):
+                part = slice(g * width, (g + 1) * width)
+                total[..., part] += taken[..., g * depth : (g + 1) * depth] @ kernel[y, x, :, part]
+    return total

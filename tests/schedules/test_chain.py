@@ -1,0 +1,144 @@
+"""Chains of every kind against float64: odd shapes, strides, borders, strips, ranges of items."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from mncc.kernels.chain import NO_PADS, Chain, ChainTiles, Stage, executed_macs, items
+from mncc.kernels.chain_cost import choose_tiles
+from mncc.kernels.target import load_target
+from mncc.kernels.tiles import ConvTile
+from mncc.network.ops import Activation
+from mncc.network.window import output_size
+from tests.schedules.harness import ChainRun
+
+RELU6 = Activation("relu6")
+ONE = ((1, 1), (1, 1))
+
+
+def window(kind: str, size: tuple[int, int], channels: int, **more: object) -> Stage:
+    """A stage behind a tensor of `size` with what its window leaves."""
+    kernel, stride = more.get("kernel", (1, 1)), more.get("stride", (1, 1))
+    padding, dilation = more.get("padding", NO_PADS), more.get("dilation", (1, 1))
+    out = [output_size(size[a], kernel[a], stride[a], dilation[a], padding[a]) for a in range(2)]
+    return Stage(kind, out[0], out[1], channels, activation=RELU6, **more)
+
+
+def inverted(height: int, width: int, channels: int, hidden: int, out: int, stride: int = 1, **more: object) -> Chain:
+    """Expansion, depthwise 3x3, projection."""
+    expand = window("conv", (height, width), hidden)
+    middle = window("depthwise", (height, width), hidden, kernel=(3, 3), stride=(stride, stride), padding=ONE)
+    project = Stage("conv", middle.height, middle.width, out)
+    return Chain(height, width, channels, (expand, middle, project), **more)
+
+
+def expect_exact(run: ChainRun, parts: int = 3) -> None:
+    """The kernel agrees with float64, and its bits do not depend on how its items are shared out."""
+    count = items(run.chain, run.tiles)
+    whole, expected = run.run([(0, count)]), run.expected()
+    assert np.abs(whole - expected).max() <= 2e-6 * np.abs(expected).max()
+    cuts = sorted({0, count, *(count * i // parts for i in range(parts))})
+    ranges = list(zip(cuts, cuts[1:], strict=False))
+    for order in (ranges, ranges[::-1]):
+        assert np.array_equal(run.run(order), whole)
+
+
+CHAINS = {
+    "inverted residual": inverted(14, 14, 16, 96, 16, residual=True),
+    "stride 2": inverted(14, 14, 16, 96, 24, 2),
+    "odd everything": inverted(13, 11, 5, 21, 19, 2, output_pads=((1, 2), (0, 1))),
+    "bordered residual": inverted(
+        9, 10, 8, 24, 8, residual=True, residual_first=True, input_pads=ONE, residual_pads=ONE, output_pads=ONE
+    ),
+    "separable": Chain(
+        12,
+        17,
+        32,
+        (
+            window("depthwise", (12, 17), 32, kernel=(3, 3), stride=(2, 2), padding=((0, 1), (0, 1))),
+            Stage("conv", 6, 8, 40),
+        ),
+    ),
+    "separable in borders": Chain(
+        12,
+        17,
+        32,
+        (window("depthwise", (12, 17), 32, kernel=(3, 3), padding=ONE), Stage("conv", 12, 17, 40)),
+        input_pads=ONE,
+        output_pads=ONE,
+    ),
+    "stem": Chain(
+        32,
+        30,
+        3,
+        (
+            window("conv", (32, 30), 32, kernel=(3, 3), stride=(2, 2), padding=ONE),
+            window("depthwise", (16, 15), 32, kernel=(3, 3), padding=ONE),
+            Stage("conv", 16, 15, 16),
+        ),
+    ),
+    "grouped": Chain(10, 10, 24, (window("conv", (10, 10), 48, kernel=(3, 3), padding=ONE, groups=3),)),
+    "dilated": Chain(
+        15, 15, 8, (window("conv", (15, 15), 12, kernel=(3, 3), padding=((2, 2), (2, 2)), dilation=(2, 2)),)
+    ),
+    "large kernel": Chain(
+        23, 23, 3, (window("conv", (23, 23), 20, kernel=(11, 11), stride=(4, 4), padding=((2, 2), (2, 2))),)
+    ),
+    "pooled": Chain(1, 49, 40, (Stage("conv", 1, 49, 72, activation=RELU6),), pool=True),
+    "classifier": Chain(1, 1, 96, (Stage("conv", 1, 1, 1001),)),
+    "one pixel of three channels": Chain(1, 1, 3, (Stage("conv", 1, 1, 1),)),
+}
+
+
+@pytest.mark.parametrize("name", CHAINS)
+@pytest.mark.parametrize("target", ["native", "x86-64-v3"])
+def test_chain(name: str, target: str, tmp_path: Path) -> None:
+    chain = CHAINS[name]
+    expect_exact(ChainRun(chain, choose_tiles(chain, load_target(target)), tmp_path, target=target))
+
+
+@pytest.mark.parametrize("strip", [1, 2, 3, 7, 14])
+@pytest.mark.parametrize("band", [1, 3, 14])
+def test_strips_and_bands(strip: int, band: int, tmp_path: Path) -> None:
+    chain = inverted(14, 9, 8, 40, 8, residual=True)
+    stages = (ConvTile(2, 9, 16, 16), ConvTile(1, 5, 16, 16), ConvTile(3, 9, 8, 8))
+    expect_exact(ChainRun(chain, ChainTiles(strip, min(strip, band), "rows", stages), tmp_path))
+
+
+@st.composite
+def chains(draw: st.DrawFn) -> tuple[Chain, ChainTiles]:
+    """Any inverted residual or separable pair, and any tiles."""
+    small = st.integers(1, 13)
+    height, width, channels = draw(st.integers(2, 13)), draw(st.integers(2, 13)), draw(small)
+    kernel, stride = draw(st.integers(1, 5)), draw(st.integers(1, 3))
+    pads = (draw(st.integers(0, 2)), draw(st.integers(0, 2)))
+    size = (height + sum(pads), width + sum(pads))
+    if min(size) < kernel:
+        kernel = 1
+    hidden = draw(st.integers(1, 37)) if draw(st.booleans()) else channels
+    first = () if hidden == channels else (window("conv", (height, width), hidden),)
+    middle = window(
+        "depthwise", (height, width), hidden, kernel=(kernel, kernel), stride=(stride, stride), padding=(pads, pads)
+    )
+    project = Stage("conv", middle.height, middle.width, draw(st.integers(1, 37)))
+    border = (draw(st.integers(0, 2)), draw(st.integers(0, 2)))
+    chain = Chain(height, width, channels, (*first, middle, project), output_pads=(border, border))
+    tiles = tuple(
+        ConvTile(draw(st.integers(1, 3)), draw(st.integers(1, 6)), lanes * draw(st.integers(1, 2)), lanes)
+        for lanes in draw(st.lists(st.sampled_from([4, 8, 16]), min_size=len(chain.stages), max_size=len(chain.stages)))
+    )
+    strip = draw(st.integers(1, chain.last.height))
+    return chain, ChainTiles(strip, draw(st.integers(1, strip)), "rows", tiles)
+
+
+@settings(max_examples=int(__import__("os").environ.get("N","12")), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(chains(), st.integers(0, 2**16))
+def test_any_chain(tmp_path_factory: pytest.TempPathFactory, case: tuple[Chain, ChainTiles], seed: int) -> None:
+    chain, tiles = case
+    assert executed_macs(chain, tiles) >= 0
+    expect_exact(ChainRun(chain, tiles, tmp_path_factory.mktemp("chain"), seed))
