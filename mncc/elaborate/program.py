@@ -223,7 +223,8 @@ class _Sorter:
             self.found.append(errors.WrongType(line.value.span, "the `channels` line", expected, found, hint))
             return
         values: dict[str, float] = {}
-        for word, tree in line.clauses:
+        for clause in line.clauses:
+            word, tree = clause.name, clause.value
             if tree is None:
                 values[word] = 1
             elif isinstance(tree, t.Number) and (word == "keep" or (isinstance(tree.value, int) and tree.value >= 1)):

@@ -164,20 +164,20 @@ class _Builder:
     def _channels(self, span: Span, parts: list[Any]) -> t.ChannelsLine:
         return t.ChannelsLine(span, parts[0], tuple(parts[1:]))
 
-    def _round_to(self, span: Span, parts: list[Any]) -> tuple[str, Any]:
-        return "round", parts[-1]
+    def _round_to(self, span: Span, parts: list[Any]) -> t.Rounding:
+        return t.Rounding(span, "round", parts[-1])
 
-    def _keep(self, span: Span, parts: list[Any]) -> tuple[str, Any]:
-        return "keep", parts[-1]
+    def _keep(self, span: Span, parts: list[Any]) -> t.Rounding:
+        return t.Rounding(span, "keep", parts[-1])
 
-    def _minimum(self, span: Span, parts: list[Any]) -> tuple[str, Any]:
-        return "min", parts[-1]
+    def _minimum(self, span: Span, parts: list[Any]) -> t.Rounding:
+        return t.Rounding(span, "min", parts[-1])
 
-    def _truncate(self, span: Span, parts: list[Any]) -> tuple[str, Any]:
-        return "truncate", None
+    def _truncate(self, span: Span, parts: list[Any]) -> t.Rounding:
+        return t.Rounding(span, "truncate", None)
 
-    def _last_minimum(self, span: Span, parts: list[Any]) -> tuple[str, Any]:
-        return "last", parts[-1]
+    def _last_minimum(self, span: Span, parts: list[Any]) -> t.Rounding:
+        return t.Rounding(span, "last", parts[-1])
 
     def _defaults(self, span: Span, parts: list[Any]) -> t.DefaultsLine:
         return t.DefaultsLine(span, tuple(parts))

@@ -23,6 +23,8 @@ Kind = Literal["header", "block", "statement", "row"]
 _HEADER = re.compile(rf"\s*(?:{'|'.join(HEADER_WORDS)})\b")
 _HEADING = re.compile(r"\b(?:operator|type|layer)\b", re.IGNORECASE)
 _STRAY = re.compile(r"\s*(?:return\b|export\b|([^\W\d]\w*)\s*=(?!=))")
+_BEGINS = re.compile(r"(?:network|input|channels|defaults|let|use|output|block)\s+[\w\"]")
+"""What begins a line of its own, even where a bracket before it was never closed."""
 _CONTINUES = re.compile(r"\s*->")
 
 
@@ -70,13 +72,15 @@ class Lines:
                 quote = i if quote < 0 else -1
             elif character == "#" and quote < 0:
                 if line[i + 1 : i + 2].isalpha() and _HEADING.search(line[:i]) and not re.search(r"[\d=:]", line[:i]):
-                    continue  # `#out` in a heading is the name of a column
+                    # `#out` in a heading is the name of a column.
+                    line = f"{line[:i]} {line[i + 1 :]}"
+                    continue
                 return line[:i] + " " * (len(line) - i)
         if quote >= 0:
             self.found.append(errors.UnterminatedString(Span(self.source, offset + quote, offset + len(line.rstrip()))))
             self._unterminated.append(offset + quote)
             return line
-        return line.replace("#", " ")
+        return line
 
     def _split(self) -> None:
         block_indent: int | None = None
@@ -107,7 +111,7 @@ class Lines:
         for number in range(first, limit):
             start, end = self._physical[number]
             code = self.text[start:end]
-            if depth <= 0 and number > first and not _CONTINUES.match(code):
+            if number > first and ((depth <= 0 and not _CONTINUES.match(code)) or _BEGINS.match(code)):
                 break
             depth += sum(code.count(c) for c in "([") - sum(code.count(c) for c in ")]")
             last = number

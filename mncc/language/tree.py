@@ -218,11 +218,19 @@ class InputLine(Tree):
 
 
 @dataclass(frozen=True)
+class Rounding(Tree):
+    """A clause of a `channels` line: `round`, `keep`, `min`, `last` with a value, or `truncate` without."""
+
+    name: str
+    value: Expr | None
+
+
+@dataclass(frozen=True)
 class ChannelsLine(Tree):
-    """How a channel column is scaled and rounded; clauses are (word, value or None)."""
+    """How a channel column is scaled and rounded."""
 
     value: Expr
-    clauses: tuple[tuple[str, Expr | None], ...]
+    clauses: tuple[Rounding, ...]
 
 
 @dataclass(frozen=True)

@@ -41,7 +41,7 @@ def unicode_signs(line: str) -> str:
 
 def latex(line: str) -> str:
     line = re.sub(r"\d+(?:\^2)?(?: x \d+)+", lambda m: f"${m[0]}$".replace("x", r"\times"), line)
-    return line.replace(" dw ", r" \text{ dw} ") if line.startswith("x") else line
+    return line.replace("$ dw", r" \text{ dw}$")
 
 
 def markdown(line: str) -> str:
