@@ -46,7 +46,9 @@ def load_pictures(paths: Sequence[Path], input: Input) -> list[np.ndarray]:
 
 def load_picture(path: Path, input: Input) -> np.ndarray:
     """One picture as float32 (H, W, C): upright, the shorter side resized to 256 / 224 of the input (bilinear),
-    centre cropped, (value / 255 - mean) / std. Raises DiagnosticError."""
+    centre cropped, (value / 255 - mean) / std, where mean and std stand in the input's order of channels.
+
+    Raises DiagnosticError."""
     from PIL import Image, ImageOps
 
     _, height, width, channels = input.type.shape
@@ -56,12 +58,12 @@ def load_picture(path: Path, input: Input) -> np.ndarray:
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise DiagnosticError([PictureUnreadable(str(path), _reason(error))]) from error
     values: np.ndarray = np.asarray(_crop(picture, height, width), np.float32).reshape(height, width, channels)
-    values = values / np.float32(255)
+    values = (values[..., ::-1] if input.channels == "BGR" else values) / np.float32(255)
     if input.mean:
         values = values - np.asarray(input.mean, np.float32)
     if input.std:
         values = values / np.asarray(input.std, np.float32)
-    return np.ascontiguousarray(values[..., ::-1] if input.channels == "BGR" else values)
+    return np.ascontiguousarray(values)
 
 
 def _crop(picture: Image, height: int, width: int) -> Image:

@@ -64,6 +64,12 @@ def test_grey_and_oblong_inputs(tmp_path: Path) -> None:
     assert load_picture(path, input_of(64, 32, mean=False)).max() <= 1
 
 
+def test_blue_first(tmp_path: Path) -> None:
+    Image.new("RGB", (40, 40), (255, 51, 0)).save(tmp_path / "p.png")
+    input = Input("image", TensorType((1, 16, 16, 3)), (0.1, 0.2, 0.3), (1.0, 1.0, 2.0), "BGR")
+    np.testing.assert_allclose(load_picture(tmp_path / "p.png", input)[3, 4], [-0.1, 0.0, 0.35], atol=1e-6)
+
+
 def test_an_upright_picture_is_turned_as_its_camera_says(tmp_path: Path) -> None:
     pixels = np.zeros((40, 20, 3), np.uint8)
     pixels[:20] = 255
