@@ -370,3 +370,19 @@ class InUse(AtSpan):
     @property
     def help(self) -> str | None:
         return self.inner.help
+
+
+@dataclass(frozen=True)
+class NotAnIdentifier(AtSpan):
+    """A name that C cannot have."""
+
+    name: str
+
+    @property
+    def title(self) -> str:
+        return f"the name `{self.name}` goes into a C header: expected ASCII letters, digits and underscores"
+
+    @property
+    def help(self) -> str:
+        plain = self.name.encode("ascii", "ignore").decode()
+        return f"type for example `{plain if plain.isidentifier() else 'net'}`"

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from mncc.elaborate import errors
 from mncc.elaborate.builder import Builder, join_name
+from mncc.elaborate.evaluate import Scope
 from mncc.elaborate.facts import Facts
 from mncc.elaborate.program import Program, read_program
 from mncc.elaborate.run import Run
@@ -153,7 +154,7 @@ class _Elaboration:
     def _use(self, run: Run, line: t.Use, name: str) -> UsedNetwork:
         """Another file's network, elaborated into this one's nodes."""
         other = self._used(line)
-        scope = run.scope(line.span, f"use {name}")
+        scope = run.scope(line.span, f"use {name}", name)
         given: dict[str, object] = {"batch": run.settings["batch"]}
         for item in line.arguments.items if line.arguments else ():
             if not isinstance(item, t.Keyword):
@@ -163,7 +164,7 @@ class _Elaboration:
                 )
             given[item.name] = run.evaluator.value(item.value, scope)
         other.level = run.evaluator.level + LEVELS_OF_USE
-        tensors = self._use_inputs(run, line, other)
+        tensors = self._use_inputs(run, line, other, scope)
         try:
             settings = other.settings(given)
         except DiagnosticError as error:
@@ -181,11 +182,12 @@ class _Elaboration:
         bodies = {body: value for body, value in made.items() if isinstance(value, BodyResult)}
         return UsedNetwork(name, bodies, outputs)
 
-    def _use_inputs(self, run: Run, line: t.Use, other: _Elaboration) -> dict[str, Tensor]:
+    def _use_inputs(self, run: Run, line: t.Use, other: _Elaboration, scope: Scope) -> dict[str, Tensor]:
+        """The tensors for the other file's inputs: those behind `on`, else this file's inputs."""
         wanted = list(other.program.inputs)
         values: list[Value] = []
         if line.on is not None:
-            value = run.evaluator.value(line.on, run.scope(line.span, "use"))
+            value = run.evaluator.value(line.on, scope)
             values = list(value) if isinstance(value, tuple) else [value]
         else:
             names = list(run.program.inputs)

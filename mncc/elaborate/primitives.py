@@ -206,7 +206,7 @@ PRIMITIVES: Mapping[str, Primitive] = {
         _mean, (Slot("axis", "word", REQUIRED, ("height", "width", "channels")),), summary="the mean along one axis"
     ),
     "dense": Primitive(
-        _dense, (Slot("units", "int"),), (), ("nobias",), summary="fully connected, with bias unless it says so"
+        _dense, (Slot("units", "int"),), (), ("bias", "nobias"), summary="fully connected, with bias unless it says so"
     ),
     "softmax": Primitive(lambda x, a, d: ops.Softmax(), summary="probabilities along the channels"),
     "shuffle": Primitive(

@@ -141,16 +141,23 @@ class _Sorter:
             self.found.append(errors.DuplicateName(kind, name, first, span))
         return first is span
 
+    def _identifier(self, name: str, span: Span) -> None:
+        """Names of the network and its tensors go into a C header."""
+        if not name.isascii():
+            self.found.append(errors.NotAnIdentifier(span, name))
+
     def _item(self, item: t.Item) -> None:
         program = self.program
         match item:
             case t.NetworkHeader():
                 if self._define("line", "network", item.span):
+                    self._identifier(item.name, item.span)
                     program.network = item
                     for parameter in item.parameters:
                         self._define("name", parameter.name, parameter.span)
             case t.InputLine():
-                if self._define("name", item.name, item.span):
+                if self._define("name", item.name, item.span) and self._define("tensor", item.name, item.span):
+                    self._identifier(item.name, item.span)
                     program.inputs[item.name] = item
             case t.DefaultsLine():
                 program.defaults += item.clauses
@@ -162,7 +169,8 @@ class _Sorter:
                 if self._define("name", name, item.span):
                     program.uses[name] = item
             case t.OutputLine():
-                if self._define("output", item.name, item.span):
+                if self._define("tensor", item.name, item.span):
+                    self._identifier(item.name, item.span)
                     program.outputs[item.name] = item
             case t.ChannelsLine():
                 program.rules.append(item)
