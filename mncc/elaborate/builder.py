@@ -40,7 +40,7 @@ class Builder:
 
 def slug(word: str) -> str:
     """A word as part of a node's name: letters, digits and underscores."""
-    return re.sub(r"\W+", "_", word.strip()).strip("_").lower() or "node"
+    return re.sub(r"[^0-9A-Za-z_]+", "_", word.strip()).strip("_").lower() or "node"
 
 
 def join_name(*parts: str) -> str:

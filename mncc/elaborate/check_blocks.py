@@ -65,8 +65,8 @@ class _Check:
         match tree:
             case t.Name():
                 if tree.text not in self.known:
-                    near = errors.nearest(tree.text, self.known)
-                    self.found.append(errors.UnknownName(tree.span, "name", tree.text, near))
+                    near, hint = errors.nearest(tree.text, self.known), errors.names_here(sorted(self.local))
+                    self.found.append(errors.UnknownName(tree.span, "name", tree.text, near, hint))
             case t.Stage():
                 self._stage(tree)
             case t.Call():

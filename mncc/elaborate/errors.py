@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import unicodedata
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 
@@ -20,6 +21,11 @@ def nearest(name: str, known: Iterable[str]) -> tuple[str, ...]:
 def did_you_mean(near: tuple[str, ...]) -> str:
     """A question with the nearest names."""
     return f"did you mean {any_of(tuple(f'`{name}`' for name in near))}?"
+
+
+def names_here(names: Sequence[str]) -> str:
+    """What could be meant where nothing comes close."""
+    return f"the names known here are {', '.join(f'`{name}`' for name in names[:12])}"
 
 
 @dataclass(frozen=True)
@@ -384,5 +390,5 @@ class NotAnIdentifier(AtSpan):
 
     @property
     def help(self) -> str:
-        plain = self.name.encode("ascii", "ignore").decode()
+        plain = unicodedata.normalize("NFKD", self.name).encode("ascii", "ignore").decode()
         return f"type for example `{plain if plain.isidentifier() else 'net'}`"

@@ -279,11 +279,14 @@ class Evaluator:
         for name in names_in(tree):
             cells = (place for place in scope.places.get(name, ()) if place not in places)
             places += [place for place in cells if _mentions(error.message, place)]
+        hint = error.help
+        if places and hint is None:
+            hint = f"type another value for `{places[0][1].split()[0]}`"
         if not places and scope.row:
             places.append(scope.row)
         inside = bool(places)
         places.append((tree.span, "in this step" if inside else ""))
-        return DiagnosticError([shape_errors.Refusal(error.message, error.help, tuple(places))])
+        return DiagnosticError([shape_errors.Refusal(error.message, hint, tuple(places))])
 
     # ------------------------------------------------------------ blocks
     def block(self, block: t.Block, word: str, x: Tensor, given: arguments.Given, scope: Scope, call: Span) -> Value:

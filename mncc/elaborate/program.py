@@ -302,7 +302,8 @@ class _TableReader:
     def _count(self, count: int, span: Span) -> int:
         if 1 <= count <= MAX_REPEATS:
             return count
-        self.found.append(errors.WrongType(span, "a group", f"1 to {MAX_REPEATS} repeats", str(count)))
+        expected, hint = f"1 to {MAX_REPEATS} repeats", "type for example `5x`"
+        self.found.append(errors.WrongType(span, "a group", expected, str(count), hint))
         return 1
 
     def _heading(self, row: t.Row) -> bool:

@@ -67,8 +67,8 @@ class Run:
         if make is None and self.program.network is None:
             raise DiagnosticError([])
         if make is None:
-            near = errors.nearest(name, self.names())
-            raise DiagnosticError([errors.UnknownName(tree.span, "name", name, near)])
+            near, hint = errors.nearest(name, self.names()), errors.names_here(self.names())
+            raise DiagnosticError([errors.UnknownName(tree.span, "name", name, near, hint)])
         if name in self.pending:
             raise DiagnosticError([errors.Circular(tree.span, name)])
         self.pending.add(name)

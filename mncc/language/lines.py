@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import Literal
 
 from mncc.language import errors
@@ -165,7 +166,8 @@ class Lines:
 
 
 def _kind(code: str) -> Kind:
-    if re.match(r"\s*block\b", code):
+    word = re.match(r"\s*(\w+)", code)
+    if word and (word[1] == "block" or (code.endswith(":") and get_close_matches(word[1], ["block"], 1, 0.7))):
         return "block"
     if _HEADER.match(code) and not (_HEADING.search(code) and not re.search(r"[=:]", code)):
         return "header"

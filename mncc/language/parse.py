@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from difflib import get_close_matches
 from functools import lru_cache
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import lark
 from mncc.language import build, errors
 from mncc.language import tree as t
 from mncc.language.diagnostic import Diagnostic, DiagnosticError
-from mncc.language.lines import Lines, LogicalLine
+from mncc.language.lines import HEADER_WORDS, Lines, LogicalLine
 from mncc.language.resources import data_folder
 from mncc.language.source import Source, Span
 
@@ -53,8 +54,6 @@ def read_source(path: str | Path) -> Source:
 
 def _neighbours(path: Path) -> tuple[str, ...]:
     """Network files beside a missing one whose names come close."""
-    from difflib import get_close_matches
-
     folder = path.parent
     names = [p.name for p in folder.glob("*.mn")] if folder.is_dir() else []
     return tuple(f"`{folder / name}`" for name in get_close_matches(path.name, names, 2))
@@ -137,7 +136,12 @@ class _Reader:
                 before = re.match(r"[\s|&]*", text)
                 built = t.Row(built.span, built.tokens, line.indent + (before.end() if before else 0))
             return built
-        return t.Broken(Span(self.source, line.start, line.end), line.kind, _defined(text))
+        span = Span(self.source, line.start, line.end)
+        meant = _meant(text) if line.kind in ("row", "block") else None
+        if meant is None:
+            return t.Broken(span, line.kind, _defined(text))
+        names = _defined(re.sub(r"\w+", meant, text, count=1))
+        return t.Broken(span, "block", names) if meant == "block" else t.Broken(span, "header", (meant, *names))
 
     def _unexpected(self, error: lark.UnexpectedInput, line: LogicalLine, text: str) -> Diagnostic:
         if isinstance(error, lark.UnexpectedToken):
@@ -158,6 +162,13 @@ class _Reader:
         return errors.Unexpected(span, found, tuple(names)[:6], _hint(line, text))
 
 
+def _meant(text: str) -> str | None:
+    """The header word that a line at the left margin begins with, misspelt."""
+    first = re.match(r"\w+", text)
+    near = get_close_matches(first[0], [*HEADER_WORDS, "block"], 1, 0.75) if first else []
+    return near[0] if near else None
+
+
 def _hint(line: LogicalLine, text: str) -> str | None:
     """The form that the line has, where it is one of the headers."""
     forms = {
@@ -175,6 +186,8 @@ def _hint(line: LogicalLine, text: str) -> str | None:
     }
     word = re.match(r"\w*", text)
     form = forms.get(word[0]) if word else None
+    if form is None and line.kind != "statement" and (meant := _meant(text)):
+        return f"did you mean the line `{forms[meant]}`?"
     return f"the form is `{form}`" if form else None
 
 
