@@ -122,13 +122,19 @@ class ChainTiles:
 
 @dataclass(frozen=True)
 class Scratch:
-    """One array of a task's scratch: `rows` x `cols` x `channels` floats at `offset` (in floats)."""
+    """One array of a task's scratch, which stage `stage` reads: `rows` x `cols` x `channels` floats at `offset` (in
+    floats)."""
 
-    name: str
+    stage: int
     rows: int
     cols: int
     channels: int
     offset: int
+
+    @property
+    def name(self) -> str:
+        """What schedules and manifests call it."""
+        return f"mid{self.stage}"
 
     @property
     def floats(self) -> int:
@@ -150,24 +156,24 @@ def fuses_band(chain: Chain, index: int) -> bool:
 def scratch_layout(chain: Chain, tiles: ChainTiles) -> tuple[Scratch, ...]:
     """The arrays of a task's scratch: the padded copy of the input where one is needed, and what lies between
     stages. All are live at once while a strip is computed, so none share memory."""
-    arrays: list[tuple[str, int, int, int]] = []
+    arrays: list[tuple[int, int, int, int]] = []
     rows = min(tiles.strip, chain.last.height)
     for index in reversed(range(len(chain.stages))):
         stage = chain.stages[index]
         if index > 0 and fuses_band(chain, index - 1):
             height, width, channels = chain.in_shape(index)
-            arrays.append((f"mid{index}", min(tiles.band, rows), width, channels))
+            arrays.append((index, min(tiles.band, rows), width, channels))
             continue
         rows = stage.rows_needed(rows)
         height, width, channels = chain.in_shape(index)
         (top, bottom), (left, right) = stage.padding
         rows = min(rows, height + top + bottom)
         if index > 0 or chain.copies_input:
-            arrays.append((f"mid{index}", rows, width + left + right, channels))
+            arrays.append((index, rows, width + left + right, channels))
         rows = min(rows, height)
     layout, offset = [], 0
-    for name, count, cols, channels in arrays:
-        layout.append(Scratch(name, count, cols, channels, offset))
+    for reader, count, cols, channels in arrays:
+        layout.append(Scratch(reader, count, cols, channels, offset))
         offset += aligned(count * cols * channels)
     return tuple(layout)
 
@@ -233,7 +239,8 @@ def executed_macs(chain: Chain, tiles: ChainTiles) -> int:
 def input_rows(stage: Stage, height: int, low: int, high: int) -> tuple[int, int]:
     """The input rows (of `height`, padding left out) behind output rows low to high."""
     top = stage.padding[0][0]
-    return max(0, low * stage.stride[0] - top), min(height, (high - 1) * stage.stride[0] - top + stage.reach)
+    first = min(height, max(0, low * stage.stride[0] - top))
+    return first, max(first, min(height, (high - 1) * stage.stride[0] - top + stage.reach))
 
 
 def items(chain: Chain, tiles: ChainTiles) -> int:

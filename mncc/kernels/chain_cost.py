@@ -5,14 +5,20 @@ from __future__ import annotations
 from functools import cache
 from itertools import product
 
-from mncc.kernels.chain import Chain, ChainTiles, Stage, executed_macs, fuses_band, scratch_floats
+from mncc.kernels.chain import Chain, ChainTiles, Stage, executed_macs, fuses_band, scratch_floats, scratch_layout
 from mncc.kernels.target import Target
 from mncc.kernels.tiles import ConvTile, cover_channels, cover_pixels
 
 FMA_LATENCY = 8
 """Slots; a tile with fewer accumulators in flight waits for its own sums."""
+LARGE_PIXELS = 28 * 28
+"""A picture with more pixels never lies in scratch as a whole between stages, whatever the cache would hold."""
+MOST_EXECUTED = 1.12
+"""Strips are not cut finer where that would execute more than this share of the multiply-adds needed."""
 TILE_OVERHEAD = 12
 """Slots a tile spends on loop control and addresses, beside its arithmetic."""
+DEPTHWISE_PIXELS = 8
+"""Past this many pixels a depthwise tile gains nothing: its inputs come from the L1 cache at full speed."""
 L2_SHARE = 0.75
 """Of the L2 cache, what a strip's scratch may fill; weights and tensors pass through the rest."""
 
@@ -33,25 +39,39 @@ def _shares_channels(chain: Chain, stage: Stage) -> bool:
 
 
 def _choose_strip(chain: Chain, stages: tuple[ConvTile, ...], target: Target) -> ChainTiles:
-    """The highest strip whose scratch fits into the L2 cache, cut so that the strips are equally high."""
-    height, pair = chain.last.height, len(chain.stages) > 1 and fuses_band(chain, len(chain.stages) - 2)
-    best = None
+    """The highest strip whose scratch fits into the L2 cache, cut so that the strips are equally high; higher than
+    that only where lower ones would compute too much twice."""
+    height = chain.last.height
     for count in range(1, height + 1):
-        strip = -(-height // count)
-        band = strip
-        if pair:
-            band = max(stages[-1].rows, stages[-2].rows)
-            band = min(strip, max(band, _band_rows(chain, target)))
-        tiles = ChainTiles(strip, band, "rows", stages)
-        best = tiles
-        if scratch_floats(chain, tiles) * 4 <= L2_SHARE * target.l2:
+        tiles = _cut(chain, stages, target, -(-height // count))
+        if _holds_whole(chain, tiles) and tiles.strip > 1:
+            continue
+        bytes_ = scratch_floats(chain, tiles) * 4
+        if bytes_ <= L2_SHARE * target.l2:
             break
-        finer = -(-height // (count + 1))
-        recomputed = executed_macs(chain, ChainTiles(finer, min(band, finer), "rows", stages)) / chain.macs
-        if recomputed > 1.12 and scratch_floats(chain, tiles) * 4 <= 2 * target.l2:
+        finer = _cut(chain, stages, target, -(-height // (count + 1)))
+        if executed_macs(chain, finer) > MOST_EXECUTED * chain.macs:
             break
-    assert best is not None
-    return best
+    return tiles
+
+
+def _cut(chain: Chain, stages: tuple[ConvTile, ...], target: Target, strip: int) -> ChainTiles:
+    """Tiles with strips of that height, and bands that keep what lies between two stages in the L1 cache."""
+    band = strip
+    if len(stages) > 1 and fuses_band(chain, len(stages) - 2):
+        band = min(strip, max(stages[-1].rows, stages[-2].rows, _band_rows(chain, target)))
+    return ChainTiles(strip, band, "rows", stages)
+
+
+def _holds_whole(chain: Chain, tiles: ChainTiles) -> bool:
+    """True where an intermediate tensor larger than 28x28 would lie in scratch as a whole."""
+    return any(
+        array.floats >= stage.height * stage.width * stage.channels
+        for array in scratch_layout(chain, tiles)
+        if array.stage > 0
+        for stage in (chain.stages[array.stage - 1],)
+        if stage.height * stage.width > LARGE_PIXELS
+    )
 
 
 def _band_rows(chain: Chain, target: Target) -> int:
@@ -105,10 +125,9 @@ def _product_cycles(tile: ConvTile, depth: int, channels: int, width: int, rows:
 
 
 def _depthwise_tile(stage: Stage, target: Target) -> ConvTile:
-    """Pixels whose sums, one row of weights and the loads in flight fill the registers; two vectors where they fit."""
+    """One vector of channels for pixels whose sums leave registers for one row of weights and of inputs."""
     lanes = next((n for n in target.narrow if stage.channels % n == 0), target.narrow[-1])
-    vectors = 2 if target.registers >= 32 and stage.channels % (2 * lanes) == 0 else 1
-    room = (target.registers - 2 - vectors * stage.kernel[1]) // vectors
-    most = max(1, min(stage.width, room, 14 // vectors))
+    room = target.registers - 2 * stage.kernel[1] - 2
+    most = max(1, min(stage.width, room, DEPTHWISE_PIXELS))
     cols = min(range(1, most + 1), key=lambda n: (-(-stage.width // n), n))
-    return ConvTile(1, cols, lanes * vectors, lanes)
+    return ConvTile(1, cols, lanes, lanes)

@@ -77,7 +77,7 @@ def _groups(network: Network, units: tuple[Unit, ...], target: Target) -> list[t
     claimed = {pair[-1].output for pair in pairs.values()}
     groups: dict[str, tuple[Unit, ...]] = {u.output: (u,) for u in units}
     for unit in units:
-        group = pairs.get(unit.output, (unit,))
+        group: tuple[Unit, ...] = pairs.get(unit.output, (unit,))
         if len(group) == 2:
             before = by_output.get(unit.head.inputs[0])
             if before is not None and before.output not in claimed and _leads(before, unit, reader):

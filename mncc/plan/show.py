@@ -10,7 +10,7 @@ def show_plan(plan: Plan) -> str:
     """Kernels with their stages, tiles, scratch and recomputed share, then the tensors with their places."""
     lines = [
         f"plan {plan.network} for {plan.target.name}",
-        f"workspace {plan.workspace_bytes(1)} bytes = tensors {plan.tensor_bytes} + scratch {plan.scratch_bytes} a task",
+        f"workspace {plan.workspace_bytes(1)} bytes: tensors {plan.tensor_bytes}, scratch {plan.scratch_bytes} a task",
         f"weights {plan.weight_bytes} bytes",
         "",
     ]

@@ -34,7 +34,8 @@ class Rows:
         if stage.pointwise:
             return self
         top, step = stage.padding[0][0], stage.stride[0]
-        return Rows(T.max(0, self.first * step - top), T.min(height, (self.last - 1) * step - top + stage.reach))
+        first = T.min(height, T.max(0, self.first * step - top))
+        return Rows(first, T.max(first, T.min(height, (self.last - 1) * step - top + stage.reach)))
 
 
 def chain_function(chain: Chain, tiles: ChainTiles, symbol: str) -> tirx.PrimFunc:
@@ -79,9 +80,8 @@ class _ChainWriter:
             with T.sblock("strip"):
                 self.stage(0, Rows(0, chain.last.height), self.input, None)
             return
-        with T.serial(0, T.ceildiv(self.end - self.begin, tiles.strip)) as i:
-            with T.sblock("strip"):
-                self.strip(self.slice(Rows(self.begin, self.end), i, tiles.strip))
+        with T.serial(0, T.ceildiv(self.end - self.begin, tiles.strip)) as i, T.sblock("strip"):
+            self.strip(self.slice(Rows(self.begin, self.end), i, tiles.strip))
 
     def slice(self, rows: Rows, index: Expr, size: int) -> Rows:
         """Part `index` of `rows`, `size` rows long but for the last one, as axes of the enclosing block."""
@@ -92,7 +92,7 @@ class _ChainWriter:
     def strip(self, rows: Rows) -> None:
         """Every stage over the rows that a strip of the output needs, the first stage first."""
         stages = self.chain.stages
-        needed: list[Rows | None] = [rows, None]
+        needed = [rows]
         for index in range(len(stages) - 1, 0, -1):
             needed.insert(0, needed[0].behind(stages[index], self.chain.in_shape(index)[0]))
         source = self.copy_input(needed[0]) if self.chain.copies_input else self.input
@@ -100,7 +100,8 @@ class _ChainWriter:
             if fuses_band(self.chain, index):
                 self.bands(index, needed[index], source)
                 break
-            source = self.stage(index, needed[index], source, needed[index + 1])
+            consumer = needed[index + 1] if index + 1 < len(stages) else None
+            source = self.stage(index, needed[index], source, consumer)
         self.output_border(rows)
 
     def bands(self, index: int, rows: Rows, source: Window) -> None:
@@ -108,10 +109,9 @@ class _ChainWriter:
         if self.tiles.band >= self.tiles.strip:
             self.stage(index + 1, rows, self.stage(index, rows, source, rows), None)
             return
-        with T.serial(0, T.ceildiv(rows.count, self.tiles.band)) as i:
-            with T.sblock("band"):
-                band = self.slice(rows, i, self.tiles.band)
-                self.stage(index + 1, band, self.stage(index, band, source, band), None)
+        with T.serial(0, T.ceildiv(rows.count, self.tiles.band)) as i, T.sblock("band"):
+            band = self.slice(rows, i, self.tiles.band)
+            self.stage(index + 1, band, self.stage(index, band, source, band), None)
 
     def stage(self, index: int, rows: Rows, source: Window, consumer: Rows | None) -> Window:
         """One stage over `rows`: writes the window of the stage behind it, or the output where there is none."""
@@ -138,9 +138,11 @@ class _ChainWriter:
         return target
 
     def nest(self, part: Part, rows: Rows) -> None:
-        """The loops over groups, panels and rows of one part. Panels stand outside, so that one panel of weights
-        stays in the L1 cache over all rows."""
+        """The loops over groups, panels and rows of one part. A product's panels stand outside, so that one panel of
+        weights stays in the L1 cache over all rows; a depthwise stage's are inside its tiles."""
         panels, high = self.panels(part.segment), part.tile.rows
+        if part.panels_inside:
+            panels = Rows(0, 1)
         with T.grid(part.stage.groups, panels.count) as (group, p):
             panel = panels.first + p
             if self.chain.pool:
@@ -186,8 +188,9 @@ class _ChainWriter:
         left, right = stage.padding[1]
         _, width, channels = self.chain.in_shape(index)
         line = (width + left + right) * channels
-        above, below = real.first + window.row_shift, real.last + window.row_shift
         end = (rows.count - 1) * stage.stride[0] + stage.reach
+        above = T.min(real.first + window.row_shift, end)
+        below = T.max(real.last + window.row_shift, 0)
         if stage.padding[0] != (0, 0):
             self.blocks.zero(window.buffer, Rows(0, above), 0, line)
             self.blocks.zero(window.buffer, Rows(below, end), 0, line)

@@ -58,6 +58,16 @@ class Part:
         """Multiply-adds behind one output element."""
         return self.stage.depth(self.in_channels)
 
+    @property
+    def panels_inside(self) -> bool:
+        """True where all panels count as one in the blocks, and become the loop around the register tile."""
+        return self.stage.kind == "depthwise"
+
+    @property
+    def width(self) -> int:
+        """Channels that a block's channel loop runs over."""
+        return self.segment.width * (self.segment.count if self.panels_inside else 1)
+
     def channel(self, panel: Panel, channel: Expr) -> Expr:
         """The output channel behind a channel of a panel."""
         group, index = panel
@@ -97,7 +107,7 @@ class TileWriter:
         The epilogue writes the stage's target, or adds up over the pixels in `total`.
         """
         name, (first, height) = f"{len(self.products)}", rows
-        extents = (height, columns.count * columns.width, part.segment.width)
+        extents = (height, columns.count * columns.width, part.width)
         sums = T.sblock_alloc_buffer(extents, "float32", scope="local")
         taps = _reductions(part)
         with T.grid(*extents, *taps) as indices, T.sblock(f"sums{name}"):
@@ -117,7 +127,9 @@ class TileWriter:
                     T.buffer_store(total, T.float32(0), [channel])
                 T.buffer_store(total, total[channel] + value, [channel])
         tile = ConvTile(height, columns.width, part.segment.width, part.segment.lanes)
-        self.products.append(TiledProduct(f"sums{name}", f"out{name}", tile, _unrolled(part), total is not None))
+        self.products.append(
+            TiledProduct(f"sums{name}", f"out{name}", tile, _unrolled(part), part.panels_inside, total is not None)
+        )
 
     def bias(self, part: Part, panel: Panel, channel: Expr) -> Expr:
         """What the sums start from."""
@@ -136,20 +148,24 @@ class TileWriter:
             per_group = part.in_channels // stage.groups
             in_channel = panel[0] * per_group + taps[2]
             tap = tap * per_group + taps[2]
+        index, width = panel[1], part.segment.width
+        if part.panels_inside:
+            index, channel = T.floordiv(channel, width), T.floormod(channel, width)
         of_group = panel[0] * (part.depth * (stage.channels // stage.groups))
-        weight = self.weights[part.kernel + of_group + (panel[1] * part.depth + tap) * part.segment.width + channel]
+        weight = self.weights[part.kernel + of_group + (index * part.depth + tap) * width + channel]
         return part.source.buffer[part.source.at(in_row, in_column, in_channel)] * weight
 
     def epilogue(self, part: Part, value: Expr, at: tuple[Expr, Expr, Expr]) -> Expr:
         """Activation and, behind the last stage, the residual."""
-        stage = part.stage
-        add = part.final and self.residual is not None
-        if add and self.residual_first:
-            value = value + self.residual.buffer[self.residual.at(*at)]
-        if stage.activation:
-            value = stage.activation.expression(value)
-        if add and not self.residual_first:
-            value = value + self.residual.buffer[self.residual.at(*at)]
+        addend = None
+        if part.final and self.residual is not None:
+            addend = self.residual.buffer[self.residual.at(*at)]
+        if addend is not None and self.residual_first:
+            value = value + addend
+        if part.stage.activation is not None:
+            value = part.stage.activation.expression(value)
+        if addend is not None and not self.residual_first:
+            value = value + addend
         return value
 
     def pool(self, part: Part, panel: Panel) -> None:

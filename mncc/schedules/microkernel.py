@@ -8,6 +8,7 @@ from tvm.s_tir import Schedule
 
 from mncc.kernels.tiles import ConvTile
 
+
 @dataclass(frozen=True)
 class TiledProduct:
     """Names of two blocks in one scope, and their tile.
@@ -22,6 +23,9 @@ class TiledProduct:
     unrolled: int = 0
     """How many of the innermost reduction loops are unrolled. Unrolled taps share their loads where windows overlap:
     good for a depthwise stage, whose loads bound it; a product's sums would be pushed out of the registers."""
+    panels_inside: bool = False
+    """Whether the loop over panels stands inside of the one over columns: a tile then reads its weights anew, in one
+    stream, where else LLVM would keep all taps of one panel and spill them."""
     totals: bool = False
     """Whether `out` is itself a reduction, over the pixels."""
 
@@ -33,15 +37,20 @@ def schedule_product(sch: Schedule, product: TiledProduct) -> None:
     row, column, channel = sch.get_loops(out)[-3:]
     column_tile, column = sch.split(column, [None, tile.cols])
     channel_tile, channel = sch.split(channel, [None, tile.channels])
-    sch.reorder(channel_tile, column_tile, row, column, channel)
+    outer = [column_tile, channel_tile] if product.panels_inside else [channel_tile, column_tile]
+    sch.reorder(*outer, row, column, channel)
     _vectors(sch, channel, tile.lanes)
     sch.unroll(row)
     sch.unroll(column)
-    sch.compute_at(sums, column_tile, preserve_unit_loops=True)
+    sch.compute_at(sums, outer[1], preserve_unit_loops=True)
     loops = sch.get_loops(sums)
-    inner = loops[loops_above(sch, product.out, column_tile) :]
+    inner = loops[loops_above(sch, product.out, outer[1]) :]
     row, column, channel, reductions = inner[0], inner[1], inner[2], inner[3:]
-    sch.reorder(*reductions, row, column, channel)
+    if product.panels_inside:
+        # Row by row of taps, and per pixel along it: three inputs and three weights are live, not a row of inputs.
+        sch.reorder(reductions[0], row, column, reductions[1], channel)
+    else:
+        sch.reorder(*reductions, row, column, channel)
     _vectors(sch, channel, tile.lanes)
     sch.unroll(row)
     sch.unroll(column)

@@ -30,10 +30,7 @@ def plain_function(plain: Plain, tiles: PlainTiles, symbol: str) -> tirx.PrimFun
     sch = Schedule(te.create_prim_func([*arrays.values(), *sources, made[-1]]))
     _schedule(sch, tiles, rows=len(plain.output) == 3)
     function = sch.mod["main"]
-    if len(plain.output) == 3:
-        function = _share_rows(function)
-    else:
-        function = _with_range(function, function.body)
+    function = _share_rows(function) if len(plain.output) == 3 else _with_range(function, function.body)
     assert items(plain) == (plain.output[0] if len(plain.output) == 3 else 1)
     return function.with_attr("global_symbol", symbol)
 

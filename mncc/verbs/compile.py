@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
+from mncc import __version__
 from mncc.library.selftest import make_goldens, selftest_input
 from mncc.library.spec import Golden, InterfaceTensor, KernelEntry, LibrarySpec, Slot
 
@@ -89,7 +90,8 @@ def _entry(plan: Plan, kernel: PlannedKernel, symbol: str) -> KernelEntry:
 
 
 def _manifest(network: Network, plan: Plan, weights: Weights, symbols: tuple[str, ...]) -> Mapping[str, Any]:
-    versions = {p: metadata.version(p) for p in ("mncc", "apache-tvm", "apache-tvm-ffi", "torch", "numpy")}
+    packages = ("apache-tvm", "apache-tvm-ffi", "torch", "numpy")
+    versions = {"mncc": __version__, **{p: metadata.version(p) for p in packages}}
     return {
         "versions": versions,
         "target": {"name": plan.target.name, "triple": plan.target.triple, "cpu": plan.target.cpu},

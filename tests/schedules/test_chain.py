@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
 import numpy as np
@@ -43,7 +44,7 @@ def expect_exact(run: ChainRun, parts: int = 3) -> None:
     whole, expected = run.run([(0, count)]), run.expected()
     assert np.abs(whole - expected).max() <= 2e-6 * np.abs(expected).max()
     cuts = sorted({0, count, *(count * i // parts for i in range(parts))})
-    ranges = list(zip(cuts, cuts[1:], strict=False))
+    ranges = list(itertools.pairwise(cuts))
     for order in (ranges, ranges[::-1]):
         assert np.array_equal(run.run(order), whole)
 
@@ -91,6 +92,17 @@ CHAINS = {
     ),
     "pooled": Chain(1, 49, 40, (Stage("conv", 1, 49, 72, activation=RELU6),), pool=True),
     "classifier": Chain(1, 1, 96, (Stage("conv", 1, 1, 1001),)),
+    "rows of padding alone": Chain(
+        2,
+        4,
+        1,
+        (
+            window("conv", (2, 4), 31),
+            window("depthwise", (2, 4), 31, padding=((2, 3), (2, 0))),
+            Stage("conv", 7, 6, 37),
+        ),
+        output_pads=((2, 2), (2, 2)),
+    ),
     "one pixel of three channels": Chain(1, 1, 3, (Stage("conv", 1, 1, 1),)),
 }
 
@@ -136,7 +148,7 @@ def chains(draw: st.DrawFn) -> tuple[Chain, ChainTiles]:
     return chain, ChainTiles(strip, draw(st.integers(1, strip)), "rows", tiles)
 
 
-@settings(max_examples=int(__import__("os").environ.get("N","12")), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(chains(), st.integers(0, 2**16))
 def test_any_chain(tmp_path_factory: pytest.TempPathFactory, case: tuple[Chain, ChainTiles], seed: int) -> None:
     chain, tiles = case
