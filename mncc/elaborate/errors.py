@@ -89,7 +89,7 @@ class DuplicateName(Diagnostic):
 
     @property
     def help(self) -> str:
-        return "rename one of them"
+        return "remove one of them" if self.kind == "argument" else "rename one of them"
 
 
 @dataclass(frozen=True)

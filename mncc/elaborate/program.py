@@ -277,18 +277,20 @@ class _TableReader:
     def groups(self, rows: list[t.Row | t.Broken]) -> list[Group]:
         groups: list[Group] = []
         open_group: tuple[int, int, list[TableRow]] | None = None
+        opened: Span | None = None
         for row in rows:
             if isinstance(row, t.Row) and (_is_rule(row) or self._heading(row)):
                 continue
             marker = group_count(row, self.names) if isinstance(row, t.Row) else None
             indent = row.indent if isinstance(row, t.Row) else 0
-            if open_group is not None and (marker is not None or (open_group[2] and indent <= open_group[1])):
-                groups.append(Group(open_group[0], tuple(open_group[2])))
+            if open_group is not None and (marker is not None or indent <= open_group[1]):
+                self._close(groups, open_group[0], open_group[2], opened)
                 open_group = None
             if marker is not None:
                 count, rest = marker
                 members: list[TableRow] = []
                 open_group = (self._count(count, row.span), indent, members)
+                opened = row.span
                 if rest.tokens:
                     members.append(self._row(rest))
             elif open_group is not None:
@@ -296,8 +298,15 @@ class _TableReader:
             else:
                 groups.append(Group(1, (self._row(row),)))
         if open_group is not None:
-            groups.append(Group(open_group[0], tuple(open_group[2])))
+            self._close(groups, open_group[0], open_group[2], opened)
         return groups
+
+    def _close(self, groups: list[Group], count: int, rows: list[TableRow], opened: Span | None) -> None:
+        """Adds a finished group; reports one that got no rows."""
+        if rows:
+            groups.append(Group(count, tuple(rows)))
+        elif opened is not None:
+            self.found.append(row_errors.EmptyGroup(opened))
 
     def _count(self, count: int, span: Span) -> int:
         if 1 <= count <= MAX_REPEATS:

@@ -375,8 +375,10 @@ class RowRunner:
             return
         tree = items[0] if len(items) == 2 else items[2]
         channels = self.evaluator.whole(tree, scope, "a filter")
-        if channels != x.type.shape[-1]:
-            found = f"{x.type.shape[-1]} arrive"
+        # A fully connected layer takes every element.
+        arriving = x.type.elements // x.type.shape[0] if len(items) == 2 else x.type.shape[-1]
+        if channels != arriving:
+            found = f"{arriving} arrive"
             raise DiagnosticError(
                 [shape_errors.WrongShape(tree.span, "this row's filter", f"{channels} input channels", found)]
             )

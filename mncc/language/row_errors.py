@@ -176,6 +176,19 @@ class MisplacedCell(RowError):
 
 
 @dataclass(frozen=True)
+class EmptyGroup(RowError):
+    """`5x` with nothing to repeat."""
+
+    @property
+    def title(self) -> str:
+        return f"this group has no rows to repeat: `{self.span.text}`"
+
+    @property
+    def help(self) -> str:
+        return "indent the rows below it, or write the row behind it"
+
+
+@dataclass(frozen=True)
 class LongRow(RowError):
     """A row with more tokens than any table has."""
 

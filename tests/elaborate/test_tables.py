@@ -262,3 +262,11 @@ def test_the_class_parameter_can_have_another_name() -> None:
     text = V1.read_text(encoding="utf-8").replace("classes = 1000", "labels = 1000")
     text = text.replace("activation relu6", "activation relu6  classes labels")
     assert build(text, labels=1001).params == 4_233_001
+
+
+def test_a_filter_of_a_dense_layer_counts_every_element() -> None:
+    header = "network m(classes = 10)\ninput image: 8x8x4\n"
+    network = build(
+        header + "Conv / s2  3x3x4x16  8x8x4\nFC / s1  256 x 64  4x4x16\nFC / s1  64 x 1000  1x1x64\n", classes=7
+    )
+    assert [n.type.shape for n in network.nodes if n.op.name == "dense"] == [(1, 64), (1, 7)]
