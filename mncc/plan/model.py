@@ -188,9 +188,9 @@ class Plan:
         return sum(k.weight_floats for k in self.kernels) * 4
 
 
-def check_plan(plan: Plan) -> None:
-    """The invariants between passes: every value is defined once and before it is read, shapes agree with the
-    kernels, and tensors that live at the same time do not overlap. Raises AssertionError naming the kernel."""
+def check_values(plan: Plan) -> None:
+    """The invariants that hold after every pass: each value is defined once and before it is read, and tensors and
+    kernels agree on shapes and borders. Raises AssertionError naming the kernel."""
     known = {i.name for i in plan.inputs}
     for kernel in plan.kernels:
         for value in kernel.inputs:
@@ -198,12 +198,32 @@ def check_plan(plan: Plan) -> None:
         assert kernel.output not in known, f"{kernel.output} is made twice"
         known.add(kernel.output)
         assert plan.tensors[kernel.output].type.elements == kernel.output_type.elements, f"{kernel.name}: shapes differ"
+        if isinstance(kernel.spec, Chain):
+            pads = [plan.tensor(value).pads for value in (*kernel.inputs, kernel.output)]
+            spec = kernel.spec
+            seen = [spec.input_pads, *([spec.residual_pads] if spec.residual else []), spec.output_pads]
+            assert pads == seen, f"{kernel.name}: borders differ"
+        else:
+            assert not any(any(map(any, plan.tensor(v).pads)) for v in kernel.inputs), f"{kernel.name}: borders"
     for output in plan.outputs:
         assert plan.root(output.value) in known, f"output {output.name} is never made"
+
+
+def check_plan(plan: Plan) -> None:
+    """The invariants of a finished plan: those of every pass; each kernel has tiles; weights and tensors that live at
+    the same time do not overlap. Raises AssertionError naming the kernel or tensor."""
+    check_values(plan)
+    end = 0
+    for kernel in plan.kernels:
+        assert kernel.tiles is not None, f"{kernel.name} has no tiles"
+        assert kernel.weights_offset >= end, f"the weights of {kernel.name} overlap others"
+        assert kernel.weights_offset % LINE == 0, f"the weights of {kernel.name} are not on a line"
+        end = kernel.weights_offset + kernel.weight_floats * 4
     spans = sorted(plan.lifetimes.items())
     for number, (name, (first, last)) in enumerate(spans):
         here = plan.tensors[name]
-        for other, (start, end) in spans[number + 1 :]:
+        assert here.offset % LINE == 0, f"{name} is not on a line"
+        for other, (start, stop) in spans[number + 1 :]:
             there = plan.tensors[other]
             apart = here.offset + here.bytes <= there.offset or there.offset + there.bytes <= here.offset
-            assert apart or last < start or end < first, f"{name} and {other} overlap while both live"
+            assert apart or last < start or stop < first, f"{name} and {other} overlap while both live"

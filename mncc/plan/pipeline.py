@@ -7,7 +7,7 @@ from mncc.network.graph import Network, check_network
 from mncc.plan.borders import add_borders
 from mncc.plan.ends import separate_ends
 from mncc.plan.fuse import fuse, reshape_aliases
-from mncc.plan.model import Plan, PlannedTensor, check_plan
+from mncc.plan.model import Plan, PlannedTensor, check_plan, check_values
 from mncc.plan.place import choose_tiles, place_tensors, place_weights
 from mncc.plan.units import find_units
 
@@ -21,8 +21,10 @@ def make_plan(network: Network, target: Target) -> Plan:
     network = separate_ends(network)
     check_network(network)
     plan = _fused(network, target)
+    check_values(plan)
     for step in PASSES:
         plan = step(plan)
+        check_values(plan)
     check_plan(plan)
     return plan
 
