@@ -15,10 +15,20 @@ LARGE_PIXELS = 28 * 28
 """A picture with more pixels never lies in scratch as a whole between stages, whatever the cache would hold."""
 MOST_EXECUTED = 1.12
 """Strips are not cut finer where that would execute more than this share of the multiply-adds needed."""
+STORE_OVERHEAD = 3
+"""Slots a pixel of a tile spends on its stores, however few: they go to places far apart, so that narrow tiles of
+many pixels touch more cache lines and pages than wide tiles of few."""
 TILE_OVERHEAD = 12
 """Slots a tile spends on loop control and addresses, beside its arithmetic."""
 DEPTHWISE_PIXELS = 8
 """Past this many pixels a depthwise tile gains nothing: its inputs come from the L1 cache at full speed."""
+NARROW_SLOT = 1.06
+"""What vectors narrower than the widest cost beyond their share: more instructions for the same work."""
+LOAD_OVERHEAD = 0.1
+"""Slots a load costs although it runs beside the multiplications; four times that where a panel of weights does not
+stay in the L1 cache."""
+L1_SHARE = 0.6
+"""Of the L1 cache, what a panel of weights may fill so that it stays there from tile to tile."""
 L2_SHARE = 0.75
 """Of the L2 cache, what a strip's scratch may fill; weights and tensors pass through the rest."""
 
@@ -110,16 +120,19 @@ def _whole(channels: int, lanes: int) -> int:
 
 def _product_cycles(tile: ConvTile, depth: int, channels: int, width: int, rows: int, target: Target) -> float:
     """Time for all tiles, tails included, in slots of one full vector multiplication. A tile's step takes as long as
-    its multiplications, its loads (one a slot) or the latency of its sums; its epilogue 2.5 slots an accumulator."""
+    its multiplications, its loads (one a slot) or the latency of its sums, and a little for every load besides; its
+    epilogue 2.5 slots an accumulator and some a pixel."""
     total = 0.0
     for columns in cover_pixels(width, tile.cols):
         for segment in cover_channels(channels, tile.channels, tile.lanes):
             vectors = -(-segment.width // segment.lanes)
-            slot = max(segment.lanes / target.lanes, 0.5)
+            slot = 1.0 if segment.lanes == target.lanes else NARROW_SLOT * max(segment.lanes / target.lanes, 0.5)
+            far = 4 if depth * segment.width * 4 > L1_SHARE * target.l1 else 1
             for high, count in ((tile.rows, rows // tile.rows), (1, rows % tile.rows)):
                 pixels = high * columns.width
-                step = slot * max(pixels * vectors, pixels + vectors, FMA_LATENCY)
-                one = depth * step + 2.5 * slot * pixels * vectors + TILE_OVERHEAD
+                loads = pixels + vectors * far
+                step = slot * (max(pixels * vectors, pixels + vectors, FMA_LATENCY) + LOAD_OVERHEAD * loads)
+                one = depth * step + 2.5 * slot * pixels * vectors + STORE_OVERHEAD * pixels + TILE_OVERHEAD
                 total += one * count * columns.count * segment.count
     return total
 

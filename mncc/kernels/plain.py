@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
@@ -9,10 +10,14 @@ from typing import ClassVar
 import numpy as np
 
 from mncc.kernels.tiles import aligned
-from mncc.network.ops import Op
+from mncc.network.ops import Concat, Op
 from mncc.network.types import TensorType
 
 Shape = tuple[int, ...]
+NARROW = 4
+"""Vectors shorter than this are not worth it."""
+CHUNK = 256
+"""Elements; the most that a loop left to LLVM computes together, because every operator's result lies on the stack."""
 
 
 @dataclass(frozen=True)
@@ -57,9 +62,18 @@ class Plain:
 
 @dataclass(frozen=True)
 class PlainTiles:
-    """`lanes` elements of the innermost axis go into one vector."""
+    """`chunk` elements of the innermost axis, which they divide, are computed together; a vector holds `lanes`.
 
+    A chunk that is larger or no power of two stays a loop, which LLVM vectorises and gives a tail.
+    """
+
+    chunk: int
     lanes: int
+
+    @property
+    def is_vector(self) -> bool:
+        """True where a chunk is one vector."""
+        return self.chunk <= self.lanes and self.chunk & (self.chunk - 1) == 0
 
 
 @dataclass(frozen=True)
@@ -79,11 +93,21 @@ def items(plain: Plain) -> int:
 
 
 def choose_tiles(plain: Plain, lanes: int) -> PlainTiles:
-    """The widest vectors that divide the innermost axis."""
+    """The widest vectors that divide the innermost axis and cross no border between the parts of a concat."""
     innermost = plain.output[-1]
-    while lanes > 1 and innermost % lanes:
-        lanes //= 2
-    return PlainTiles(lanes)
+    widths = [innermost]
+    first = plain.ops[0]
+    if isinstance(first.op, Concat) and first.op.axis in (-1, len(plain.output)):
+        widths = [kind.shape[-1] for kind in plain.operand_types(first, ())]
+    chunk = power_of_two(math.gcd(*widths), lanes)
+    if chunk < min(lanes, NARROW):
+        chunk = max(size for size in range(1, CHUNK + 1) if innermost % size == 0)
+    return PlainTiles(chunk, lanes)
+
+
+def power_of_two(size: int, most: int) -> int:
+    """The largest power of two up to `most` that divides `size`."""
+    return min(size & -size, most)
 
 
 def weight_layout(plain: Plain) -> tuple[tuple[PlainWeight, ...], int]:
