@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import tvm_ffi
 from tvm import te, tirx
 from tvm.s_tir import Schedule
 
-from mncc.kernels.plain import Plain, PlainTiles, items, weight_layout
+from mncc.kernels.plain import Plain, PlainTiles, items, power_of_two, weight_layout
 
 SMALL_WINDOW = 16
 """Reductions up to this many steps (a 3x3 pool's nine) are unrolled."""
@@ -28,78 +29,88 @@ def plain_function(plain: Plain, tiles: PlainTiles, symbol: str) -> tirx.PrimFun
         operands = [sources[-1 - i] if i < 0 else made[i] for i in step.operands]
         made.append(step.op.te(operands, weights))
     sch = Schedule(te.create_prim_func([*arrays.values(), *sources, made[-1]]))
-    _schedule(sch, tiles, rows=len(plain.output) == 3)
+    _schedule(sch, tiles)
     function = sch.mod["main"]
     function = _share_rows(function) if len(plain.output) == 3 else _with_range(function, function.body)
     assert items(plain) == (plain.output[0] if len(plain.output) == 3 else 1)
     return function.with_attr("global_symbol", symbol)
 
 
-def _schedule(sch: Schedule, tiles: PlainTiles, rows: bool) -> None:
-    """Inlines what is element by element, computes the rest under the output's row or vector, and vectorises."""
+def _schedule(sch: Schedule, tiles: PlainTiles) -> None:
+    """Computes every stage for one chunk of the output's innermost axis, so that it lies in registers or on the
+    stack, and what reduces the channels before, for one pixel."""
     output = sch.get_output_blocks(sch.get_sblock("root"))[0]
-    blocks = [b for b in sch.get_child_blocks(sch.get_sblock("root")) if not sch.get(b).same_as(sch.get(output))]
-    kept = []
-    for block in blocks:
-        if sch.get(block).init is None and not _is_read_by_reduction(sch, block):
+    if _is_reduction(sch, output):
+        output = sch.cache_write(output, 0, "global")
+    stages = _stages_to_schedule(sch, output)
+    spatial = sch.get_loops(output)
+    chunks, lane = sch.split(spatial[-1], [None, tiles.chunk])
+    _vectorise(sch, lane, tiles)
+    above = len(spatial)
+    for stage in reversed(stages):
+        if _reduces_channels(sch, stage):
+            _schedule_channels(sch, stage, spatial[-2] if above > 1 else None, above - 1, tiles)
+            continue
+        sch.compute_at(stage, chunks, preserve_unit_loops=True)
+        own = sch.get_loops(stage)[above:]
+        lane, reductions = own[above - 1], own[above:]
+        sch.reorder(*own[: above - 1], *reductions, lane)
+        _vectorise(sch, lane, tiles)
+        if reductions:
+            _start_outside(sch, stage, reductions)
+
+
+def _stages_to_schedule(sch: Schedule, output: Any) -> list[Any]:
+    """The blocks before the output. What a reduction reads is inlined: a softmax's powers are computed twice, because
+    a whole row of them has no place."""
+    stages = []
+    for block in sch.get_child_blocks(sch.get_sblock("root")):
+        if sch.get(block).same_as(sch.get(output)):
+            continue
+        if any(_is_reduction(sch, user) for user in sch.get_consumers(block)) and not _is_reduction(sch, block):
             sch.compute_inline(block)
         else:
-            kept.append(block)
-    loops = sch.get_loops(output)
-    row = loops[0]
-    spatial = loops[: len(sch.get(output).writes[0].region)]
-    vectors, lane = sch.split(spatial[-1], [None, tiles.lanes])
-    if sch.get(output).init is not None:
-        _schedule_reduction(sch, output, loops[len(spatial) :], [*spatial[:-1], vectors], lane)
-        near = None
-    else:
-        sch.vectorize(lane)
-        near = vectors
-    for block in reversed(kept):
-        whole = _reduces_channels(sch, block) or _is_read_by_reduction(sch, block)
-        if whole or near is None:
-            if rows:
-                sch.compute_at(block, row, preserve_unit_loops=True)
-            _schedule_inner(sch, block, tiles)
-        else:
-            sch.compute_at(block, near, preserve_unit_loops=True)
-            inner = sch.get_loops(block)
-            count = len(sch.get(block).writes[0].region)
-            above = len(sch.get_loops(output)) - 1
-            own = inner[above:]
-            _schedule_reduction(sch, block, own[count:], own[: count - 1], own[count - 1])
+            stages.append(block)
+    return stages
 
 
-def _schedule_reduction(sch: Schedule, block: Any, reductions: list[Any], outer: list[Any], lane: Any) -> None:
-    """Reductions around one vector of sums: small windows unrolled, the start of the sums taken out of the loop."""
-    sch.reorder(*outer, *reductions, lane)
-    sch.vectorize(lane)
-    steps = 1
-    for loop in reductions:
-        steps *= int(sch.get(loop).extent)
-    if steps <= SMALL_WINDOW:
+def _is_reduction(sch: Schedule, block: Any) -> bool:
+    return sch.get(block).init is not None
+
+
+def _vectorise(sch: Schedule, loop: Any, tiles: PlainTiles) -> None:
+    if tiles.is_vector:
+        sch.vectorize(loop)
+
+
+def _start_outside(sch: Schedule, block: Any, reductions: list[Any]) -> None:
+    """The start of the sums taken out of the reduction's loops; small windows are unrolled."""
+    if math.prod(int(sch.get(loop).extent) for loop in reductions) <= SMALL_WINDOW:
         for loop in reductions:
             sch.unroll(loop)
     sch.decompose_reduction(block, reductions[0])
 
 
-def _schedule_inner(sch: Schedule, block: Any, tiles: PlainTiles) -> None:
-    """A stage that is computed whole for a row: vectorised where it is element by element."""
-    if sch.get(block).init is None:
-        loop = sch.get_loops(block)[-1]
-        if int(sch.get(loop).extent) % tiles.lanes == 0:
-            _, lane = sch.split(loop, [None, tiles.lanes])
-            sch.vectorize(lane)
-
-
-def _is_read_by_reduction(sch: Schedule, block: Any) -> bool:
-    """True where inlining would compute an element once for every step of a reduction."""
-    return any(sch.get(user).init is not None for user in sch.get_consumers(block))
-
-
 def _reduces_channels(sch: Schedule, block: Any) -> bool:
-    """True where a stage makes one element from a whole row of channels (softmax's sum)."""
-    return int(sch.get(block).writes[0].region[-1].extent) == 1 and int(sch.get(sch.get_loops(block)[-1]).extent) > 1
+    """True where a stage makes one element from a row of channels (softmax's sum)."""
+    kinds = [v.iter_type for v in sch.get(block).iter_vars]
+    return _is_reduction(sch, block) and kinds.count(2) == 1 and int(sch.get(block).writes[0].region[-1].extent) == 1
+
+
+def _schedule_channels(sch: Schedule, block: Any, pixel: Any, above: int, tiles: PlainTiles) -> None:
+    """One element from a row of channels: first every lane by itself, then the lanes. `above` loops surround it."""
+    channels = sch.get_loops(block)[-1]
+    steps, lane = sch.split(channels, [None, power_of_two(int(sch.get(channels).extent), tiles.lanes)])
+    lanes = sch.rfactor(lane, 0)
+    if pixel is not None:
+        sch.compute_at(block, pixel, preserve_unit_loops=True)
+        sch.compute_at(lanes, pixel, preserve_unit_loops=True)
+        lane, *outer, steps = sch.get_loops(lanes)[above:]
+    else:
+        *outer, steps, lane = sch.get_loops(lanes)
+    sch.reorder(*outer, steps, lane)
+    sch.vectorize(lane)
+    sch.decompose_reduction(lanes, steps)
 
 
 def _share_rows(function: tirx.PrimFunc) -> tirx.PrimFunc:
