@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import tempfile
+import os
+import re
+import resource
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mncc.backend.versions import check_versions
 from mncc.kernels.chain import Chain, ChainTiles, scratch_layout
 from mncc.kernels.plain import Plain, PlainTiles, weight_layout
 from mncc.kernels.target import Target
+from mncc.language.diagnostic import OutsideError
 from mncc.plan.model import Plan, PlannedKernel
 
 if TYPE_CHECKING:
@@ -21,6 +23,8 @@ Progress = Callable[[str, float], None]
 LLVM_LEVEL = 2
 """LLVM's -O level. The schedules have unrolled what gains by it; level 3 unrolls taps as well, merges the loads of
 overlapping windows and pushes the sums out of the registers."""
+LARGEST_OBJECT = 1 << 25
+"""Bytes; kernels' objects are far smaller."""
 
 
 @dataclass(frozen=True)
@@ -51,12 +55,24 @@ def compile_functions(
 ) -> bytes:
     """A relocatable object with the given functions under the given symbols. Raises OutsideError for a wrong TVM."""
     module = _generate(target, _lowered(target, functions, progress))
-    with tempfile.TemporaryDirectory(prefix="mncc-") as folder:
-        path = Path(folder) / "kernels.o"
-        module.write_to_file(str(path), "o")
-        if progress:
-            progress("generated the kernels' object", 1.0)
-        return path.read_bytes()
+    code = _object(module)
+    if progress:
+        progress("generated the kernels' object", 1.0)
+    return code
+
+
+def _object(module: Any) -> bytes:
+    """The module's object file. LLVM writes nothing but files, and ends the process where that fails: the file is one
+    in memory, which no full disk can stop."""
+    limit = resource.getrlimit(resource.RLIMIT_FSIZE)[0]
+    if limit != resource.RLIM_INFINITY and limit < LARGEST_OBJECT:
+        raise OutsideError(f"files may not grow past {limit} bytes, too few for the kernels", "ulimit -f unlimited")
+    with os.fdopen(os.memfd_create("kernels.o"), "r+b") as file:
+        path = f"/proc/self/fd/{file.fileno()}"
+        if not os.path.exists(path):
+            raise OutsideError(f"LLVM cannot write its object: there is no {path}", "mount -t proc proc /proc")
+        module.write_to_file(path, "o")
+        return file.read()
 
 
 def emit(plan: Plan, stage: str) -> str:
@@ -66,7 +82,13 @@ def emit(plan: Plan, stage: str) -> str:
         check_versions()
         return "\n\n".join(_scheduled(symbol, function).script() for function, symbol in functions.items())
     module = _generate(plan.target, _lowered(plan.target, functions, None))
-    return str(module.inspect_source({"llvm": "ll", "asm": "asm"}[stage]))
+    return _without_addresses(str(module.inspect_source({"llvm": "ll", "asm": "asm"}[stage])))
+
+
+def _without_addresses(text: str) -> str:
+    """TVM calls the buffers of alias metadata by their addresses; here they are numbered, so that two runs agree."""
+    numbers: dict[str, str] = {}
+    return re.sub(r'(?<=!")0x[0-9a-f]+', lambda found: numbers.setdefault(found[0], f"buffer{len(numbers)}"), text)
 
 
 def _functions(plan: Plan) -> tuple[tuple[str, ...], Mapping[KernelFunction, str]]:
