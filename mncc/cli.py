@@ -126,13 +126,20 @@ def cost(network: NetworkFile, settings: Settings = None, target: Target = "nati
     show(report.json()) if json else show(*report.tables())
 
 
-@app.command(epilog="Example: mncc bench examples/mobilenet_v2.mn --threads 1,2 --against torch --profile")
+@app.command(epilog="Example: mncc bench examples/mobilenet_v2.mn --threads 1,2 --against torch,onnxruntime --profile")
 def bench(
     network: NetworkFile,
     threads: Annotated[str, typer.Option("--threads", metavar="1,2", help="Numbers of threads to measure.")] = "1",
     against: Annotated[
-        str, typer.Option("--against", metavar="PEER,...", help="Other engines, measured alternately: torch.")
+        str,
+        typer.Option(
+            "--against", metavar="PEER,...", help="Other engines, in turn: litert, ncnn, onnxruntime, openvino, torch."
+        ),
     ] = "",
+    peer_python: Annotated[
+        Path | None,
+        typer.Option("--peer-python", metavar="PYTHON", help="The Python that has the engines; mncc's if left out."),
+    ] = None,
     profile: Annotated[bool, typer.Option("--profile", help="Also a line a kernel, most lost time first.")] = False,
     settings: Settings = None,
     target: Target = "native",
@@ -148,7 +155,7 @@ def bench(
     counts, engines = parse_threads(threads), parse_engines(against)
     with Progress() as progress:
         job = prepare(network, parse_settings(settings or ()), target, weights)
-        report = bench(job, counts, engines, profile, progress)
+        report = bench(job, counts, engines, profile, progress, peer_python=peer_python)
     show(report.json()) if json else show(*report.tables())
 
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING
 
+from mncc.report.machine import Machine
 from mncc.report.numbers import short_count
 from mncc.report.table import table
 
@@ -18,6 +20,7 @@ class Timing:
     """One engine at a number of threads. Milliseconds of CPU time at one thread, of wall time otherwise.
 
     `fma_peak_gflops` is the peak of that many cores, measured in the same run; None where the CPU's is not known.
+    `difference` is the largest one from the outputs of mncc's library, as a share of their largest element.
     """
 
     engine: str
@@ -27,6 +30,8 @@ class Timing:
     percent_of_fma_peak: float | None
     runs: int
     fma_peak_gflops: float | None
+    version: str = ""
+    difference: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -54,8 +59,13 @@ class BenchReport:
     """Of one core."""
     results: tuple[Timing, ...]
     missing: tuple[tuple[str, str], ...] = ()
-    """Engines that were asked for and cannot run, each with the reason."""
+    """Engines that were asked for and cannot be measured, each with the reason."""
     profile: tuple[KernelTime, ...] = ()
+    settings: Mapping[str, float | int | str] = field(default_factory=dict)
+    """The network's parameters."""
+    weights: str = ""
+    """Where they came from: a file's name or `random:0`."""
+    machine: Machine | None = None
 
     def json(self) -> str:
         """The report as one JSON object."""
@@ -71,7 +81,7 @@ class BenchReport:
         """A line an engine and number of threads."""
         rows = [
             (
-                t.engine,
+                f"{t.engine} {t.version}".strip(),
                 str(t.threads),
                 "CPU" if t.threads == 1 else "wall",
                 f"{t.median_ms:.3f}",
@@ -79,12 +89,13 @@ class BenchReport:
                 _percent(t.percent_of_fma_peak),
                 _gflops(t.fma_peak_gflops),
                 str(t.runs),
+                "" if t.engine == "mncc" else f"{t.difference:.0e}",
             )
             for t in self.results
         ]
         title = f"{self.network} for {self.target}, {short_count(self.macs)} multiply-adds"
         columns = ("engine", ">threads", "time", ">median ms", ">min ms", ">of FMA peak", ">peak GFLOP/s", ">runs")
-        return table(title, columns, rows)
+        return table(title, (*columns, ">difference"), rows)
 
     def profile_table(self) -> Group:
         """A line a kernel, most lost time first."""

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import statistics
-import time
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from mncc.devices.peak import PeakMeter
+from mncc.language.diagnostic import OutsideError
+from mncc.peers import ENGINES, Contestant, Handover, PeerError, enter, measure
 from mncc.report.bench import BenchReport, KernelTime, Timing, percent_of_peak
 from mncc.report.console import warn
 from mncc.report.failures import UsageError
+from mncc.report.machine import this_machine
 from mncc.report.progress import Progress
 from mncc.verbs.job import Job
 from mncc.verbs.loading import Loaded, loaded
@@ -21,38 +25,10 @@ from mncc.verbs.loading import Loaded, loaded
 if TYPE_CHECKING:
     from mncc.network.graph import Network
 
-PEERS = ("torch",)
-"""Engines besides mncc that can be measured."""
-
-SECONDS, LEAST_ROUNDS, MOST_ROUNDS = 5.0, 5, 200
-"""How long an engine at a number of threads is measured, within these numbers of rounds."""
-_SLICE_SECONDS, _SLICE_RUNS, _PEAK_MILLISECONDS = 0.02, 50, 10.0
+SECONDS = 5.0
+"""How long an engine at a number of threads is measured."""
 _PROFILED_RUNS = 30
-
-
-@dataclass
-class _Contestant:
-    """One engine at a number of threads and what was measured of it."""
-
-    engine: str
-    threads: int
-    run: Callable[[], object]
-    seconds: list[float] = field(default_factory=list)
-    spent: float = 0.0
-    """Wall seconds of all slices so far."""
-
-    def slice(self) -> None:
-        """A few runs: as many as fit into a slice, one at least."""
-        # At one thread the CPU time of the process is steadier than the wall clock of a shared machine.
-        clock = time.process_time_ns if self.threads == 1 else time.perf_counter_ns
-        began = time.perf_counter()
-        for _ in range(_SLICE_RUNS):
-            start = clock()
-            self.run()
-            self.seconds.append(1e-9 * (clock() - start))
-            if time.perf_counter() - began > _SLICE_SECONDS:
-                break
-        self.spent += time.perf_counter() - began
+_OWN = "mncc"
 
 
 def parse_threads(text: str) -> tuple[int, ...]:
@@ -78,18 +54,30 @@ def bench(
     profile: bool,
     progress: Progress,
     seconds: float = SECONDS,
+    peer_python: Path | None = None,
 ) -> BenchReport:
-    """Measures the job's library, and `engines`, on every number of threads. Raises DiagnosticError, OutsideError."""
+    """Measures the job's library, and `engines`, on every number of threads, each in a pinned process of its own.
+
+    `peer_python` is the interpreter that has the other engines, by default this one. An engine that is missing or
+    fails is warned of and stands in the report with the reason. Raises DiagnosticError, OutsideError.
+    """
     inputs = random_inputs(job.network)
-    missing = tuple((e, f"mncc bench knows {', '.join(PEERS)}") for e in engines if e not in PEERS)
-    for engine, reason in missing:
-        warn(f"{engine} is missing: {reason}")
-    with loaded(job, progress) as here, PeakMeter() as meter:
-        contestants = [_Contestant("mncc", t, here.library.bind(*inputs, threads=t)) for t in threads]
-        if "torch" in engines:
-            progress("preparing torch")
-            contestants += [_Contestant("torch", t, run) for t, run in _torch(job, inputs, threads)]
-        peaks = _measure(contestants, meter, sorted({1, *threads}), progress, seconds)
+    missing: dict[str, str] = {}
+
+    def lost(engine: str, error: PeerError) -> None:
+        if engine == _OWN:
+            raise OutsideError(f"mncc's own library cannot be measured: {error}") from error
+        if engine not in missing:
+            missing[engine] = str(error)
+            warn(f"{engine} is missing: {error}")
+
+    with loaded(job, progress) as here, PeakMeter() as meter, ExitStack() as stack:
+        # The first run is in this process: it answers where the library refuses this CPU.
+        files = stack.enter_context(_handover(job, here, inputs))
+        contestants = list(_enter(stack, (_OWN, *engines), threads, files, peer_python, progress, lost))
+        peaks = measure(
+            contestants, meter, sorted({1, *threads}), seconds, progress, lambda c, error: lost(c.engine, error)
+        )
         macs = job.network.macs
         report = BenchReport(
             network=job.name,
@@ -97,11 +85,43 @@ def bench(
             device="local",
             macs=macs,
             fma_peak_gflops=peaks[1],
-            results=tuple(_timing(c, macs, peaks[c.threads]) for c in contestants),
-            missing=missing,
+            results=tuple(_timing(c, macs, peaks[c.threads]) for c in contestants if c.engine not in missing),
+            settings=dict(job.network.settings),
+            weights=job.weights.source,
+            machine=this_machine(),
+            missing=tuple(missing.items()),
             profile=_profile(job, here, inputs, peaks[1], progress) if profile else (),
         )
     return report
+
+
+@contextmanager
+def _handover(job: Job, here: Loaded, inputs: Sequence[np.ndarray]) -> Iterator[Handover]:
+    expected = here.library.run(*inputs)
+    with tempfile.TemporaryDirectory(prefix="mncc-peers-", ignore_cleanup_errors=True) as folder:
+        yield Handover(Path(folder), job.network, job.weights.tensors, here.library.path, inputs, expected)
+
+
+def _enter(
+    stack: ExitStack,
+    names: Sequence[str],
+    threads: Sequence[int],
+    files: Handover,
+    python: Path | None,
+    progress: Progress,
+    lost: Callable[[str, PeerError], None],
+) -> Iterator[Contestant]:
+    """Every engine on every number of threads, ready to run."""
+    for name in dict.fromkeys(names):
+        for count in threads:
+            progress(f"preparing {name}")
+            try:
+                if name not in ENGINES:
+                    raise PeerError(f"mncc bench knows {', '.join(n for n in ENGINES if n != _OWN)}")
+                yield enter(stack, ENGINES[name], count, files, python)
+            except PeerError as error:
+                lost(name, error)
+                break
 
 
 def random_inputs(network: Network, seed: int = 0) -> list[np.ndarray]:
@@ -110,30 +130,7 @@ def random_inputs(network: Network, seed: int = 0) -> list[np.ndarray]:
     return [random.standard_normal(i.type.shape, dtype=np.float32) for i in network.inputs]
 
 
-def _measure(
-    contestants: Sequence[_Contestant], meter: PeakMeter, threads: Iterable[int], progress: Progress, seconds: float
-) -> dict[int, float | None]:
-    """Runs all contestants in turn, and returns the highest peak seen of every number of threads."""
-    for contestant in contestants:
-        contestant.run()
-        contestant.run()
-    samples: dict[int, list[float]] = {count: [] for count in threads}
-    for number in range(MOST_ROUNDS):
-        # A slow engine has its share of time early, and the others go on without it.
-        running = [c for c in contestants if number < LEAST_ROUNDS or c.spent < seconds]
-        if not running:
-            break
-        progress("measuring", max(number / MOST_ROUNDS, min(min(c.spent / seconds, 1.0) for c in contestants)))
-        for contestant in running:
-            contestant.slice()
-        for count, seen in samples.items():
-            gflops = meter.sample(count, _PEAK_MILLISECONDS)
-            if gflops is not None:
-                seen.append(gflops)
-    return {count: max(seen, default=None) for count, seen in samples.items()}
-
-
-def _timing(contestant: _Contestant, macs: int, peak: float | None) -> Timing:
+def _timing(contestant: Contestant, macs: int, peak: float | None) -> Timing:
     middle = 1e3 * statistics.median(contestant.seconds)
     return Timing(
         engine=contestant.engine,
@@ -143,25 +140,9 @@ def _timing(contestant: _Contestant, macs: int, peak: float | None) -> Timing:
         percent_of_fma_peak=percent_of_peak(macs, middle, peak),
         runs=len(contestant.seconds),
         fma_peak_gflops=peak,
+        version=contestant.version,
+        difference=contestant.difference,
     )
-
-
-def _torch(
-    job: Job, inputs: Sequence[np.ndarray], threads: Sequence[int]
-) -> list[tuple[int, Callable[[], object]]]:
-    """The twin in float32, as torch runs it eagerly."""
-    from mncc.reference import Twin
-
-    twin = Twin(job.network, job.weights)
-    outputs = [output.value for output in job.network.outputs]
-
-    def on(count: int) -> Callable[[], object]:
-        def call() -> object:
-            return twin.run(inputs, dtype="float32", keep=outputs, threads=count)
-
-        return call
-
-    return [(count, on(count)) for count in threads]
 
 
 def _profile(

@@ -139,9 +139,9 @@ def test_verify_past_the_tolerance(mncc: Program, tiny: Path, monkeypatch: pytes
 
 
 def test_bench(mncc: Program, tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from mncc.verbs import bench
+    from mncc.peers import rounds
 
-    monkeypatch.setattr(bench, "MOST_ROUNDS", 2)
+    monkeypatch.setattr(rounds, "MOST_ROUNDS", 2)
     answer = mncc("bench", tiny, "--threads", "1,2", "--against", "torch,hamster", "--json", "--profile")
     assert answer.status == 0, answer.err
     content = json.loads(answer.out)

@@ -1,0 +1,30 @@
+"""The machine that something was measured on, without its name."""
+
+from __future__ import annotations
+
+import os
+import platform
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Machine:
+    """The processor as it calls itself, its architecture, how many CPUs this process may use, and the system."""
+
+    cpu: str
+    architecture: str
+    cpus: int
+    system: str
+
+
+def this_machine(cpuinfo: Path = Path("/proc/cpuinfo")) -> Machine:
+    """This one. The processor is empty where Linux does not tell it."""
+    try:
+        lines = cpuinfo.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        lines = []
+    # x86 says `model name`, some ARM kernels only `Model` or `Hardware`.
+    fields = {name.strip(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
+    cpu = next((fields[name] for name in ("model name", "Model", "Hardware") if fields.get(name)), "")
+    return Machine(cpu, platform.machine(), len(os.sched_getaffinity(0)), platform.system())
