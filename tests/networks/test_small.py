@@ -1,0 +1,42 @@
+"""Random small networks against their twins."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import HealthCheck, Phase, given, note, settings
+from hypothesis import strategies as st
+
+from mncc.elaborate import show_network
+from mncc.network.graph import Network
+from mncc.weights.random_weights import random_weights
+from tests.networks.compare import expect_right
+from tests.networks.small import networks
+
+QUICK = settings(
+    max_examples=10,
+    deadline=None,
+    derandomize=True,
+    phases=(Phase.explicit, Phase.generate),
+    suppress_health_check=list(HealthCheck),
+)
+LONG = settings(QUICK, max_examples=60, derandomize=False, phases=(*QUICK.phases, Phase.reuse), print_blob=True)
+
+
+def expect_network(network: Network, seed: int, tmp_path_factory: pytest.TempPathFactory, target: str) -> None:
+    note(show_network(network))
+    folder = tmp_path_factory.mktemp("small") / "out"
+    expect_right(network, random_weights(network, seed), folder, target)
+
+
+@QUICK
+@given(networks(), st.integers(0, 99))
+def test_small_network(tmp_path_factory: pytest.TempPathFactory, network: Network, seed: int) -> None:
+    expect_network(network, seed, tmp_path_factory, "native")
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("target", ["native", "x86-64-v3"])
+@LONG
+@given(networks(), st.integers(0, 99))
+def test_many(tmp_path_factory: pytest.TempPathFactory, target: str, network: Network, seed: int) -> None:
+    expect_network(network, seed, tmp_path_factory, target)
