@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from mncc.elaborate import load
 from mncc.network.graph import Network
 from mncc.network.ops import (
     Activation,
