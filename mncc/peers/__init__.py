@@ -1,6 +1,6 @@
 """Other inference engines, measured beside mncc's library on the same network with the same weights.
 
-`engines` is the table of what can be measured, `onnx_export` and `tflite_export` hand a network over, `worker` is the
+`engines` is the table of what can be measured, `onnx_export` and `litert_export` hand a network over, `worker` is the
 program that one engine runs in, `process` the other end of its pipe, and `rounds` runs all of them in turn.
 """
 

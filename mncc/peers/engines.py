@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-Form = Literal["library", "network", "onnx", "tflite"]
+Form = Literal["library", "network", "onnx", "litert"]
 """What an engine is given: mncc's library, the pickled network with its weights, or a file of its own format."""
 
 
@@ -34,7 +34,7 @@ ENGINES: Mapping[str, Engine] = {
     engine.name: engine
     for engine in (
         Engine("mncc", "mncc", "library", own=True),
-        Engine("litert", "ai-edge-litert", "tflite"),
+        Engine("litert", "ai-edge-litert", "litert"),
         Engine("onnxruntime", "onnxruntime", "onnx"),
         Engine("openvino", "openvino", "onnx"),
         Engine("ncnn", "ncnn", "onnx"),

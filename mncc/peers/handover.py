@@ -75,7 +75,9 @@ class Handover:
 
             file.write_bytes(export_onnx(self._network, self._tensors).SerializeToString())
         else:
-            raise PeerError(f"no networks can be handed over as {form} yet")
+            from mncc.peers.litert_export import export_litert
+
+            export_litert(self._network, self._tensors, file)
         return file
 
     def _input_files(self, channels_first: bool) -> tuple[Path, ...]:

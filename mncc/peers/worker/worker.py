@@ -34,6 +34,8 @@ class Session(NamedTuple):
 
     run: Callable[[], object]
     outputs: Callable[[], Iterable[np.ndarray]]
+    keep: object = None
+    """What the engine reads but does not own."""
 
 
 def open_mncc(model: str, inputs: Sequence[np.ndarray], threads: int, folder: Path) -> Session:
@@ -77,17 +79,22 @@ def open_openvino(model: str, inputs: Sequence[np.ndarray], threads: int, folder
     request = compiled.create_infer_request()
     for index, array in enumerate(inputs):
         request.set_input_tensor(index, openvino.Tensor(array, shared_memory=True))
-    return Session(request.infer, lambda: [request.get_output_tensor(i).data for i in range(len(compiled.outputs))])
+
+    def outputs() -> list[np.ndarray]:
+        return [request.get_output_tensor(index).data for index in range(len(compiled.outputs))]
+
+    return Session(request.infer, outputs, keep=inputs)
 
 
 def open_litert(model: str, inputs: Sequence[np.ndarray], threads: int, folder: Path) -> Session:
     """The interpreter with its XNNPACK delegate, which is its default."""
-    interpreter = import_module("ai_edge_litert.interpreter").Interpreter(model_path=model, num_threads=threads)
+    content = import_module("litert_model").build(model)
+    interpreter = import_module("ai_edge_litert.interpreter").Interpreter(model_content=content, num_threads=threads)
     interpreter.allocate_tensors()
     for declared, array in zip(interpreter.get_input_details(), inputs, strict=True):
         interpreter.set_tensor(declared["index"], array)
     indices = [declared["index"] for declared in interpreter.get_output_details()]
-    return Session(interpreter.invoke, lambda: [interpreter.get_tensor(index) for index in indices])
+    return Session(interpreter.invoke, lambda: [interpreter.get_tensor(index) for index in indices], keep=content)
 
 
 OPEN: dict[str, Callable[[str, Sequence[np.ndarray], int, Path], Session]] = {
