@@ -38,7 +38,7 @@ def _keeps_rows(kernel: PlannedKernel, name: str) -> bool:
     spec, shape = kernel.spec, kernel.output_type.shape
     if not isinstance(spec, Chain) or spec.pool or len(shape) != 4:
         return False
-    flat = spec.last.height != shape[1]
+    flat = (spec.last.height, spec.last.width) != shape[1:3]
     twice = kernel.inputs.count(name) > 1
     return not flat and not twice
 

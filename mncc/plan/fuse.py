@@ -149,7 +149,7 @@ def _kernel(network: Network, group: tuple[Unit, ...]) -> PlannedKernel:
     inputs = [convolutions[0].head.inputs[0]]
     if last.residual is not None:
         inputs.append(last.residual)
-    folded = batch > 1 and (chain.height, chain.width) == (1, 1) and _lines_up(network, nodes)
+    folded = batch > 1 and _is_pixel(chain) and _lines_up(network, nodes)
     if folded:
         chain = replace(chain, width=batch, stages=tuple(replace(s, width=batch) for s in chain.stages))
     return PlannedKernel(
@@ -161,6 +161,11 @@ def _kernel(network: Network, group: tuple[Unit, ...]) -> PlannedKernel:
         output=nodes[-1].name,
         images=1 if folded else batch,
     )
+
+
+def _is_pixel(chain: Chain) -> bool:
+    """True where an image is one pixel and no window or pool would see its neighbours in a row of them."""
+    return (chain.height, chain.width) == (1, 1) and not chain.pool and all(s.pointwise for s in chain.stages)
 
 
 def _lines_up(network: Network, nodes: tuple[Node, ...]) -> bool:

@@ -55,8 +55,8 @@ class PlannedKernel:
 
     @property
     def rows(self) -> tuple[str, ...]:
-        """The table rows it computes, as `number: operator words`, in order."""
-        return tuple(dict.fromkeys(f"{n.origin.index}: {n.origin.row}" for n in self.nodes))
+        """The table rows it computes, as `number: operator words`, in order; rows count from 1, as in the language."""
+        return tuple(dict.fromkeys(f"{n.origin.index + 1}: {n.origin.row}" for n in self.nodes))
 
     @property
     def macs(self) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from random import Random
 
@@ -205,10 +206,8 @@ class Builder:
             *[self.depthwise, self.pool, self.gate, self.unit_of_halves, self.joined, self.joined_rows],
             *[self.resized, self.single, self.reshaped, self.head, self.pair],
         ]
-        try:
+        with contextlib.suppress(ShapeError):
             self.random.choice(moves)()
-        except ShapeError:
-            pass
 
 
 def build(random: Random) -> Network:

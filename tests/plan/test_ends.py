@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from mncc.kernels.chain import Chain
 from mncc.kernels.target import load_target
 from mncc.language.source import Source, Span
 from mncc.network.graph import Input, Network, Node, Origin, Output
-from mncc.network.ops import Activation, Add, Conv2d, Norm, Op, Reshape
+from mncc.network.ops import Activation, Add, Conv2d, Depthwise, GlobalPool, Norm, Op, Reshape
 from mncc.network.types import TensorType
 from mncc.plan import Plan, make_plan
 
@@ -70,3 +71,33 @@ def test_an_exported_value_is_not_fused_away() -> None:
     nodes = [("a", Conv2d(8), ("image",)), ("r", Activation("relu"), ("a",)), ("b", Conv2d(4), ("r",))]
     result = plan(nodes, {"tap": "a", "o": "b"})
     assert [[n.name for n in k.nodes] for k in result.kernels] == [["a"], ["r"], ["b"]]
+
+
+def vectors(nodes: list[tuple[str, Op, tuple[str, ...]]], output: str) -> Plan:
+    """The plan for three pictures of one pixel and 32 channels."""
+    pixel = Input("pixel", TensorType((3, 1, 1, 32)), span=SPAN)
+    types, made = {"pixel": pixel.type}, []
+    for name, op, inputs in nodes:
+        types[name] = op.infer(*(types[i] for i in inputs))
+        made.append(Node(name, op, inputs, types[name], Origin(SPAN, "row", 0)))
+    return make_plan(Network("net", (pixel,), tuple(made), (Output("o", output),)), load_target("x86-64-v4"))
+
+
+def test_a_batch_of_pixels_is_one_row() -> None:
+    assert [k.images for k in vectors([("c", Conv2d(16), ("pixel",))], "c").kernels] == [1]
+
+
+def test_windows_do_not_reach_into_the_next_image() -> None:
+    window = {"kernel": (3, 3), "stride": (2, 2), "padding": ((1, 1), (1, 1))}
+    for op in (Conv2d(16, **window), Depthwise(**window), Depthwise(**window, multiplier=2)):
+        assert [k.images for k in vectors([("c", op, ("pixel",))], "c").kernels] == [3]
+    # Where the next kernel wants borders around every image, they cannot be a row without gaps.
+    nodes = [("a", Conv2d(16), ("pixel",)), ("b", Conv2d(16, **window), ("a",))]
+    planned = vectors(nodes, "b")
+    assert [k.images for k in planned.kernels] == [1, 3]
+    assert not any(map(any, planned.tensors["a"].pads))
+
+
+def test_a_pool_is_over_one_image() -> None:
+    nodes = [("a", Conv2d(16), ("pixel",)), ("p", GlobalPool(), ("a",))]
+    assert all(k.images == 3 or not k.spec.pool for k in vectors(nodes, "p").kernels if isinstance(k.spec, Chain))
