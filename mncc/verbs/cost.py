@@ -48,7 +48,9 @@ def _rows(network: Network) -> tuple[RowCost, ...]:
         key = (node.origin.index, node.origin.row)
         so_far = rows.get(key)
         params, macs = (so_far.params, so_far.macs) if so_far else (0, 0)
-        rows[key] = RowCost(*key, str(node.type), params + layer.params, macs + layer.macs)
+        # Rows count from 1, as in the language; lines outside of the table stay below 0.
+        number = key[0] + 1 if key[0] >= 0 else key[0]
+        rows[key] = RowCost(number, key[1], str(node.type), params + layer.params, macs + layer.macs)
     return tuple(rows.values())
 
 
