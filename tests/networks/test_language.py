@@ -22,7 +22,7 @@ def test_every_operator_is_in_it() -> None:
     assert {node.op.kind for node in nodes if isinstance(node.op, ops.Activation)} == set(KINDS)
 
 
-@pytest.mark.parametrize("settings", [{}, {"batch": "2", "width": "0.5", "padding": "same", "activation": "swish"}])
+@pytest.mark.parametrize("settings", [{}, {"batch": "2", "width": "0.5", "padding": "same"}])
 def test_primitives(settings: dict[str, str], tmp_path: Path) -> None:
     network = load(SOURCE, settings)
     library = expect_right(network, random_weights(network, 3), tmp_path / "out")
