@@ -11,6 +11,9 @@ from mncc.kernels.tiles import ConvTile, cover_channels, cover_pixels
 
 FMA_LATENCY = 8
 """Slots; a tile with fewer accumulators in flight waits for its own sums."""
+FEW_PIXELS = 64
+"""Up to here a pointwise convolution takes the whole picture as one row, so that no tile is cut at a row's end, and
+tasks share out its channels."""
 LARGE_PIXELS = 28 * 28
 """A picture with more pixels never lies in scratch as a whole between stages, whatever the cache would hold."""
 MOST_EXECUTED = 1.12
@@ -44,8 +47,8 @@ def choose_tiles(chain: Chain, target: Target) -> ChainTiles:
 
 def _shares_channels(chain: Chain, stage: Stage) -> bool:
     """True where few rows meet much weight: tasks then share out channels, and each reads only its own weights."""
-    pixels = stage.height * stage.width
-    return stage.pointwise and stage.groups == 1 and pixels <= 64 and not any(map(any, chain.output_pads))
+    dense = stage.kind == "conv" and stage.pointwise and stage.groups == 1
+    return dense and stage.height * stage.width <= FEW_PIXELS and not any(map(any, chain.output_pads))
 
 
 def _choose_strip(chain: Chain, stages: tuple[ConvTile, ...], target: Target) -> ChainTiles:
@@ -138,9 +141,9 @@ def _product_cycles(tile: ConvTile, depth: int, channels: int, width: int, rows:
 
 
 def _depthwise_tile(stage: Stage, target: Target) -> ConvTile:
-    """One vector of channels for pixels whose sums leave registers for one row of weights and of inputs."""
+    """One vector of channels for pixels whose sums leave registers for three weights and three inputs at a time."""
     lanes = next((n for n in target.narrow if stage.channels % n == 0), target.narrow[-1])
-    room = target.registers - 2 * stage.kernel[1] - 2
+    room = target.registers - 2 * min(stage.kernel[1], 3) - 2
     most = max(1, min(stage.width, room, DEPTHWISE_PIXELS))
     cols = min(range(1, most + 1), key=lambda n: (-(-stage.width // n), n))
     return ConvTile(1, cols, lanes, lanes)

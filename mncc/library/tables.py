@@ -6,13 +6,11 @@ import re
 
 import numpy as np
 
+from mncc.kernels.limits import KERNEL_TENSORS
 from mncc.library.cpu_features import feature_rows
 from mncc.library.header import ABI, elements, parameters, selftest_bytes
 from mncc.library.names import c_string, parameter_names
 from mncc.library.spec import InterfaceTensor, KernelEntry, LibrarySpec, Slot
-
-MAX_TENSORS = 16
-"""Of a kernel: runtime/call.c has a case for each count."""
 
 
 def check_spec(spec: LibrarySpec) -> None:
@@ -31,7 +29,7 @@ def check_spec(spec: LibrarySpec) -> None:
     for kernel in spec.kernels:
         if not re.fullmatch(r"[A-Za-z_]\w*", kernel.symbol, flags=re.ASCII):
             problems.append(f"kernel {kernel.name}: {kernel.symbol!r} is not a C symbol")
-        if not 1 <= len(kernel.tensors) <= MAX_TENSORS:
+        if not 1 <= len(kernel.tensors) <= KERNEL_TENSORS:
             problems.append(f"kernel {kernel.name} has {len(kernel.tensors)} tensors")
         if kernel.items < 1 or kernel.images < 1:
             problems.append(f"kernel {kernel.name} has {kernel.images} images of {kernel.items} items")

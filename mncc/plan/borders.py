@@ -7,6 +7,9 @@ from dataclasses import replace
 from mncc.kernels.chain import NO_PADS, Chain, Pads
 from mncc.plan.model import Plan, PlannedKernel
 
+MOST_GROWTH = 3
+"""A tensor never grows by more than this through its borders: a far dilation's reader copies what it needs."""
+
 
 def add_borders(plan: Plan) -> Plan:
     """The plan with borders around every workspace tensor that chains alone make and read and one wants padded."""
@@ -30,7 +33,8 @@ def _wanted(plan: Plan, name: str) -> Pads:
         assert isinstance(kernel.spec, Chain)
         if kernel.inputs[0] == name:
             wanted = _largest(wanted, kernel.spec.stages[0].padding)
-    return wanted
+    plain = plan.tensors[name]
+    return wanted if replace(plain, pads=wanted).image_bytes <= MOST_GROWTH * plain.image_bytes else NO_PADS
 
 
 def _keeps_rows(kernel: PlannedKernel, name: str) -> bool:
@@ -38,9 +42,8 @@ def _keeps_rows(kernel: PlannedKernel, name: str) -> bool:
     spec, shape = kernel.spec, kernel.output_type.shape
     if not isinstance(spec, Chain) or spec.pool or len(shape) != 4:
         return False
-    flat = (spec.last.height, spec.last.width) != shape[1:3]
-    twice = kernel.inputs.count(name) > 1
-    return not flat and not twice
+    picture = (spec.last.height, spec.last.width) == shape[1:3]
+    return picture and kernel.images_per_call == 1
 
 
 def _largest(a: Pads, b: Pads) -> Pads:

@@ -7,33 +7,41 @@ import re
 from dataclasses import replace
 
 from mncc.kernels.chain import NO_PADS, Chain, ChainTiles, Stage, executed_macs
-from mncc.kernels.chain_cost import choose_tiles
+from mncc.kernels.chain_cost import FEW_PIXELS, choose_tiles
 from mncc.kernels.plain import Plain, PlainOp
 from mncc.kernels.target import Target
+from mncc.kernels.tiles import FLOATS_PER_LINE
 from mncc.network.graph import Network, Node
 from mncc.network.ops import Conv2d, Dense, Depthwise, GlobalPool, Reshape
-from mncc.plan.model import PlannedKernel, StageSource
+from mncc.plan.ends import COPY
+from mncc.plan.model import Plan, PlannedKernel, PlannedTensor, StageSource
 from mncc.plan.units import Unit
 
 RECOMPUTED = 0.15
 """Of a chain's multiply-adds, the most that strips may compute twice; past it the stages stay separate."""
-FEW_PIXELS = 64
-"""Up to here a pointwise convolution takes the whole picture as one row, so that no tile is cut at a row's end."""
 
 
-def fuse(network: Network, units: tuple[Unit, ...], target: Target) -> tuple[PlannedKernel, ...]:
-    """One kernel for every group of units, in the order of their last nodes; reshapes make none."""
-    groups = _groups(network, units, target)
+def fuse(network: Network, units: tuple[Unit, ...], target: Target) -> Plan:
+    """The first plan: a kernel for every group of units, in the order of their last nodes, and a tensor for every
+    value that stays in memory; nothing is tiled or placed yet. Reshapes make no kernel."""
     kernels: list[PlannedKernel] = []
-    for group in groups:
+    for group in _groups(network, units, target):
         if isinstance(group[0].head.op, Reshape) and not _copies(network, group[0]):
             continue
         kernel = _kernel(network, group)
         kernels.append(replace(kernel, name=f"k{len(kernels):02d}_{_words(kernel.nodes[-1])}"))
-    return tuple(kernels)
+    tensors = {i.name: PlannedTensor(i.name, i.type, base="input", index=n) for n, i in enumerate(network.inputs)}
+    tensors |= {k.output: PlannedTensor(k.output, network.types[k.output]) for k in kernels}
+    aliases = _reshape_aliases(network, units)
+    copies = {n.name: n.inputs[0] for n in network.nodes if n.origin.row == COPY}
+    plan = Plan(network.name, target, network.inputs, network.outputs, tuple(kernels), tensors, aliases, copies)
+    for index, output in enumerate(network.outputs):
+        root = plan.root(output.value)
+        tensors[root] = PlannedTensor(root, network.types[root], base="output", index=index)
+    return plan
 
 
-def reshape_aliases(network: Network, units: tuple[Unit, ...]) -> dict[str, str]:
+def _reshape_aliases(network: Network, units: tuple[Unit, ...]) -> dict[str, str]:
     """Reshapes that are their input's memory under another shape: value -> the value it shares."""
     return {u.output: u.head.inputs[0] for u in units if isinstance(u.head.op, Reshape) and not _copies(network, u)}
 
@@ -169,9 +177,11 @@ def _is_pixel(chain: Chain) -> bool:
 
 
 def _lines_up(network: Network, nodes: tuple[Node, ...]) -> bool:
-    """True where the images of a batch of vectors lie without a gap, so that they can be one row of pixels."""
-    values = (network.types[nodes[0].inputs[0]], nodes[-1].type)
-    return all(t.shape[-1] % 16 == 0 for t in values)
+    """True where the images of a batch of vectors lie without a gap, so that they can be one row of pixels: those of
+    the caller always do, those in the workspace where they fill whole lines."""
+    ends = {i.name for i in network.inputs} | {o.value for o in network.outputs}
+    values = (nodes[0].inputs[0], nodes[-1].name)
+    return all(network.types[v].shape[-1] % FLOATS_PER_LINE == 0 or ends & _reshapes_of(network, v) for v in values)
 
 
 def _chain(network: Network, units: tuple[Unit, ...], pool: bool) -> Chain:
@@ -179,7 +189,8 @@ def _chain(network: Network, units: tuple[Unit, ...], pool: bool) -> Chain:
     height, width, channels = shape if len(shape) == 3 else (1, 1, shape[0])
     stages = tuple(_stage(network, u) for u in units)
     last = units[-1]
-    flat = len(stages) == 1 and stages[0].pointwise and (pool or height * width <= FEW_PIXELS)
+    dense = len(stages) == 1 and stages[0].pointwise and stages[0].kind == "conv" and stages[0].groups == 1
+    flat = dense and (pool or height * width <= FEW_PIXELS)
     if flat:
         height, width = 1, height * width
         stages = (replace(stages[0], height=height, width=width),)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
-from typing import Any
+from math import prod
+from typing import Any, Literal
 
 from mncc.kernels import chain as chains
 from mncc.kernels import plain as plains
 from mncc.kernels.chain import Chain, ChainTiles, Pads
+from mncc.kernels.limits import KERNEL_TENSORS
 from mncc.kernels.plain import Plain, PlainTiles
 from mncc.kernels.target import Target
 from mncc.network.graph import Input, Node, Output
@@ -57,6 +59,11 @@ class PlannedKernel:
     def rows(self) -> tuple[str, ...]:
         """The table rows it computes, as `number: operator words`, in order; rows count from 1, as in the language."""
         return tuple(dict.fromkeys(f"{n.origin.index + 1}: {n.origin.row}" for n in self.nodes))
+
+    @property
+    def images_per_call(self) -> int:
+        """Images of the batch that one call computes: one, or all where they are a row of pixels."""
+        return self.output_type.shape[0] // self.images
 
     @property
     def macs(self) -> int:
@@ -110,7 +117,7 @@ class PlannedTensor:
     name: str
     type: TensorType
     pads: Pads = chains.NO_PADS
-    base: str = "workspace"
+    base: Literal["input", "output", "workspace"] = "workspace"
     index: int = 0
     offset: int = 0
 
@@ -146,6 +153,8 @@ class Plan:
     kernels: tuple[PlannedKernel, ...]
     tensors: Mapping[str, PlannedTensor]
     aliases: Mapping[str, str]
+    copies: Mapping[str, str] = field(default_factory=dict)
+    """Values that passes made as copies of a value of the network: copy -> value."""
 
     def tensor(self, value: str) -> PlannedTensor:
         """The memory behind a value."""
@@ -197,16 +206,29 @@ def check_values(plan: Plan) -> None:
             assert plan.root(value) in known, f"{kernel.name} reads {value} before it is made"
         assert kernel.output not in known, f"{kernel.output} is made twice"
         known.add(kernel.output)
-        assert plan.tensors[kernel.output].type.elements == kernel.output_type.elements, f"{kernel.name}: shapes differ"
-        if isinstance(kernel.spec, Chain):
-            pads = [plan.tensor(value).pads for value in (*kernel.inputs, kernel.output)]
-            spec = kernel.spec
-            seen = [spec.input_pads, *([spec.residual_pads] if spec.residual else []), spec.output_pads]
-            assert pads == seen, f"{kernel.name}: borders differ"
-        else:
-            assert not any(any(map(any, plan.tensor(v).pads)) for v in kernel.inputs), f"{kernel.name}: borders"
+        _check_kernel(plan, kernel)
+    roots = [plan.root(output.value) for output in plan.outputs]
+    assert len(set(roots)) == len(roots), "two outputs are one tensor"
     for output in plan.outputs:
         assert plan.root(output.value) in known, f"output {output.name} is never made"
+
+
+def _check_kernel(plan: Plan, kernel: PlannedKernel) -> None:
+    """A kernel's shapes and borders are those of its tensors."""
+    tensors = [plan.tensor(value) for value in (*kernel.inputs, kernel.output)]
+    assert kernel.output_type.shape[0] % kernel.images == 0, f"{kernel.name}: images do not divide the batch"
+    assert len(tensors) <= KERNEL_TENSORS, f"{kernel.name} has {len(tensors)} tensors"
+    spec = kernel.spec
+    if not isinstance(spec, Chain):
+        assert not any(any(map(any, t.pads)) for t in tensors), f"{kernel.name}: borders"
+        return
+    last = (1, 1, spec.last.channels) if spec.pool else (spec.last.height, spec.last.width, spec.last.channels)
+    shapes = [(spec.height, spec.width, spec.channels), *([last] if spec.residual else []), last]
+    pads = [spec.input_pads, *([spec.residual_pads] if spec.residual else []), spec.output_pads]
+    for tensor, shape, borders in zip(tensors, shapes, pads, strict=True):
+        assert prod(shape) * kernel.images == tensor.type.elements, f"{kernel.name}: {tensor.name} is not {shape}"
+        assert borders == tensor.pads, f"{kernel.name}: the borders of {tensor.name} differ"
+    assert not spec.pool or (spec.height == 1 and not spec.residual), f"{kernel.name} pools more than a row"
 
 
 def check_plan(plan: Plan) -> None:

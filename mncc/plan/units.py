@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from mncc.kernels.limits import KERNEL_TENSORS
 from mncc.network.graph import Network, Node
 from mncc.network.ops import Activation, Add, Conv2d, Dense, Depthwise, Multiply, Norm, Reshape
 
@@ -57,7 +58,7 @@ def find_units(network: Network) -> tuple[Unit, ...]:
             continue
         unit = Unit((node,))
         while (following := _only_user(network, unit.output, outputs)) is not None and following.name not in taken:
-            grown = _grow(unit, following, position)
+            grown = _grow(network, unit, following, position)
             if grown is None:
                 break
             unit = grown
@@ -71,14 +72,16 @@ def _only_user(network: Network, value: str, outputs: set[str]) -> Node | None:
     return users[0] if len(users) == 1 and value not in outputs else None
 
 
-def _grow(unit: Unit, node: Node, position: dict[str, int]) -> Unit | None:
+def _grow(network: Network, unit: Unit, node: Node, position: dict[str, int]) -> Unit | None:
     """The unit with `node` in its epilogue; None where it does not belong there."""
     nodes = (*unit.nodes, node)
     if isinstance(unit.head.op, Reshape):
         return None
     if not unit.is_convolution:
         elementwise = isinstance(node.op, Norm | Activation | Add | Multiply) and node.type == unit.nodes[-1].type
-        return replace(unit, nodes=nodes) if elementwise and _ready(unit, node, position) else None
+        grown = replace(unit, nodes=nodes)
+        fits = len(grown.inputs) < KERNEL_TENSORS
+        return grown if elementwise and fits and _ready(unit, node, position) else None
     if isinstance(node.op, Norm):
         first = unit.norm is None and unit.activation is None and unit.residual is None
         return replace(unit, nodes=nodes, norm=node) if first else None
@@ -88,7 +91,8 @@ def _grow(unit: Unit, node: Node, position: dict[str, int]) -> Unit | None:
         return replace(unit, nodes=nodes, activation=node.op, residual_first=unit.residual is not None)
     if isinstance(node.op, Add) and unit.residual is None and _ready(unit, node, position):
         other = [name for name in node.inputs if name != unit.output]
-        same = node.type == unit.nodes[-1].type
+        # A chain adds pixel by pixel: what is broadcast is not a residual.
+        same = all(network.types[name] == unit.nodes[-1].type for name in (node.name, *other))
         return replace(unit, nodes=nodes, residual=other[0]) if len(other) == 1 and same else None
     return None
 

@@ -66,10 +66,11 @@ def emit_stage(network: Network, target: Target, stage: str) -> str:
 
 
 def model_hash(network: Network, weights: Weights) -> str:
-    """`sha256:...` over the graph and the weights, without names of files or of the network."""
-    text = "\n".join(f"{n.name} {n.op.describe()} {' '.join(n.inputs)} {n.type.shape}" for n in network.nodes)
-    outputs = " ".join(f"{o.name}={o.value}" for o in network.outputs)
-    return "sha256:" + hashlib.sha256(f"{text}\n{outputs}\n{weights.digest()}".encode()).hexdigest()
+    """`sha256:...` over the interface, the graph and the weights, without names of files or of the network."""
+    lines = [f"input {i.name} {i.type.shape} {i.mean} {i.std} {i.channels}" for i in network.inputs]
+    lines += [f"{n.name} {n.op.describe()} {' '.join(n.inputs)} {n.type.shape}" for n in network.nodes]
+    lines += [f"output {o.name} {o.value} {o.kind}" for o in network.outputs]
+    return "sha256:" + hashlib.sha256("\n".join([*lines, weights.digest()]).encode()).hexdigest()
 
 
 def _goldens(network: Network, weights: Weights) -> tuple[Golden, ...]:
@@ -85,7 +86,8 @@ def _entry(plan: Plan, kernel: PlannedKernel, symbol: str) -> KernelEntry:
     slots = []
     for value in (*kernel.inputs, kernel.output):
         tensor = plan.tensor(value)
-        slots.append(Slot(tensor.base, tensor.index, tensor.offset, tensor.image_stride))  # type: ignore[arg-type]
+        stride = tensor.image_stride * kernel.images_per_call
+        slots.append(Slot(tensor.base, tensor.index, tensor.offset, stride))
     return KernelEntry(kernel.name, symbol, kernel.items, kernel.images, kernel.weights_offset, tuple(slots))
 
 

@@ -70,8 +70,8 @@ def _compare_kernels(plan: Plan, here: Loaded, values: Values) -> Iterator[Compa
     """Runs every kernel alone; its output begins as NaN, so that what it leaves out shows."""
     for number, kernel in enumerate(plan.kernels):
         tensor = plan.tensor(kernel.output)
-        twin = values[plan.root(kernel.output)]
-        images = [_run_image(plan, here, number, kernel, values, image) for image in range(kernel.images)]
+        twin = _twin_value(plan, values, kernel.output)
+        images = [_run_call(plan, here, number, kernel, values, call) for call in range(kernel.images)]
         got = np.stack([_interior(tensor, image) for image in images]).reshape(twin.shape)
         comparison = compare("kernel", kernel.name, got, twin, "; ".join(kernel.rows))
         if any(not _borders_are_zero(tensor, image) for image in images):
@@ -79,46 +79,46 @@ def _compare_kernels(plan: Plan, here: Loaded, values: Values) -> Iterator[Compa
         yield comparison
 
 
-def _run_image(
-    plan: Plan, here: Loaded, number: int, kernel: PlannedKernel, values: Values, image: int
-) -> np.ndarray:
+def _twin_value(plan: Plan, values: Values, name: str) -> np.ndarray:
+    """The twin's value behind a value of the plan; copies that passes added are the value they copy."""
+    root = plan.root(name)
+    return values[root] if root in values else _twin_value(plan, values, plan.copies[root])
+
+
+def _run_call(plan: Plan, here: Loaded, number: int, kernel: PlannedKernel, values: Values, call: int) -> np.ndarray:
+    """One call of a kernel: one image, or the whole batch where its images are a row of pixels."""
     assert here.probe is not None, "verify loads the library with its probe"
+    count = kernel.images_per_call
     tensors = []
     for name in kernel.inputs:
         tensor = plan.tensor(name)
-        buffer = _aligned(tensor, 0.0)
-        _interior(tensor, buffer)[...] = values[plan.root(name)][image].reshape(tensor.type.shape[1:])
+        buffer = _aligned(tensor, 0.0, count)
+        given = _twin_value(plan, values, name)[call * count : (call + 1) * count]
+        _interior(tensor, buffer)[...] = given.reshape(_interior(tensor, buffer).shape)
         tensors.append(buffer)
-    output = _aligned(plan.tensor(kernel.output), np.nan)
+    output = _aligned(plan.tensor(kernel.output), np.nan, count)
     here.probe.run(number, [*tensors, output])
     return output
 
 
-def _aligned(tensor: PlannedTensor, value: float) -> np.ndarray:
-    """Memory for one image with its borders, 64-byte aligned, all `value`: float32, flat."""
+def _aligned(tensor: PlannedTensor, value: float, count: int) -> np.ndarray:
+    """Memory for `count` images with their borders, 64-byte aligned, all `value`: float32, flat."""
     from mncc.devices.loaded import aligned_empty
 
-    memory = aligned_empty(tensor.image_bytes).view(np.float32)
+    memory = aligned_empty(tensor.image_bytes * count).view(np.float32)
     memory.fill(value)
     return memory
 
 
-def _padded_shape(tensor: PlannedTensor) -> tuple[int, ...]:
+def _interior(tensor: PlannedTensor, memory: np.ndarray) -> np.ndarray:
+    """The images inside of their borders, as a view of their memory: (count, H, W, C) or (count, C)."""
     shape = tensor.type.shape[1:]
     if len(shape) != 3:
-        return shape
+        return memory.reshape(-1, *shape)
     (top, bottom), (left, right) = tensor.pads
-    return shape[0] + top + bottom, shape[1] + left + right, shape[2]
-
-
-def _interior(tensor: PlannedTensor, memory: np.ndarray) -> np.ndarray:
-    """The image inside of its borders, as a view of its memory."""
-    padded = memory.reshape(_padded_shape(tensor))
-    if padded.ndim != 3:
-        return padded
-    (top, _), (left, _) = tensor.pads
-    height, width, _ = tensor.type.shape[1:]
-    return padded[top : top + height, left : left + width]
+    height, width, channels = shape
+    padded = memory.reshape(-1, height + top + bottom, width + left + right, channels)
+    return padded[:, top : top + height, left : left + width]
 
 
 def _borders_are_zero(tensor: PlannedTensor, memory: np.ndarray) -> bool:

@@ -6,7 +6,18 @@ from mncc.kernels.chain import Chain
 from mncc.kernels.target import load_target
 from mncc.language.source import Source, Span
 from mncc.network.graph import Input, Network, Node, Origin, Output
-from mncc.network.ops import Activation, Add, Conv2d, Depthwise, GlobalPool, Norm, Op, Reshape
+from mncc.network.ops import (
+    Activation,
+    Add,
+    Concat,
+    Conv2d,
+    Depthwise,
+    GlobalPool,
+    Norm,
+    Op,
+    Reshape,
+    Slice,
+)
 from mncc.network.types import TensorType
 from mncc.plan import Plan, make_plan
 
@@ -101,3 +112,44 @@ def test_windows_do_not_reach_into_the_next_image() -> None:
 def test_a_pool_is_over_one_image() -> None:
     nodes = [("a", Conv2d(16), ("pixel",)), ("p", GlobalPool(), ("a",))]
     assert all(k.images == 3 or not k.spec.pool for k in vectors(nodes, "p").kernels if isinstance(k.spec, Chain))
+
+
+def test_a_broadcast_add_is_no_residual() -> None:
+    nodes = [
+        ("c", Conv2d(8), ("image",)),
+        ("pooled", GlobalPool(), ("image",)),
+        ("sum", Add(), ("c", "pooled")),
+    ]
+    result = plan(nodes, {"o": "sum"})
+    assert not any(k.spec.residual for k in result.kernels if isinstance(k.spec, Chain))
+    assert [k.family for k in result.kernels] == ["chain", "plain", "plain"]
+
+
+def test_wide_concatenations_are_split() -> None:
+    parts = [(f"p{i}", Slice(-1, i % 8, i % 8 + 1), ("image",)) for i in range(40)]
+    nodes = [*parts, ("all", Concat(), tuple(name for name, _, _ in parts))]
+    result = plan(nodes, {"o": "all"})
+    assert max(len(k.inputs) + 1 for k in result.kernels) <= 16
+    assert result.tensor("all").type.shape[-1] == 40
+
+
+def test_far_dilations_do_not_swell_a_tensor() -> None:
+    nodes = [
+        ("a", Conv2d(8), ("image",)),
+        ("near", Conv2d(8, (3, 3), padding=((1, 1), (1, 1))), ("a",)),
+        ("far", Conv2d(8, (3, 3), padding=((18, 18), (18, 18)), dilation=(18, 18)), ("a",)),
+        ("sum", Add(), ("near", "far")),
+    ]
+    result = plan(nodes, {"o": "sum"})
+    assert not any(map(any, result.tensor("a").pads))
+
+
+def test_a_batch_of_classifier_inputs_is_one_row() -> None:
+    nodes = [("pooled", GlobalPool(), ("image",)), ("wide", Conv2d(32), ("pooled",)), ("c", Conv2d(10), ("wide",))]
+    result = plan(nodes, {"o": "c"})
+    assert [(k.images, k.spec.width) for k in result.kernels if isinstance(k.spec, Chain)][-1] == (1, 2)
+
+
+def test_a_depthwise_of_few_pixels_shares_out_rows() -> None:
+    result = plan([("d", Depthwise((1, 1)), ("image",))], {"o": "d"})
+    assert result.kernels[0].items == 5

@@ -66,7 +66,14 @@ def test_workspace_of_mobilenet_v2(target: str) -> None:
 def test_a_batch_of_vectors_is_one_row_of_pixels() -> None:
     classifier = plan_of("mobilenet_v2", "x86-64-v4", batch=8).kernels[-1]
     assert isinstance(classifier.spec, Chain)
-    assert classifier.images == 8 or classifier.spec.width == 8
+    assert (classifier.images, classifier.images_per_call, classifier.spec.width) == (1, 8, 8)
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_no_expanded_tensor_is_in_memory(target: str) -> None:
+    plan = plan_of("mobilenet_v2", target)
+    expanded = [name for name in plan.tensors if ".e." in name or ".y.act" in name]
+    assert not expanded
 
 
 def test_tiles_fit_the_registers() -> None:

@@ -1,0 +1,4 @@
+"""Bounds that every kernel keeps, whatever its family."""
+
+KERNEL_TENSORS = 16
+"""Inputs and output of one kernel, at most: the C runtime has a case for each count up to it."""
