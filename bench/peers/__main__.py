@@ -28,9 +28,9 @@ from mncc.verbs.job import RANDOM_WEIGHTS, prepare
 ROOT = Path(__file__).resolve().parents[2]
 RESULTS = ROOT / "bench" / "results"
 PYTHON = Path(__file__).parent / ".venv" / "bin" / "python"
-ENGINES = ("litert", "openvino", "onnxruntime", "torch")
+ENGINES = ("litert", "openvino", "onnxruntime", "ncnn", "torch")
 SECONDS = 4.0
-"""How long an engine is measured at a number of threads; 20 of these make a run."""
+"""How long an engine is measured at a number of threads; 24 of these make a run."""
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """Other inference engines, measured beside mncc's library on the same network with the same weights.
 
-`engines` is the table of what can be measured, `onnx_export` and `litert_export` hand a network over, `worker` is the
-program that one engine runs in, `process` the other end of its pipe, and `rounds` runs all of them in turn.
+`engines` is the table of what can be measured, `onnx_export`, `litert_export` and `ncnn_export` hand a network over,
+`worker` is the program that one engine runs in, `process` the other end of its pipe, and `rounds` runs all in turn.
 """
 
 from mncc.peers.engines import ENGINES, Engine, PeerError

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-Form = Literal["library", "network", "onnx", "litert"]
+Form = Literal["library", "network", "onnx", "litert", "ncnn"]
 """What an engine is given: mncc's library, the pickled network with its weights, or a file of its own format."""
 
 
@@ -27,7 +27,7 @@ class Engine:
     @property
     def channels_first(self) -> bool:
         """True where pictures go in and come out as (N, C, H, W)."""
-        return self.form == "onnx"
+        return self.form in ("onnx", "ncnn")
 
 
 ENGINES: Mapping[str, Engine] = {
@@ -37,7 +37,7 @@ ENGINES: Mapping[str, Engine] = {
         Engine("litert", "ai-edge-litert", "litert"),
         Engine("onnxruntime", "onnxruntime", "onnx"),
         Engine("openvino", "openvino", "onnx"),
-        Engine("ncnn", "ncnn", "onnx"),
+        Engine("ncnn", "ncnn", "ncnn"),
         Engine("torch", "torch", "network", own=True),
     )
 }

@@ -74,6 +74,10 @@ class Handover:
             from mncc.peers.onnx_export import export_onnx
 
             file.write_bytes(export_onnx(self._network, self._tensors).SerializeToString())
+        elif form == "ncnn":
+            from mncc.peers.ncnn_export import export_ncnn
+
+            export_ncnn(self._network, self._tensors, file)
         else:
             from mncc.peers.litert_export import export_litert
 

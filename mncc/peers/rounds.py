@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -17,6 +18,8 @@ from mncc.peers.process import WORKER, Process, choose_cpus, pinned
 
 LEAST_ROUNDS, MOST_ROUNDS = 5, 200
 """How often an engine has its turn, however slow or fast it is."""
+SETTLE_SECONDS = 0.005
+"""After a turn on several threads: pools go on spinning for a while after their last run."""
 SLICE_SECONDS, SLICE_RUNS, PEAK_MILLISECONDS = 0.02, 50, 10.0
 """A turn: as many runs as fit into the seconds, one at least; and how long the peak is measured after all of them."""
 
@@ -53,6 +56,8 @@ class Contestant:
         runs = self.process.run(min(max(round(SLICE_SECONDS / about), 1), SLICE_RUNS))
         self.cpu += runs.cpu
         self.wall += runs.wall
+        if self.threads > 1:
+            time.sleep(SETTLE_SECONDS)
 
 
 def enter(stack: ExitStack, engine: Engine, threads: int, files: Handover, python: Path | None = None) -> Contestant:

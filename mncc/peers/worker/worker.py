@@ -97,12 +97,36 @@ def open_litert(model: str, inputs: Sequence[np.ndarray], threads: int, folder: 
     return Session(interpreter.invoke, lambda: [interpreter.get_tensor(index) for index in indices], keep=content)
 
 
+def open_ncnn(model: str, inputs: Sequence[np.ndarray], threads: int, folder: Path) -> Session:
+    """In float32 all through; without a batch axis, which ncnn does not have."""
+    ncnn = import_module("ncnn")
+    net = ncnn.Net()
+    net.opt.num_threads = threads
+    net.opt.use_vulkan_compute = False
+    for option in ("use_fp16_packed", "use_fp16_storage", "use_fp16_arithmetic", "use_bf16_storage"):
+        setattr(net.opt, option, False)
+    if net.load_param(model) or net.load_model(f"{model}.bin"):
+        raise ValueError("ncnn refuses the network")
+    given = [(f"in{index}", ncnn.Mat(array[0]).clone()) for index, array in enumerate(inputs)]
+    names = [name for name in net.output_names() if name.startswith("out")]
+    made: list[Any] = []
+
+    def run() -> None:
+        extractor = net.create_extractor()
+        for name, value in given:
+            extractor.input(name, value)
+        made[:] = [extractor.extract(name)[1] for name in names]
+
+    return Session(run, lambda: [np.array(value)[None] for value in made], keep=net)
+
+
 OPEN: dict[str, Callable[[str, Sequence[np.ndarray], int, Path], Session]] = {
     "mncc": open_mncc,
     "torch": open_torch,
     "onnxruntime": open_onnxruntime,
     "openvino": open_openvino,
     "litert": open_litert,
+    "ncnn": open_ncnn,
 }
 
 
