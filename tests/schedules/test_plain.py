@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ctypes
 import itertools
+import re
 import subprocess
 from collections.abc import Mapping, Sequence
 from functools import cache
@@ -66,7 +67,7 @@ POOLS = {
     "maxpool large": kernel([(9, 9, 8)], MaxPool((9, 9), (1, 1), ((4, 4), (4, 4)))),
     "maxpool whole": kernel([(5, 6, 20)], MaxPool((5, 6), (1, 1))),
     "avgpool": kernel([(10, 9, 32)], AvgPool((2, 2), (2, 2))),
-    "avgpool counted": kernel([(9, 10, 12)], AvgPool((3, 3), (2, 2), PADS)),
+    "avgpool counted": kernel([(9, 10, 16)], AvgPool((3, 3), (2, 2), PADS)),
     "avgpool uncounted": kernel([(9, 10, 12)], AvgPool((3, 3), (2, 2), PADS, count_include_pad=False)),
     "avgpool uncounted odd": kernel([(6, 7, 3)], AvgPool((3, 2), (1, 2), ((2, 0), (1, 1)), count_include_pad=False)),
     "avgpool ceil": kernel([(8, 7, 6)], AvgPool((3, 3), (2, 2), ceil=True)),
@@ -168,6 +169,12 @@ EPILOGUES = {
 CASES = POOLS | MOVES | ELEMENTS | EPILOGUES
 EXACT = tuple(MOVES.keys() - {name for name in MOVES if name.startswith("bilinear")})
 """Kernels that only move elements."""
+PACKED = (
+    *("maxpool", "maxpool ceil", "avgpool", "avgpool counted", "global average", "mean of rows", "slice channels"),
+    *("concat 2", "concat 4", "concat rows", "concat norm relu", "nearest", "bilinear", "nearest add"),
+    *("relu6", "swish", "norm", "add", "add a vector", "multiply by a gate", "avgpool add"),
+)
+"""Kernels whose channels fill vectors."""
 
 
 class Compiled:
@@ -186,9 +193,11 @@ class Compiled:
         with open(f"{folder}/k.o", "wb") as file:
             file.write(compile_functions(functions, found))
         subprocess.run(["cc", "-shared", "-o", f"{folder}/k.so", f"{folder}/k.o", "-lm"], check=True)
+        self.folder = folder
         library = ctypes.CDLL(f"{folder}/k.so")
         symbols = {function.spec: symbol for function, symbol in functions.items()}
-        self.functions = {name: library[symbols[plain]] for name, plain in CASES.items()}
+        self.symbols = {name: symbols[plain] for name, plain in CASES.items()}
+        self.functions = {name: library[symbol] for name, symbol in self.symbols.items()}
 
     def run(
         self, name: str, inputs: Sequence[np.ndarray], packed: np.ndarray, side: Side, ranges: Sequence[tuple[int, int]]
@@ -259,3 +268,18 @@ def test_an_item_is_a_row(name: str, compiled: Compiled) -> None:
     plain, (inputs, weights) = CASES[name], arrays_of(name)
     got = compiled.run(name, inputs, plains.pack(plain, weights), "end", [(1, 2)])
     assert np.isfinite(got[1]).all() and np.isnan(np.delete(got, 1, 0)).all()
+
+
+def test_vectors_where_channels_allow_them(compiled: Compiled) -> None:
+    """No result of these kernels is stored float by float."""
+    dump = ["objdump", "-d", "--no-show-raw-insn", f"{compiled.folder}/k.o"]
+    listing = subprocess.run(dump, check=True, capture_output=True, text=True).stdout
+    code = dict(re.findall(r"^[0-9a-f]+ <(\w+)>:\n((?:.+\n)*)", listing, re.M))
+    for name in PACKED:
+        assert re.search("%[yz]mm", code[compiled.symbols[name]]), name
+        assert not re.search(r"(vmovss|vextractps) .*\)$", _stores(code[compiled.symbols[name]]), re.M), name
+
+
+def _stores(code: str) -> str:
+    """Instructions whose last operand is memory, but for what goes to the stack."""
+    return "\n".join(line for line in code.splitlines() if line.endswith(")") and not re.search(r"%r[sb]p[),]", line))
