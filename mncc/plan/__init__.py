@@ -2,7 +2,7 @@
 
 from mncc.plan.model import Plan, PlannedKernel, PlannedTensor, check_plan
 from mncc.plan.pack import pack_weights
-from mncc.plan.pipeline import make_plan
+from mncc.plan.pipeline import make_plan, rewrite
 from mncc.plan.show import show_plan
 
-__all__ = ["Plan", "PlannedKernel", "PlannedTensor", "check_plan", "make_plan", "pack_weights", "show_plan"]
+__all__ = ["Plan", "PlannedKernel", "PlannedTensor", "check_plan", "make_plan", "pack_weights", "rewrite", "show_plan"]

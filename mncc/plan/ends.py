@@ -7,9 +7,6 @@ from dataclasses import replace
 from mncc.network.graph import Network, Node, Origin, Output
 from mncc.network.ops import Reshape
 
-COPY = "copy"
-"""What the rows of added copies are called."""
-
 
 def separate_ends(network: Network) -> Network:
     """The network with every output made by a node of its own; the same object where that holds already."""
@@ -34,4 +31,4 @@ def _copy(network: Network, output: Output) -> Node:
     span = made.origin.span if made else next(i.span for i in network.inputs if i.name == output.value)
     assert span is not None, f"output {output.name} has no line"
     name = f"{output.value}.copy.{output.name}"
-    return Node(name, Reshape(kind.shape[1:]), (output.value,), kind, Origin(span, COPY, -1))
+    return Node(name, Reshape(kind.shape[1:]), (output.value,), kind, Origin(span, "copy", -1))

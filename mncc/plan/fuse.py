@@ -13,7 +13,6 @@ from mncc.kernels.target import Target
 from mncc.kernels.tiles import FLOATS_PER_LINE
 from mncc.network.graph import Network, Node
 from mncc.network.ops import Conv2d, Dense, Depthwise, GlobalPool, Reshape
-from mncc.plan.ends import COPY
 from mncc.plan.model import Plan, PlannedKernel, PlannedTensor, StageSource
 from mncc.plan.units import Unit
 
@@ -33,8 +32,7 @@ def fuse(network: Network, units: tuple[Unit, ...], target: Target) -> Plan:
     tensors = {i.name: PlannedTensor(i.name, i.type, base="input", index=n) for n, i in enumerate(network.inputs)}
     tensors |= {k.output: PlannedTensor(k.output, network.types[k.output]) for k in kernels}
     aliases = _reshape_aliases(network, units)
-    copies = {n.name: n.inputs[0] for n in network.nodes if n.origin.row == COPY}
-    plan = Plan(network.name, target, network.inputs, network.outputs, tuple(kernels), tensors, aliases, copies)
+    plan = Plan(network.name, target, network.inputs, network.outputs, tuple(kernels), tensors, aliases)
     for index, output in enumerate(network.outputs):
         root = plan.root(output.value)
         tensors[root] = PlannedTensor(root, network.types[root], base="output", index=index)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from math import prod
 from typing import Any, Literal
@@ -57,8 +57,10 @@ class PlannedKernel:
 
     @property
     def rows(self) -> tuple[str, ...]:
-        """The table rows it computes, as `number: operator words`, in order; rows count from 1, as in the language."""
-        return tuple(dict.fromkeys(f"{n.origin.index + 1}: {n.origin.row}" for n in self.nodes))
+        """The table rows it computes, as `number: operator words`, in order; rows count from 1, as in the language.
+        A line outside of the table has no number."""
+        origins = (n.origin for n in self.nodes)
+        return tuple(dict.fromkeys(f"{o.index + 1}: {o.row}" if o.index >= 0 else o.row for o in origins))
 
     @property
     def images_per_call(self) -> int:
@@ -153,8 +155,6 @@ class Plan:
     kernels: tuple[PlannedKernel, ...]
     tensors: Mapping[str, PlannedTensor]
     aliases: Mapping[str, str]
-    copies: Mapping[str, str] = field(default_factory=dict)
-    """Values that passes made as copies of a value of the network: copy -> value."""
 
     def tensor(self, value: str) -> PlannedTensor:
         """The memory behind a value."""

@@ -19,14 +19,20 @@ PLAN_PASSES = (add_borders, choose_tiles, place_weights, place_tensors)
 """Plan -> Plan, behind `fuse`, which makes the first plan from the network's units."""
 
 
+def rewrite(network: Network) -> Network:
+    """The network as it is planned; the same object where no pass has to change it. Every value of the network is
+    still there, under its name."""
+    check_network(network)
+    for step in NETWORK_PASSES:
+        network = step(network)
+        check_network(network)
+    return network
+
+
 def make_plan(network: Network, target: Target) -> Plan:
     """The plan for one target. No TVM is loaded. Raises AssertionError where a pass breaks an invariant."""
-    check_network(network)
-    rewritten = network
-    for rewrite in NETWORK_PASSES:
-        rewritten = rewrite(rewritten)
-        check_network(rewritten)
-    plan = fuse(rewritten, find_units(rewritten), target)
+    network = rewrite(network)
+    plan = fuse(network, find_units(network), target)
     check_values(plan)
     for step in PLAN_PASSES:
         plan = step(plan)

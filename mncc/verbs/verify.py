@@ -27,22 +27,26 @@ Values = Mapping[str, np.ndarray]
 def verify(job: Job, pictures: Sequence[Path], progress: Progress) -> VerifyReport:
     """Runs a random input and every picture through the library and its twin. Each kernel runs alone, on the twin's
     values rounded to float32, so that an error shows where it is made. Raises DiagnosticError, OutsideError."""
-    from mncc.plan import make_plan
+    from mncc.plan import make_plan, rewrite
     from mncc.reference import Twin
 
     network = job.network
     plan = make_plan(network, job.target)
     cases = [random_inputs(network), *_picture_cases(job, pictures)]
+    planned = rewrite(network)
     wanted = {o.value for o in network.outputs}
     wanted |= {plan.root(name) for kernel in plan.kernels for name in (*kernel.inputs, kernel.output)}
     outputs: dict[str, Comparison] = {}
     kernels: dict[str, Comparison] = {}
     with loaded(job, progress, probe=True) as here:
         progress("computing the twin in torch")
-        twin = Twin(network, job.weights)
+        twin, planned_twin = Twin(network, job.weights), Twin(planned, job.weights)
         for number, inputs in enumerate(cases):
             progress("comparing with torch", number / len(cases))
-            values = twin.run(inputs, dtype="float64", keep=wanted)
+            values = twin.run(inputs, dtype="float64", keep=wanted & set(network.types))
+            if planned is not network:
+                # Kernels for what the plan added have no value in the network itself.
+                values = planned_twin.run(inputs, dtype="float64", keep=wanted) | values
             for output, got in zip(network.outputs, here.library.run(*inputs), strict=True):
                 _keep_worst(outputs, compare("output", output.name, got, values[output.value]))
             for comparison in _compare_kernels(plan, here, values):
@@ -70,19 +74,13 @@ def _compare_kernels(plan: Plan, here: Loaded, values: Values) -> Iterator[Compa
     """Runs every kernel alone; its output begins as NaN, so that what it leaves out shows."""
     for number, kernel in enumerate(plan.kernels):
         tensor = plan.tensor(kernel.output)
-        twin = _twin_value(plan, values, kernel.output)
+        twin = values[plan.root(kernel.output)]
         images = [_run_call(plan, here, number, kernel, values, call) for call in range(kernel.images)]
         got = np.stack([_interior(tensor, image) for image in images]).reshape(twin.shape)
         comparison = compare("kernel", kernel.name, got, twin, "; ".join(kernel.rows))
         if any(not _borders_are_zero(tensor, image) for image in images):
             comparison = replace(comparison, largest=float("inf"))
         yield comparison
-
-
-def _twin_value(plan: Plan, values: Values, name: str) -> np.ndarray:
-    """The twin's value behind a value of the plan; copies that passes added are the value they copy."""
-    root = plan.root(name)
-    return values[root] if root in values else _twin_value(plan, values, plan.copies[root])
 
 
 def _run_call(plan: Plan, here: Loaded, number: int, kernel: PlannedKernel, values: Values, call: int) -> np.ndarray:
@@ -93,7 +91,7 @@ def _run_call(plan: Plan, here: Loaded, number: int, kernel: PlannedKernel, valu
     for name in kernel.inputs:
         tensor = plan.tensor(name)
         buffer = _aligned(tensor, 0.0, count)
-        given = _twin_value(plan, values, name)[call * count : (call + 1) * count]
+        given = values[plan.root(name)][call * count : (call + 1) * count]
         _interior(tensor, buffer)[...] = given.reshape(_interior(tensor, buffer).shape)
         tensors.append(buffer)
     output = _aligned(plan.tensor(kernel.output), np.nan, count)

@@ -51,3 +51,14 @@ def test_one_wrong_kernel_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Probe, "run", forgetful)
     report = verify(prepare(TINY, {}), [], Progress())
     assert [failed.name for failed in report.failed] == [report.kernels[1].name]
+
+
+def test_images_in_a_row_and_values_twice(tmp_path: Path) -> None:
+    """A classifier that computes a batch at once, and kernels for copies that the network itself does not have."""
+    report = verify(prepare(TINY, {"batch": "4", "classes": "32", "width": "1.34"}), [], Progress())
+    assert not report.failed
+    twice = tmp_path / "twice.mn"
+    twice.write_text(TINY.read_text() + "output one = body.row(2)\noutput two = body.row(2)\n")
+    report = verify(prepare(twice, {}), [], Progress())
+    assert not report.failed
+    assert {output.name for output in report.outputs} >= {"one", "two"}
