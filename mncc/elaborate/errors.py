@@ -226,6 +226,10 @@ class BadSetting(Diagnostic):
 
     @property
     def help(self) -> str:
+        words = self.expected.removeprefix("one of ").split(", ") if self.expected.startswith("one of ") else []
+        near = nearest(self.value, words)[:1] or tuple(w for w in words if w.startswith(self.value.lower()))[:1]
+        if near:
+            return f"did you mean `--set {self.name}={near[0]}`?"
         return f"type `--set {self.name}=...` with {self.expected}"
 
 

@@ -288,12 +288,15 @@ class RowRunner:
         for name, parameter in parameters.items():
             if parameter.default is None and parameter.name not in values:
                 span = given[name].span if name in given else cells.operator
-                raise DiagnosticError([shape_errors.MissingValue(span, cells.text, parameter.name)])
+                size = _printed_size(row) if parameter.name == "kernel" else None
+                raise DiagnosticError([shape_errors.MissingValue(span, cells.text, parameter.name, size)])
         return values, places
 
     def _cell_value(self, row: TableRow, name: str, cell: Cell, number: int, scope: Scope) -> Value:
         assert cell.value is not None
         value = self.evaluator.value(cell.value, scope)
+        if isinstance(cell.value, t.String) and name in (self.run_.program.channel_rules or ("c",)):
+            raise DiagnosticError([shape_errors.CountWithoutName(cell.span, name, self.run_.class_parameter())])
         if name == "s":
             whole = as_whole(value)
             if whole is None or whole < 1:
@@ -387,6 +390,14 @@ class RowRunner:
 def _picture(kind: TensorType) -> tuple[int, ...]:
     """Height, width and channels; a vector is one pixel."""
     return kind.shape[1:] if kind.rank == 4 else (1, 1, *kind.shape[1:])
+
+
+def _printed_size(row: TableRow) -> str | None:
+    """`7x7` where the row's declared input is printed in numbers."""
+    cell = row.cells.shapes.get("input") if row.cells else None
+    items = cell.value.items if cell is not None and isinstance(cell.value, t.Product) else ()
+    numbers = [str(item.value) for item in items[:2] if isinstance(item, t.Number)]
+    return "x".join(numbers) if len(items) == 3 and len(numbers) == 2 else None
 
 
 def _with_stride(cells: Cells, stride: int) -> str:

@@ -135,6 +135,8 @@ class MissingValue(AtSpan):
 
     operator: str
     parameter: str
+    size: str | None = None
+    """Height and width of the row's input as it is printed: what a kernel that is missing mostly is."""
 
     @property
     def title(self) -> str:
@@ -142,6 +144,8 @@ class MissingValue(AtSpan):
 
     @property
     def help(self) -> str:
+        if self.parameter == "kernel":
+            return f"type the size behind the operator: `{self.operator} {self.size or '3x3'}`"
         return f"add a column `{self.parameter}` with its value, or give the block's parameter a default"
 
 
@@ -160,6 +164,22 @@ class BadCell(AtSpan):
     @property
     def help(self) -> str:
         return f"type {self.expected}"
+
+
+@dataclass(frozen=True)
+class CountWithoutName(AtSpan):
+    """A channel count that is a word which nothing defines: the `k` of a table without its `let`."""
+
+    column: str
+    classes: str | None
+
+    @property
+    def title(self) -> str:
+        return f"the column `{self.column}` needs a whole number, found the word `{self.span.text}`"
+
+    @property
+    def help(self) -> str:
+        return f"type a number, or say what the word means: `let {self.span.text} = {self.classes or '1000'}`"
 
 
 @dataclass(frozen=True)

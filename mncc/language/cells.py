@@ -365,17 +365,34 @@ class _Alignment:
             count += 1
         return count
 
+    def _longer_operator(self, operator: int) -> errors.RowError | None:
+        """The diagnostic for `Conv dww`, more likely a misspelt operator than `Conv` and a cell that does not fit, and
+        for `bottleneck with CSE`, where the row fits once these words are one operator. None for all others."""
+        if [item.kind for item in self.items[operator + 1 : operator + 2]] == ["word"]:
+            run = self.items[operator : operator + 2]
+            longer = errors.unknown_operator(self.row, [(w.span, w.span.text) for w in run], self.operators, 0.8)
+            if longer.near and longer.near[0] != " ".join(self.items[operator].words):
+                return longer
+        first, last = operator, operator + 1
+        while first > 0 and self.items[first - 1].kind == "word":
+            first -= 1
+        while last < len(self.items) and self.items[last].kind == "word":
+            last += 1
+        run = self.items[first:last]
+        rest = [*self.items[:first], self.items[operator], *self.items[last:]]
+        if len(run) == 1 or _Alignment(self.row, self.columns, rest, self.operators)._align(0, 0) is None:
+            return None
+        columns = [column.name for column in self.columns if column.kind == "value"]
+        return errors.undefined_operator(run[0].span.to(run[-1].span), columns)
+
     def _misfit(self) -> errors.RowError:
         words = [item for item in self.items if item.kind == "word"]
         operator = next((i for i, item in enumerate(self.items) if item.kind == "operator"), None)
         if operator is None:
             return errors.unknown_operator(self.row, [(w.span, w.span.text) for w in words], self.operators)
-        if [item.kind for item in self.items[operator + 1 : operator + 2]] == ["word"]:
-            # `Conv dww`: more likely a misspelt operator than `Conv` and a cell that does not fit.
-            run = self.items[operator : operator + 2]
-            longer = errors.unknown_operator(self.row, [(w.span, w.span.text) for w in run], self.operators, 0.8)
-            if longer.near:
-                return longer
+        longer = self._longer_operator(operator)
+        if longer is not None:
+            return longer
         column, item = self.furthest
         names = tuple(c.name for c in self.columns)
         if column == len(self.columns):

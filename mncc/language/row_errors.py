@@ -88,6 +88,8 @@ class UnknownOperator(RowError):
     name: str
     near: tuple[str, ...]
     header: str | None
+    parameters: tuple[str, ...] = ("c", "s = 1")
+    """What a block for it would take."""
 
     @property
     def title(self) -> str:
@@ -104,7 +106,7 @@ class UnknownOperator(RowError):
         if not self.name:
             return "type the operator's word in its column, for example `bottleneck`"
         quoted = self.name if self.name.isidentifier() else f'"{self.name}"'
-        return f"define it: `block {quoted}(c, s = 1):` with `return x -> ...` below"
+        return f"define it: `block {quoted}({', '.join(self.parameters)}):` with `return x -> ...` below"
 
 
 @dataclass(frozen=True)
@@ -226,6 +228,12 @@ def unknown_operator(
     if header:
         return UnknownOperator(run[0][0], run[0][1], (), header[0])
     return UnknownOperator(run[0][0].to(run[-1][0]), name, tuple(near[:2]), None)
+
+
+def undefined_operator(span: Span, columns: Sequence[str]) -> UnknownOperator:
+    """The diagnostic for words that only together can be the row's operator; `columns` are the table's values."""
+    parameters = tuple("s = 1" if column == "s" else column for column in columns if column != "n")
+    return UnknownOperator(span, " ".join(span.text.split()), (), None, parameters)
 
 
 def _one_of(names: tuple[str, ...]) -> str:

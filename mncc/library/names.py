@@ -22,12 +22,17 @@ class NotAnIdentifier(Diagnostic):
 
     @property
     def title(self) -> str:
+        if self.name in _C_WORDS:
+            return f"the library's name {self.name!r} is a word of C"
+        if re.match("mncc(_|$)", self.name):
+            return f"the library's name {self.name!r} begins as the names that all libraries share"
         return f"the library's name {self.name!r} is not a C identifier"
 
     @property
     def help(self) -> str:
         words = re.sub(r"\W+", "_", self.name, flags=re.ASCII).strip("_") or "network"
-        return f"`--name {words if not words[0].isdigit() else 'net_' + words}` works: letters, digits and underscores"
+        name = words if _is_free(words) else f"net_{words}"
+        return f"`--name {name}` works: letters, digits and underscores"
 
 
 @dataclass(frozen=True)
@@ -49,8 +54,13 @@ class SameMacro(Diagnostic):
 
 def check_name(name: str) -> None:
     """Raises DiagnosticError where `name` cannot prefix C functions: libNAME.so, NAME_run, NAME.h."""
-    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", name) or name in _C_WORDS or re.match("mncc(_|$)", name):
+    if not _is_free(name):
         raise DiagnosticError([NotAnIdentifier(name)])
+
+
+def _is_free(name: str) -> bool:
+    plain = re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", name) is not None
+    return plain and name not in _C_WORDS and re.match("mncc(_|$)", name) is None
 
 
 def macro_names(spec: LibrarySpec) -> dict[str, tuple[str, ...]]:

@@ -91,4 +91,4 @@ class Progress:
         if self._said is not None and now - self._last_line < _PLAIN_INTERVAL:
             return
         self._last_line, self._said = now, self._text
-        say(f"{self._text} ..." if self._fraction is None else f"{self._text} ... {self._fraction:.0%}")
+        say(f"{self._text} ... {self._fraction:.0%}" if self._fraction else f"{self._text} ...")

@@ -58,6 +58,8 @@ def _check_writable(directory: Path) -> None:
     """Raises OutsideError where the folder, or what it would be made in, cannot be written."""
     absolute = Path(os.path.realpath(directory))
     above = next(path for path in absolute.parents if path.exists())
+    if not above.is_dir():
+        raise OutsideError(f"cannot write the folder {directory}: {above} is a file", "name another folder with -o")
     if not os.access(above, os.W_OK):
         help = "name a folder with -o that can be written"
         raise OutsideError(f"cannot write the folder {directory}: {above} is not writable", help)

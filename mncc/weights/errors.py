@@ -39,6 +39,10 @@ class UnreadableFile(Diagnostic):
     def title(self) -> str:
         return f"the weights file {self.path} cannot be read: {self.reason}"
 
+    @property
+    def help(self) -> str:
+        return "give a .safetensors, .pth, .pt, .h5 or .keras file; without --weights they are random"
+
 
 @dataclass(frozen=True)
 class UnknownFormat(Diagnostic):
@@ -342,6 +346,12 @@ class MoreErrors(Diagnostic):
     @property
     def title(self) -> str:
         return f"the weights have {self.count} more error{'s' if self.count != 1 else ''} like these"
+
+    @property
+    def help(self) -> str:
+        return (
+            "check that the file belongs to this network, and that `--set` gives the width and classes of its training"
+        )
 
 
 def number_text(value: float) -> str:

@@ -29,6 +29,7 @@ Program = Callable[..., Answer]
         (("cost", "TINY", "--target", "x86-64-v5"), "x86-64-v4"),
         (("cost", "TINY", "--target", "x86-64-v3,x86-64-v4"), "one target"),
         (("build", "TINY", "--name", "3d"), "not a C identifier"),
+        (("build", "TINY", "--name", "int"), "`--name net_int` works"),
         (("build", "TINY", "--name", "mncc"), "no library can be called mncc"),
         (("run", "TINY"), "no picture"),
         (("run", "TINY", "--image", "p.png", "--top", "0"), "--top"),
@@ -94,6 +95,8 @@ def test_a_folder_that_holds_somebody_s_files(mncc: Program, tiny: Path, tmp_pat
     assert (folder / "thesis.tex").read_text() == "years of work"
     answer = mncc("build", tiny, "-o", folder / "thesis.tex")
     assert answer.status == 1 and "not a folder" in answer.err
+    answer = mncc("build", tiny, "-o", folder / "thesis.tex" / "out")
+    assert answer.status == 3 and "thesis.tex is a file" in answer.err and "warning" not in answer.err
 
 
 def test_no_compiler(mncc: Program, tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

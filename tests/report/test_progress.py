@@ -37,6 +37,13 @@ def test_long_work_in_a_file_is_a_plain_line(monkeypatch: pytest.MonkeyPatch) ->
     assert "\x1b" not in stream.getvalue()
 
 
+def test_a_plain_line_has_no_share_before_there_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    stream = use(monkeypatch, terminal=False)
+    with Progress(patience=0) as say:
+        say("planning", 0.0)
+    assert stream.getvalue() and "%" not in stream.getvalue()
+
+
 def test_long_work_on_a_terminal_is_a_line_that_goes_away(monkeypatch: pytest.MonkeyPatch) -> None:
     stream = use(monkeypatch, terminal=True)
     with Progress(patience=60) as say:
