@@ -29,7 +29,7 @@ ROOT = Path(__file__).resolve().parents[2]
 RESULTS = ROOT / "bench" / "results"
 PYTHON = Path(__file__).parent / ".venv" / "bin" / "python"
 ENGINES = ("litert", "openvino", "onnxruntime", "ncnn", "torch")
-SECONDS = 4.0
+SECONDS = 3.0
 """How long an engine is measured at a number of threads; 24 of these make a run."""
 
 

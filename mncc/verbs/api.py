@@ -89,14 +89,19 @@ def bench(
     threads: Sequence[int] = (1,),
     against: Sequence[str] = (),
     profile: bool = False,
+    peer_python: str | Path | None = None,
     **settings: Setting,
 ) -> BenchReport:
-    """Times in milliseconds and as shares of the FMA peak, which is measured in the same run."""
+    """Times in milliseconds and as shares of the FMA peak, which is measured in the same run.
+
+    `against` names other engines, and `peer_python` the interpreter that has them, where it is not this one.
+    """
     from mncc.verbs.bench import bench as bench_job
 
     job = _prepare(path, settings, target, weights, None)
     with Progress() as progress:
-        return bench_job(job, threads, against, profile, progress)
+        python = Path(peer_python) if peer_python else None
+        return bench_job(job, threads, against, profile, progress, peer_python=python)
 
 
 def emit(

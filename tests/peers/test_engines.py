@@ -35,7 +35,7 @@ def test_eager_torch_computes_the_network() -> None:
 
 def test_installed_and_missing_engines(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rounds, "MOST_ROUNDS", 2)
-    report = bench(prepare(TINY, {"batch": "2"}), (1, 2), tuple(ENGINES), False, Progress())
+    report = bench(prepare(TINY, {}), (1, 2), tuple(ENGINES), False, Progress())
     measured = {(timing.engine, timing.threads): timing for timing in report.results}
     missing = dict(report.missing)
     for engine in ENGINES.values():
