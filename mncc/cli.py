@@ -201,5 +201,5 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def run_program() -> None:
-    """The `mncc` script."""
+    """What the `mncc` script runs, see __main__."""
     sys.exit(main())

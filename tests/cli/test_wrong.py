@@ -141,7 +141,7 @@ def test_a_full_disk(mncc: Program, tiny: Path, tmp_path: Path, monkeypatch: pyt
     assert {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()} == before
 
 
-@pytest.mark.parametrize("seconds", [0.7, 2.0, 4.0])
+@pytest.mark.parametrize("seconds", [0.3, 0.7, 2.0, 4.0])
 def test_interrupted(tiny: Path, tmp_path: Path, seconds: float) -> None:
     """Ctrl-C at any time: status 130, a word, nothing half written."""
     environment = {**os.environ, "MNCC_CACHE": "off", "TMPDIR": str(tmp_path / "tmp")}
