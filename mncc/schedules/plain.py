@@ -8,6 +8,7 @@ from typing import Any
 import tvm_ffi
 from tvm import te, tirx
 from tvm.s_tir import Schedule
+from tvm.tirx import IterVar
 
 from mncc.kernels.plain import Plain, PlainTiles, items, power_of_two, weight_layout
 
@@ -93,8 +94,10 @@ def _start_outside(sch: Schedule, block: Any, reductions: list[Any]) -> None:
 
 def _reduces_channels(sch: Schedule, block: Any) -> bool:
     """True where a stage makes one element from a row of channels (softmax's sum)."""
-    kinds = [v.iter_type for v in sch.get(block).iter_vars]
-    return _is_reduction(sch, block) and kinds.count(2) == 1 and int(sch.get(block).writes[0].region[-1].extent) == 1
+    variables = sch.get(block).iter_vars
+    spatial = [v for v in variables if v.iter_type == IterVar.DataPar]
+    one = int(spatial[-1].dom.extent) == 1
+    return _is_reduction(sch, block) and one and len(variables) - len(spatial) == 1
 
 
 def _schedule_channels(sch: Schedule, block: Any, pixel: Any, above: int, tiles: PlainTiles) -> None:

@@ -80,6 +80,9 @@ POOLS = {
     "global of one pixel": kernel([(1, 1, 9)], GlobalPool()),
     "mean of rows": kernel([(5, 7, 16)], Mean(1)),
     "mean of columns": kernel([(5, 7, 9)], Mean(2)),
+    "mean of many vectors": kernel([(40, 3000)], Mean(1)),
+    "mean of rows of one channel": kernel([(6, 5, 1)], Mean(1)),
+    "softmax of many pairs": kernel([(40, 5000)], Softmax()),
     "mean of channels": kernel([(5, 7, 33)], Mean(-1)),
     "mean of a vector": kernel([(50,)], Mean(1)),
 }
