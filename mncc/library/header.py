@@ -65,6 +65,10 @@ def _macros(spec: LibrarySpec) -> list[str]:
             lines.append(f"#define {prefix}_ELEMS {elements(tensor)}u")
             lines.append(f"#define {prefix}_SHAPE {{{', '.join(map(str, tensor.shape))}}}")
             if tensor.mean:
+                if tensor.std:
+                    lines.append(
+                        "/* A picture's values, 0 to 255, become (value / 255 - MEAN) / STD, channel by channel. */"
+                    )
                 lines.append(f"#define {prefix}_MEAN {{{_floats(tensor.mean)}}}")
             if tensor.std:
                 lines.append(f"#define {prefix}_STD {{{_floats(tensor.std)}}}")

@@ -11,6 +11,7 @@ import pytest
 import typer
 
 from mncc.cli import app
+from mncc.verbs.check import check
 from mncc.verbs.emit import emit
 from mncc.verbs.job import load_network
 
@@ -69,6 +70,13 @@ def test_the_commands_in_the_documents_exist() -> None:
             assert {word for word in words if word.startswith("-")} <= options, f"{document.name}: mncc {line}"
         for target in re.findall(r"`make ([a-z-]+)`", text):
             assert target in targets, f"{document.name}: make {target}"
+
+
+def test_the_readme_prints_what_check_prints() -> None:
+    shown = re.findall(r"^\$ mncc check (\S+)\n(.+)$", (ROOT / "README.md").read_text(encoding="utf-8"), re.M)
+    assert shown
+    for file, answer in shown:
+        assert check(ROOT / file) == answer
 
 
 def test_the_links_in_the_documents_lead_somewhere() -> None:
