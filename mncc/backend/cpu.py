@@ -10,9 +10,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from mncc.backend.versions import check_versions
-from mncc.kernels.chain import Chain, ChainTiles, scratch_layout
-from mncc.kernels.plain import Plain, PlainTiles, weight_layout
+from mncc.kernels.chain import Chain, ChainTiles
+from mncc.kernels.plain import Plain, PlainTiles
 from mncc.kernels.target import Target
+from mncc.kernels.tiles import LINE
 from mncc.language.diagnostic import OutsideError
 from mncc.plan.model import Plan, PlannedKernel
 
@@ -122,25 +123,16 @@ def _lowered(target: Target, functions: Mapping[KernelFunction, str], progress: 
 
 
 def _scheduled(symbol: str, function: KernelFunction) -> tvm.tirx.PrimFunc:
-    """The scheduled function with what lowering has to know of its parameters."""
+    """The scheduled function with the alignment of its tensors, which lowering passes on to LLVM."""
     from mncc.schedules.chain import chain_function
     from mncc.schedules.plain import plain_function
 
-    spec, tiles = function.spec, function.tiles
-    arrays: dict[str, int] = {}
-    if isinstance(spec, Chain):
-        assert isinstance(tiles, ChainTiles), "a chain without tiles"
-        scheduled = chain_function(spec, tiles, symbol)
-        names = ["source", *(["addend"] if spec.residual else []), "result"]
-        scratch = {s.name: s.offset * 4 for s in scratch_layout(spec, tiles)}
-    else:
-        assert isinstance(tiles, PlainTiles), "a plain kernel without tiles"
-        scheduled = plain_function(spec, tiles, symbol)
-        arrays = {f"weight{w.offset}": w.offset * 4 for w in weight_layout(spec)[0]}
-        names = [p.name for p in scheduled.params[2 + len(arrays) :]]
-        scratch = {}
-    align = {name: 64 if line else 4 for name, line in zip(names, function.aligned, strict=True)}
-    return scheduled.with_attrs({"mncc.scratch": scratch, "mncc.weights": arrays, "mncc.align": align})
+    schedules: Mapping[type, Callable[..., tvm.tirx.PrimFunc]] = {Chain: chain_function, Plain: plain_function}
+    scheduled = schedules[type(function.spec)](function.spec, function.tiles, symbol)
+    placed = {*scheduled.attrs["mncc.weights"], *scheduled.attrs["mncc.scratch"]}
+    tensors = [p.name for p in scheduled.params[2:] if p.name not in placed]
+    align = {name: LINE if line else 4 for name, line in zip(tensors, function.aligned, strict=True)}
+    return scheduled.with_attr("mncc.align", align)
 
 
 def _llvm(target: Target) -> tvm.target.Target:

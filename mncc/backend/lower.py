@@ -9,8 +9,8 @@ import tvm_ffi
 from tvm import s_tir, tirx
 from tvm.ir.transform import Sequential
 
-LINE = 64
-"""Bytes; weights, scratch and workspace tensors begin on this boundary."""
+from mncc.kernels.tiles import LINE
+
 STACK_BYTES = 16384
 """A register tile's sums stay a stack array, which LLVM promotes to registers; nothing larger may be on the stack."""
 
@@ -57,9 +57,9 @@ def _raw_pointers(function: tirx.PrimFunc, mod: tvm.IRModule, ctx: Any) -> tirx.
     """(begin, end, buffers...) -> (begin, end, weights, scratch, tensors...), all pointers.
 
     The attributes `mncc.weights` and `mncc.scratch` name the buffers that lie at an offset (bytes) from those two
-    pointers, `mncc.align` gives the alignment (bytes) of the tensors; a buffer named `weights` is all the weights.
+    pointers, `mncc.align` gives the alignment (bytes) of the tensors.
     """
-    places: dict[str, tuple[str, int]] = {"weights": ("weights", 0)}
+    places: dict[str, tuple[str, int]] = {}
     for base in ("weights", "scratch"):
         places.update((str(name), (base, int(at))) for name, at in function.attrs[f"mncc.{base}"].items())
     align = {str(name): int(bytes_) for name, bytes_ in function.attrs["mncc.align"].items()}

@@ -12,10 +12,10 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
-from mncc.kernels.tiles import ConvTile, Segment, aligned, cover_channels, pack_panels
+from mncc.kernels.tiles import ConvTile, Scratch, Segment, aligned, cover_channels, pack_panels
 from mncc.network.ops import Activation
+from mncc.network.window import Pads
 
-Pads = tuple[tuple[int, int], tuple[int, int]]
 NO_PADS: Pads = ((0, 0), (0, 0))
 
 
@@ -120,28 +120,6 @@ class ChainTiles:
     stages: tuple[ConvTile, ...]
 
 
-@dataclass(frozen=True)
-class Scratch:
-    """One array of a task's scratch, which stage `stage` reads: `rows` x `cols` x `channels` floats at `offset` (in
-    floats)."""
-
-    stage: int
-    rows: int
-    cols: int
-    channels: int
-    offset: int
-
-    @property
-    def name(self) -> str:
-        """What schedules and manifests call it."""
-        return f"mid{self.stage}"
-
-    @property
-    def floats(self) -> int:
-        """Size without the rounding to whole lines."""
-        return self.rows * self.cols * self.channels
-
-
 def segments(chain: Chain, tiles: ChainTiles, index: int) -> tuple[Segment, ...]:
     """How the output channels of a stage (of one group, where there are groups) are cut."""
     stage, tile = chain.stages[index], tiles.stages[index]
@@ -176,12 +154,6 @@ def scratch_layout(chain: Chain, tiles: ChainTiles) -> tuple[Scratch, ...]:
         layout.append(Scratch(reader, count, cols, channels, offset))
         offset += aligned(count * cols * channels)
     return tuple(layout)
-
-
-def scratch_floats(chain: Chain, tiles: ChainTiles) -> int:
-    """Floats of scratch that one task needs."""
-    layout = scratch_layout(chain, tiles)
-    return aligned(layout[0].floats) + sum(aligned(s.floats) for s in layout[1:]) if layout else 0
 
 
 @dataclass(frozen=True)
@@ -248,3 +220,16 @@ def items(chain: Chain, tiles: ChainTiles) -> int:
     if tiles.split == "rows":
         return chain.last.height
     return sum(s.count for s in segments(chain, tiles, 0))
+
+
+def describe(chain: Chain, tiles: ChainTiles) -> list[str]:
+    """Strips, then a line a stage with its tile, for printed plans."""
+    lines = [f"strip {tiles.strip} band {tiles.band} split {tiles.split}"]
+    for stage, tile in zip(chain.stages, tiles.stages, strict=True):
+        size = "x".join(map(str, (*stage.kernel, stage.channels)))
+        act = f" {stage.activation.describe()}" if stage.activation else ""
+        lines.append(
+            f"  {stage.kind} {size} / {stage.stride[0]}{act} -> {stage.height}x{stage.width}: tile "
+            f"{tile.rows}x{tile.cols} pixels x {tile.channels} channels, {tile.lanes} lanes"
+        )
+    return lines

@@ -5,9 +5,9 @@ from __future__ import annotations
 from functools import cache
 from itertools import product
 
-from mncc.kernels.chain import Chain, ChainTiles, Stage, executed_macs, fuses_band, scratch_floats, scratch_layout
+from mncc.kernels.chain import Chain, ChainTiles, Stage, executed_macs, fuses_band, scratch_layout
 from mncc.kernels.target import Target
-from mncc.kernels.tiles import ConvTile, cover_channels, cover_pixels
+from mncc.kernels.tiles import ConvTile, cover_channels, cover_pixels, scratch_floats
 
 FMA_LATENCY = 8
 """Slots; a tile with fewer accumulators in flight waits for its own sums."""
@@ -59,7 +59,7 @@ def _choose_strip(chain: Chain, stages: tuple[ConvTile, ...], target: Target) ->
         tiles = _cut(chain, stages, target, -(-height // count))
         if _holds_whole(chain, tiles) and tiles.strip > 1:
             continue
-        bytes_ = scratch_floats(chain, tiles) * 4
+        bytes_ = scratch_floats(scratch_layout(chain, tiles)) * 4
         if bytes_ <= L2_SHARE * target.l2:
             break
         finer = _cut(chain, stages, target, -(-height // (count + 1)))

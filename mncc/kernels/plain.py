@@ -53,12 +53,6 @@ class Plain:
         """Shape of the result, without the batch."""
         return self.types()[-1].shape[1:]
 
-    @property
-    def macs(self) -> int:
-        """Multiply-adds of one image."""
-        made = self.types()
-        return sum(step.op.macs(*self.operand_types(step, made)) for step in self.ops)
-
 
 @dataclass(frozen=True)
 class PlainTiles:
@@ -128,3 +122,8 @@ def pack(plain: Plain, arrays: Sequence[Mapping[str, np.ndarray]]) -> np.ndarray
         array = arrays[weight.op][weight.role]
         packed[weight.offset : weight.offset + array.size] = array.ravel()
     return packed
+
+
+def describe(plain: Plain) -> list[str]:
+    """A line an operator, for printed plans."""
+    return [f"{step.op.describe()} {list(step.operands)}" for step in plain.ops]

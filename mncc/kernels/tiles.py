@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-FLOATS_PER_LINE = 16
-"""Weight arrays begin on 64-byte boundaries."""
+LINE = 64
+"""Bytes; weights, scratch and workspace tensors begin on this boundary."""
+FLOATS_PER_LINE = LINE // 4
 
 
 @dataclass(frozen=True)
@@ -33,11 +34,6 @@ class Segment:
     count: int
     width: int
     lanes: int = 1
-
-    @property
-    def stop(self) -> int:
-        """One past the last element."""
-        return self.start + self.count * self.width
 
 
 def cover_channels(channels: int, width: int, lanes: int) -> tuple[Segment, ...]:
@@ -86,3 +82,30 @@ def pack_panels(matrix: np.ndarray, segments: tuple[Segment, ...]) -> np.ndarray
 def panel_offset(segment: Segment, depth: int) -> int:
     """Where, in floats from the start of a packed (depth, N) matrix, the first panel of a segment lies."""
     return segment.start * depth
+
+
+@dataclass(frozen=True)
+class Scratch:
+    """One array of a task's scratch, which stage `stage` reads: `rows` x `cols` x `channels` floats at `offset` (in
+    floats)."""
+
+    stage: int
+    rows: int
+    cols: int
+    channels: int
+    offset: int
+
+    @property
+    def name(self) -> str:
+        """What schedules and manifests call it."""
+        return f"mid{self.stage}"
+
+    @property
+    def floats(self) -> int:
+        """Size without the rounding to whole lines."""
+        return self.rows * self.cols * self.channels
+
+
+def scratch_floats(layout: tuple[Scratch, ...]) -> int:
+    """Floats that the arrays of a task's scratch take together."""
+    return sum(aligned(array.floats) for array in layout)

@@ -1,10 +1,11 @@
-"""Third pass: tensors get zero borders in memory where the chains that read them would else copy them to pad them."""
+"""Pass on the plan: tensors get zero borders in memory where the chains that read them would else pad a copy."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 
-from mncc.kernels.chain import NO_PADS, Chain, Pads
+from mncc.kernels.chain import NO_PADS, Chain
+from mncc.network.window import Pads
 from mncc.plan.model import Plan, PlannedKernel
 
 MOST_GROWTH = 3

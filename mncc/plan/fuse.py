@@ -1,4 +1,4 @@
-"""Second pass: units -> kernels. A depthwise convolution pulls the pointwise one behind it and the convolution in
+"""Units -> kernels. A depthwise convolution pulls the pointwise one behind it and the convolution in
 front of it into one chain; what is left becomes a chain of one stage or a plain kernel."""
 
 from __future__ import annotations

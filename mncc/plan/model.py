@@ -8,24 +8,22 @@ from functools import cached_property
 from math import prod
 from typing import Any, Literal
 
-from mncc.kernels import chain as chains
-from mncc.kernels import plain as plains
-from mncc.kernels.chain import Chain, ChainTiles, Pads
+from mncc.kernels.chain import NO_PADS, Chain, ChainTiles
+from mncc.kernels.family import family_of
 from mncc.kernels.limits import KERNEL_TENSORS
 from mncc.kernels.plain import Plain, PlainTiles
 from mncc.kernels.target import Target
+from mncc.kernels.tiles import LINE, Scratch, scratch_floats
 from mncc.network.graph import Input, Node, Output
 from mncc.network.types import TensorType
-
-LINE = 64
-"""Bytes; tensors, scratch and weights begin on this boundary."""
+from mncc.network.window import Pads
 
 
 @dataclass(frozen=True)
 class StageSource:
-    """Where a stage's weights come from: a convolution or dense node, and the norm that is folded into it."""
+    """Where weights come from: a node, and for a convolution the norm that is folded into it."""
 
-    conv: Node
+    node: Node
     norm: Node | None = None
 
 
@@ -70,14 +68,12 @@ class PlannedKernel:
     @property
     def macs(self) -> int:
         """Multiply-adds of the whole batch, nothing recomputed."""
-        return self.spec.macs * self.images
+        return family_of(self.spec).macs(self.spec) * self.images
 
     @property
     def executed_macs(self) -> int:
         """Multiply-adds that really run on one thread."""
-        if isinstance(self.spec, Chain) and isinstance(self.tiles, ChainTiles):
-            return chains.executed_macs(self.spec, self.tiles) * self.images
-        return self.macs
+        return family_of(self.spec).executed_macs(self.spec, self.tiles) * self.images
 
     @property
     def recomputed_share(self) -> float:
@@ -85,25 +81,24 @@ class PlannedKernel:
         return self.executed_macs / self.macs - 1 if self.macs else 0.0
 
     @property
+    def scratch(self) -> tuple[Scratch, ...]:
+        """The arrays of a task's scratch."""
+        return family_of(self.spec).scratch(self.spec, self.tiles)
+
+    @property
     def scratch_bytes(self) -> int:
         """Scratch of one task; a multiple of 64."""
-        if isinstance(self.spec, Chain) and isinstance(self.tiles, ChainTiles):
-            return chains.scratch_floats(self.spec, self.tiles) * 4
-        return 0
+        return scratch_floats(self.scratch) * 4
 
     @property
     def items(self) -> int:
         """Work items of one image that tasks share out."""
-        if isinstance(self.spec, Chain):
-            assert isinstance(self.tiles, ChainTiles), f"{self.name} has no tiles"
-            return chains.items(self.spec, self.tiles)
-        return plains.items(self.spec)
+        return family_of(self.spec).items(self.spec, self.tiles)
 
     @property
     def weight_floats(self) -> int:
         """Size of its packed weights."""
-        layout = chains.weight_layout(self.spec) if isinstance(self.spec, Chain) else plains.weight_layout(self.spec)
-        return layout[1]
+        return family_of(self.spec).weight_floats(self.spec)
 
     @property
     def tile_table(self) -> Mapping[str, Any]:
@@ -118,7 +113,7 @@ class PlannedTensor:
 
     name: str
     type: TensorType
-    pads: Pads = chains.NO_PADS
+    pads: Pads = NO_PADS
     base: Literal["input", "output", "workspace"] = "workspace"
     index: int = 0
     offset: int = 0

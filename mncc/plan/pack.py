@@ -6,9 +6,9 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from mncc.kernels import chain as chains
-from mncc.kernels import plain as plains
-from mncc.kernels.chain import Chain, ChainTiles
+from mncc.kernels.chain import Chain
+from mncc.kernels.family import family_of
+from mncc.network.graph import Node
 from mncc.network.ops import Norm
 from mncc.plan.model import Plan, PlannedKernel, StageSource
 
@@ -26,19 +26,21 @@ def pack_weights(plan: Plan, tensors: Tensors) -> np.ndarray:
 
 
 def _kernel_weights(kernel: PlannedKernel, tensors: Tensors) -> np.ndarray:
-    if isinstance(kernel.spec, Chain):
-        assert isinstance(kernel.tiles, ChainTiles), f"{kernel.name} has no tiles"
-        return chains.pack(kernel.spec, kernel.tiles, [fold_norm(s, tensors) for s in kernel.sources])
-    roles = [{role: a for (node, role), a in tensors.items() if node == s.conv.name} for s in kernel.sources]
-    return plains.pack(kernel.spec, roles)
+    convolutions = isinstance(kernel.spec, Chain)
+    arrays = [fold_norm(s, tensors) if convolutions else _roles(s.node, tensors) for s in kernel.sources]
+    return family_of(kernel.spec).pack(kernel.spec, kernel.tiles, arrays)
+
+
+def _roles(node: Node, tensors: Tensors) -> Mapping[str, np.ndarray]:
+    return {role: array for (name, role), array in tensors.items() if name == node.name}
 
 
 def fold_norm(source: StageSource, tensors: Tensors) -> Mapping[str, np.ndarray]:
     """Kernel and bias of a convolution with its norm folded in: w gamma / sqrt(var + eps) and
     beta + (bias - mean) gamma / sqrt(var + eps), computed in float64 and rounded once."""
-    name = source.conv.name
+    name = source.node.name
     kernel = tensors[name, "kernel"].astype(np.float64)
-    channels = source.conv.type.shape[-1]
+    channels = source.node.type.shape[-1]
     bias = tensors.get((name, "bias"), np.zeros(channels)).astype(np.float64)
     flat = kernel.reshape(-1, channels)
     if source.norm is not None:

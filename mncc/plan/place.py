@@ -1,24 +1,19 @@
-"""Last passes: tiles, the places of packed weights, and the places of tensors in the workspace."""
+"""Passes on the plan: tiles, the places of packed weights, and the places of tensors in the workspace."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 
-from mncc.kernels import chain_cost
-from mncc.kernels import plain as plains
-from mncc.kernels.chain import Chain
+from mncc.kernels.family import family_of
 from mncc.plan.model import Plan, PlannedTensor
 
 
 def choose_tiles(plan: Plan) -> Plan:
     """Every kernel with the tiles that the cost model chooses for the target."""
-    kernels = []
-    for kernel in plan.kernels:
-        if isinstance(kernel.spec, Chain):
-            kernels.append(replace(kernel, tiles=chain_cost.choose_tiles(kernel.spec, plan.target)))
-        else:
-            kernels.append(replace(kernel, tiles=plains.choose_tiles(kernel.spec, plan.target.lanes)))
-    return replace(plan, kernels=tuple(kernels))
+    return replace(
+        plan,
+        kernels=tuple(replace(k, tiles=family_of(k.spec).choose_tiles(k.spec, plan.target)) for k in plan.kernels),
+    )
 
 
 def place_weights(plan: Plan) -> Plan:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mncc.kernels.chain import Chain, ChainTiles, scratch_layout
+from mncc.kernels.family import family_of
 from mncc.plan.model import Plan, PlannedKernel
 
 
@@ -33,18 +33,7 @@ def _kernel(kernel: PlannedKernel) -> list[str]:
         f"{kernel.recomputed_share:.1%} recomputed | scratch {kernel.scratch_bytes}"
     )
     lines = [head, facts]
-    if isinstance(kernel.spec, Chain) and isinstance(kernel.tiles, ChainTiles):
-        lines.append(f"  strip {kernel.tiles.strip} band {kernel.tiles.band} split {kernel.tiles.split}")
-        for stage, tile in zip(kernel.spec.stages, kernel.tiles.stages, strict=True):
-            size = "x".join(map(str, (*stage.kernel, stage.channels)))
-            act = f" {stage.activation.describe()}" if stage.activation else ""
-            lines.append(
-                f"    {stage.kind} {size} / {stage.stride[0]}{act} -> {stage.height}x{stage.width}: tile "
-                f"{tile.rows}x{tile.cols} pixels x {tile.channels} channels, {tile.lanes} lanes"
-            )
-        for array in scratch_layout(kernel.spec, kernel.tiles):
-            lines.append(f"    scratch {array.name}: {array.rows}x{array.cols}x{array.channels} at {array.offset * 4}")
-    else:
-        assert not isinstance(kernel.spec, Chain)
-        lines += [f"    {step.op.describe()} {list(step.operands)}" for step in kernel.spec.ops]
+    lines += [f"  {line}" for line in family_of(kernel.spec).describe(kernel.spec, kernel.tiles)]
+    for array in kernel.scratch:
+        lines.append(f"    scratch {array.name}: {array.rows}x{array.cols}x{array.channels} at {array.offset * 4}")
     return lines

@@ -1,4 +1,4 @@
-"""First pass: nodes -> units. A convolution takes the norm and the activation behind it; other operators take the
+"""Nodes -> units. A convolution takes the norm and the activation behind it; other operators take the
 element-wise ones. Batch norms are folded here; their numbers follow when the weights are packed."""
 
 from __future__ import annotations

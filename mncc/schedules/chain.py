@@ -46,13 +46,14 @@ def chain_function(chain: Chain, tiles: ChainTiles, symbol: str) -> tirx.PrimFun
     with IRBuilder() as builder:
         with T.prim_func(s_tir=True):
             T.func_name("main")
-            T.func_attr({"tirx.noalias": True})
             writer = _ChainWriter(chain, tiles)
             writer.write()
         function = builder.get()
     sch = Schedule(function)
     writer.blocks.schedule(sch)
-    return sch.mod["main"].with_attr("global_symbol", symbol)
+    function = sch.mod["main"].with_attr("global_symbol", symbol)
+    offsets = {s.name: s.offset * 4 for s in scratch_layout(chain, tiles)}
+    return function.with_attrs({"mncc.weights": {"weights": 0}, "mncc.scratch": offsets})
 
 
 class _ChainWriter:

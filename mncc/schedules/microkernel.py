@@ -74,8 +74,8 @@ def _vectors(sch: Schedule, channel: object, lanes: int) -> None:
     sch.vectorize(lane)
 
 
-def schedule_copy(sch: Schedule, block: str, lanes: int = 16) -> None:
-    """Vectorises the innermost loop of a copy or fill; the rest that fills no vector stays scalar."""
+def schedule_copy(sch: Schedule, block: str, lanes: int = 8) -> None:
+    """Vectorises the innermost loop of a copy or fill where vectors fill it; LLVM does so for the others."""
     loop = sch.get_loops(sch.get_sblock(block))[-1]
     if int(sch.get(loop).extent) % lanes == 0:
         _, lane = sch.split(loop, [None, lanes])

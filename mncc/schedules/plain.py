@@ -34,7 +34,9 @@ def plain_function(plain: Plain, tiles: PlainTiles, symbol: str) -> tirx.PrimFun
     function = sch.mod["main"]
     function = _share_rows(function) if len(plain.output) == 3 else _with_range(function, function.body)
     assert items(plain) == (plain.output[0] if len(plain.output) == 3 else 1)
-    return function.with_attr("global_symbol", symbol)
+    offsets = {f"weight{w.offset}": w.offset * 4 for w in layout}
+    function = function.with_attr("global_symbol", symbol)
+    return function.with_attrs({"mncc.weights": offsets, "mncc.scratch": {}})
 
 
 def _schedule(sch: Schedule, tiles: PlainTiles) -> None:

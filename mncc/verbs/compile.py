@@ -111,12 +111,7 @@ def _manifest(network: Network, plan: Plan, weights: Weights, symbols: tuple[str
 
 def _kernel_facts(plan: Plan, kernel: PlannedKernel, symbol: str) -> Mapping[str, Any]:
     """One kernel as the manifest states it; buffers lists its scratch arrays with their shapes."""
-    from mncc.kernels.chain import Chain, ChainTiles, scratch_layout
-
-    buffers = []
-    if isinstance(kernel.spec, Chain) and isinstance(kernel.tiles, ChainTiles):
-        for array in scratch_layout(kernel.spec, kernel.tiles):
-            buffers.append({"name": array.name, "shape": [array.rows, array.cols, array.channels]})
+    buffers = [{"name": s.name, "shape": [s.rows, s.cols, s.channels]} for s in kernel.scratch]
     return {
         "name": kernel.name,
         "function": symbol,

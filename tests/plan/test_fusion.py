@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from mncc.elaborate import load
-from mncc.kernels.chain import Chain, ChainTiles, scratch_layout
+from mncc.kernels.chain import Chain, ChainTiles
 from mncc.kernels.target import load_target
 from mncc.plan import Plan, make_plan
 
@@ -26,7 +26,7 @@ def expect_small(plan: Plan) -> None:
         if not isinstance(kernel.spec, Chain):
             continue
         assert isinstance(kernel.tiles, ChainTiles)
-        for array in scratch_layout(kernel.spec, kernel.tiles):
+        for array in kernel.scratch:
             if array.stage > 0:
                 stage = kernel.spec.stages[array.stage - 1]
                 whole = stage.height * stage.width * stage.channels

@@ -15,6 +15,8 @@ from mncc.backend import KernelFunction, compile_functions
 from mncc.kernels import chain as chains
 from mncc.kernels.chain import Chain, ChainTiles, Stage
 from mncc.kernels.target import load_target
+from mncc.kernels.tiles import scratch_floats
+from mncc.network.window import Pads
 
 Arrays = Sequence[Mapping[str, np.ndarray]]
 
@@ -70,7 +72,7 @@ class ChainRun:
         if chain.residual:
             tensors.append(on_line(np.pad(self.addend, (*chain.residual_pads, (0, 0)))))
         for begin, end in ranges:
-            scratch = on_line(np.full(chains.scratch_floats(chain, self.tiles) + 16, np.nan))
+            scratch = on_line(np.full(scratch_floats(chains.scratch_layout(chain, self.tiles)), np.nan))
             pointers = [ctypes.c_void_p(a.ctypes.data) for a in (self.packed, scratch, *tensors, output)]
             assert self.function(begin, end, *pointers) == 0
         return output
@@ -92,7 +94,7 @@ class ChainRun:
         return np.pad(value, (*self.chain.output_pads, (0, 0)))
 
 
-def _bordered(shape: Sequence[int], pads: chains.Pads) -> tuple[int, int, int]:
+def _bordered(shape: Sequence[int], pads: Pads) -> tuple[int, int, int]:
     return shape[0] + sum(pads[0]), shape[1] + sum(pads[1]), shape[2]
 
 

@@ -1,0 +1,59 @@
+"""The table of families: what the plan and the backend ask of a kernel, whatever its kind. A new family is a row."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from mncc.kernels import chain, chain_cost, plain
+from mncc.kernels.target import Target
+from mncc.kernels.tiles import Scratch
+
+Arrays = Sequence[Mapping[str, np.ndarray]]
+
+
+@dataclass(frozen=True)
+class Family:
+    """Functions of a spec and its tiles. `macs` and `executed_macs` are of one image; `executed_macs` counts what one
+    thread really computes. `weight_floats` is on whole lines."""
+
+    choose_tiles: Callable[[Any, Target], Any]
+    items: Callable[[Any, Any], int]
+    scratch: Callable[[Any, Any], tuple[Scratch, ...]]
+    weight_floats: Callable[[Any], int]
+    macs: Callable[[Any], int]
+    executed_macs: Callable[[Any, Any], int]
+    pack: Callable[[Any, Any, Arrays], np.ndarray]
+    describe: Callable[[Any, Any], list[str]]
+
+
+FAMILIES: Mapping[type, Family] = {
+    chain.Chain: Family(
+        choose_tiles=chain_cost.choose_tiles,
+        items=chain.items,
+        scratch=chain.scratch_layout,
+        weight_floats=lambda spec: chain.weight_layout(spec)[1],
+        macs=lambda spec: spec.macs,
+        executed_macs=chain.executed_macs,
+        pack=chain.pack,
+        describe=chain.describe,
+    ),
+    plain.Plain: Family(
+        choose_tiles=lambda spec, target: plain.choose_tiles(spec, target.lanes),
+        items=lambda spec, tiles: plain.items(spec),
+        scratch=lambda spec, tiles: (),
+        weight_floats=lambda spec: plain.weight_layout(spec)[1],
+        macs=lambda spec: 0,
+        executed_macs=lambda spec, tiles: 0,
+        pack=lambda spec, tiles, arrays: plain.pack(spec, arrays),
+        describe=lambda spec, tiles: plain.describe(spec),
+    ),
+}
+
+
+def family_of(spec: object) -> Family:
+    """The row of a spec's class."""
+    return FAMILIES[type(spec)]
