@@ -122,27 +122,51 @@ def test_strips_and_bands(strip: int, band: int, tmp_path: Path) -> None:
     expect_exact(ChainRun(chain, ChainTiles(strip, min(strip, band), "rows", stages), tmp_path))
 
 
+BORDER = st.tuples(st.tuples(st.integers(0, 2), st.integers(0, 2)), st.tuples(st.integers(0, 2), st.integers(0, 2)))
+
+
+@st.composite
+def windows(draw: st.DrawFn, kind: str, size: tuple[int, int], in_channels: int) -> Stage:
+    """Any stage behind a picture of `size`: unequal axes, far taps, strides past the window, more padding than taps."""
+    pair = st.tuples(st.integers(1, 4), st.integers(1, 4))
+    kernel, stride = draw(pair), draw(st.tuples(st.integers(1, 3), st.integers(1, 3)))
+    padding, dilation = draw(BORDER), draw(st.tuples(st.integers(1, 2), st.integers(1, 2)))
+    reach = [(kernel[a] - 1) * dilation[a] + 1 for a in range(2)]
+    if any(size[a] + sum(padding[a]) < reach[a] for a in range(2)):
+        kernel = (1, 1)
+    groups = draw(st.sampled_from([g for g in (1, 2, 3) if in_channels % g == 0])) if kind == "conv" else 1
+    channels = groups * draw(st.integers(1, 13)) if kind == "conv" else in_channels
+    more = {"groups": groups} if kind == "conv" else {}
+    return window(kind, size, channels, kernel=kernel, stride=stride, padding=padding, dilation=dilation, **more)
+
+
 @st.composite
 def chains(draw: st.DrawFn) -> tuple[Chain, ChainTiles]:
-    """Any inverted residual or separable pair, and any tiles."""
-    small = st.integers(1, 13)
-    height, width, channels = draw(st.integers(2, 13)), draw(st.integers(2, 13)), draw(small)
-    kernel, stride = draw(st.integers(1, 5)), draw(st.integers(1, 3))
-    pads = (draw(st.integers(0, 2)), draw(st.integers(0, 2)))
-    size = (height + sum(pads), width + sum(pads))
-    if min(size) < kernel:
-        kernel = 1
-    hidden = draw(st.integers(1, 37)) if draw(st.booleans()) else channels
-    first = () if hidden == channels else (window("conv", (height, width), hidden),)
-    middle = window(
-        "depthwise", (height, width), hidden, kernel=(kernel, kernel), stride=(stride, stride), padding=(pads, pads)
+    """Up to three stages of any kind, any borders and residual, any tiles."""
+    size = height, width = draw(st.integers(2, 13)), draw(st.integers(2, 13))
+    channels = in_channels = draw(st.integers(1, 13))
+    stages: list[Stage] = []
+    for kind in draw(st.lists(st.sampled_from(["conv", "depthwise", "pointwise"]), min_size=1, max_size=3)):
+        if kind == "pointwise":
+            stages.append(window("conv", size, draw(st.integers(1, 37))))
+        else:
+            stages.append(draw(windows(kind, size, in_channels)))
+        size, in_channels = (stages[-1].height, stages[-1].width), stages[-1].channels
+    residual = draw(st.booleans())
+    chain = Chain(
+        height,
+        width,
+        channels,
+        tuple(stages),
+        residual=residual,
+        residual_first=residual and draw(st.booleans()),
+        input_pads=draw(BORDER),
+        residual_pads=draw(BORDER) if residual else NO_PADS,
+        output_pads=draw(BORDER),
     )
-    project = Stage("conv", middle.height, middle.width, draw(st.integers(1, 37)))
-    border = (draw(st.integers(0, 2)), draw(st.integers(0, 2)))
-    chain = Chain(height, width, channels, (*first, middle, project), output_pads=(border, border))
     tiles = tuple(
         ConvTile(draw(st.integers(1, 3)), draw(st.integers(1, 6)), lanes * draw(st.integers(1, 2)), lanes)
-        for lanes in draw(st.lists(st.sampled_from([4, 8, 16]), min_size=len(chain.stages), max_size=len(chain.stages)))
+        for lanes in draw(st.lists(st.sampled_from([4, 8, 16]), min_size=len(stages), max_size=len(stages)))
     )
     strip = draw(st.integers(1, chain.last.height))
     return chain, ChainTiles(strip, draw(st.integers(1, strip)), "rows", tiles)
