@@ -12,7 +12,7 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
-from mncc.kernels.tiles import ConvTile, Scratch, Segment, aligned, cover_channels, pack_panels
+from mncc.kernels.tiles import ConvTile, Scratch, Segment, aligned, cover_channels, pack_panels, spread
 from mncc.network.ops import Activation
 from mncc.network.window import Pads
 
@@ -134,25 +134,26 @@ def fuses_band(chain: Chain, index: int) -> bool:
 def scratch_layout(chain: Chain, tiles: ChainTiles) -> tuple[Scratch, ...]:
     """The arrays of a task's scratch: the padded copy of the input where one is needed, and what lies between
     stages. All are live at once while a strip is computed, so none share memory."""
-    arrays: list[tuple[int, int, int, int]] = []
+    arrays: list[tuple[int, int, int, int, int]] = []
     rows = min(tiles.strip, chain.last.height)
     for index in reversed(range(len(chain.stages))):
         stage = chain.stages[index]
         if index > 0 and fuses_band(chain, index - 1):
             height, width, channels = chain.in_shape(index)
-            arrays.append((index, min(tiles.band, rows), width, channels))
+            arrays.append((index, min(tiles.band, rows), width, channels, spread(channels)))
             continue
         rows = stage.rows_needed(rows)
         height, width, channels = chain.in_shape(index)
         (top, bottom), (left, right) = stage.padding
         rows = min(rows, height + top + bottom)
         if index > 0 or chain.copies_input:
-            arrays.append((index, rows, width + left + right, channels))
+            arrays.append((index, rows, width + left + right, channels, channels))
         rows = min(rows, height)
-    layout, offset = [], 0
-    for reader, count, cols, channels in arrays:
-        layout.append(Scratch(reader, count, cols, channels, offset))
-        offset += aligned(count * cols * channels)
+    layout: list[Scratch] = []
+    offset = 0
+    for array in arrays:
+        layout.append(Scratch(*array, offset))
+        offset += aligned(layout[-1].floats)
     return tuple(layout)
 
 

@@ -32,6 +32,8 @@ LOAD_OVERHEAD = 0.1
 stay in the L1 cache."""
 L1_SHARE = 0.6
 """Of the L1 cache, what a panel of weights may fill so that it stays there from tile to tile."""
+HEAVY_SHARE = 0.2
+"""Of the L2 cache: weights of a stage beyond this are not read again for every band of rows."""
 L2_SHARE = 0.75
 """Of the L2 cache, what a strip's scratch may fill; weights and tensors pass through the rest."""
 
@@ -88,9 +90,12 @@ def _holds_whole(chain: Chain, tiles: ChainTiles) -> bool:
 
 
 def _band_rows(chain: Chain, target: Target) -> int:
-    """Rows between a depthwise stage and the pointwise one behind it that fill half of the L1 cache, or one."""
-    width, channels = chain.last.width, chain.in_channels(len(chain.stages) - 1)
-    return max(1, target.l1 // 2 // (width * channels * 4))
+    """Rows between a depthwise stage and the pointwise one behind it: as many as half of the L1 cache holds, so that
+    they are read back from there; where the weights fill much of the L2 cache, as many as half of that holds, since
+    every band reads all weights again."""
+    inner, last = chain.in_channels(len(chain.stages) - 1), chain.last
+    heavy = inner * last.channels * 4 > HEAVY_SHARE * target.l2
+    return max(1, (target.l2 if heavy else target.l1) // 2 // (last.width * inner * 4))
 
 
 def _stage_tile(chain: Chain, index: int, target: Target) -> ConvTile:

@@ -87,12 +87,13 @@ def panel_offset(segment: Segment, depth: int) -> int:
 @dataclass(frozen=True)
 class Scratch:
     """One array of a task's scratch, which stage `stage` reads: `rows` x `cols` x `channels` floats at `offset` (in
-    floats)."""
+    floats), one pixel `pitch` floats behind the other."""
 
     stage: int
     rows: int
     cols: int
     channels: int
+    pitch: int
     offset: int
 
     @property
@@ -103,7 +104,13 @@ class Scratch:
     @property
     def floats(self) -> int:
         """Size without the rounding to whole lines."""
-        return self.rows * self.cols * self.channels
+        return self.rows * self.cols * self.pitch
+
+
+def spread(channels: int) -> int:
+    """The pitch at which a product reads the pixels of a tile from different sets of the L1 cache: its lines of one
+    channel lie a pixel apart, and 2048 bytes or multiples of it fall on one or two sets of 64."""
+    return channels + FLOATS_PER_LINE if channels * 4 % 2048 == 0 else channels
 
 
 def scratch_floats(layout: tuple[Scratch, ...]) -> int:

@@ -65,7 +65,7 @@ class _ChainWriter:
         self.places, floats = weight_layout(chain)
         self.weights = T.arg("weights", T.buffer((floats,), "float32"))
         self.scratch = {
-            s.name: T.arg(s.name, T.buffer((s.rows, s.cols * s.channels), "float32"))
+            s.stage: (T.arg(s.name, T.buffer((s.rows, s.cols * s.pitch), "float32")), s.pitch)
             for s in scratch_layout(chain, tiles)
         }
         shape = (chain.last.height, chain.last.width, chain.last.channels)
@@ -165,9 +165,9 @@ class _ChainWriter:
 
     def window(self, index: int, rows: Rows) -> Window:
         """The scratch that stage `index` reads while it makes `rows`."""
-        stage, channels = self.chain.stages[index], self.chain.in_channels(index)
+        stage, (buffer, pitch) = self.chain.stages[index], self.scratch[index]
         top, left = stage.padding[0][0], stage.padding[1][0]
-        return Window(self.scratch[f"mid{index}"], top - rows.first * stage.stride[0], left, channels)
+        return Window(buffer, top - rows.first * stage.stride[0], left, pitch)
 
     def copy_input(self, rows: Rows) -> Window:
         """The input rows behind `rows` of the first stage, in scratch with zeros around them."""

@@ -25,17 +25,17 @@ MANY_TAPS = 25
 
 @dataclass(frozen=True)
 class Window:
-    """Rows of a tensor in a buffer of (rows, columns * channels): real row r, column w lie at
+    """Rows of a tensor in a buffer of (rows, columns * pitch): real row r, column w lie at
     (r + row_shift, w + column_shift)."""
 
     buffer: Any
     row_shift: Expr
     column_shift: int
-    channels: int
+    pitch: int
 
     def at(self, row: Expr, column: Expr, channel: Expr) -> tuple[Expr, Expr]:
         """Index of one element."""
-        return row + self.row_shift, (column + self.column_shift) * self.channels + channel
+        return row + self.row_shift, (column + self.column_shift) * self.pitch + channel
 
 
 @dataclass(frozen=True)
