@@ -12,18 +12,21 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from mncc.language.diagnostic import DiagnosticError, OutsideError
     from mncc.verbs.api import bench, build, check, cost, emit, verify
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "bench", "build", "check", "cost", "emit", "verify"]
+_ERRORS = ("DiagnosticError", "OutsideError")
+__all__ = ["DiagnosticError", "OutsideError", "__version__", "bench", "build", "check", "cost", "emit", "verify"]
 
 
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module 'mncc' has no attribute {name!r}")
+    from mncc.language import diagnostic
     from mncc.verbs import api
 
-    return getattr(api, name)
+    return getattr(diagnostic if name in _ERRORS else api, name)
 
 
 def __dir__() -> list[str]:

@@ -78,3 +78,8 @@ def test_what_is_wrong_is_raised(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
     with pytest.raises(AttributeError):
         _ = mncc.nonsense
+
+
+def test_errors_have_public_names(tmp_path: Path) -> None:
+    with pytest.raises(mncc.DiagnosticError):
+        mncc.check(tmp_path / "missing.mn")
