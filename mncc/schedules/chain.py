@@ -190,8 +190,8 @@ class _ChainWriter:
         _, width, channels = self.chain.in_shape(index)
         line = (width + left + right) * channels
         end = (rows.count - 1) * stage.stride[0] + stage.reach
-        above = T.min(real.first + window.row_shift, end)
-        below = T.max(real.last + window.row_shift, 0)
+        # Where all rows are padding, the real ones lie outside of the window, above or below it.
+        above, below = (T.min(T.max(row + window.row_shift, 0), end) for row in (real.first, real.last))
         if stage.padding[0] != (0, 0):
             self.blocks.zero(window.buffer, Rows(0, above), 0, line)
             self.blocks.zero(window.buffer, Rows(below, end), 0, line)

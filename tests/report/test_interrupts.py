@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,14 @@ os.kill(os.getpid(), signal.SIGINT)
 time.sleep(0.01)
 done = True
 """
+
+
+@pytest.fixture(autouse=True)
+def attended() -> Iterator[None]:
+    """Interrupts as in a program that a person started: in the background, shells have them ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 def test_an_import_is_not_interrupted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

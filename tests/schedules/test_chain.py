@@ -103,6 +103,16 @@ CHAINS = {
         ),
         output_pads=((2, 2), (2, 2)),
     ),
+    "windows of padding alone": Chain(
+        3,
+        7,
+        13,
+        (
+            window("conv", (3, 7), 3, kernel=(3, 3), stride=(2, 3), padding=((0, 0), (0, 1))),
+            window("depthwise", (1, 2), 3, stride=(2, 3), padding=((2, 3), (1, 2))),
+            window("conv", (3, 2), 12, stride=(1, 3), padding=((2, 2), (0, 0))),
+        ),
+    ),
     "one pixel of three channels": Chain(1, 1, 3, (Stage("conv", 1, 1, 1),)),
 }
 
@@ -112,6 +122,12 @@ CHAINS = {
 def test_chain(name: str, target: str, tmp_path: Path) -> None:
     chain = CHAINS[name]
     expect_exact(ChainRun(chain, choose_tiles(chain, load_target(target)), tmp_path, target=target))
+
+
+@pytest.mark.parametrize("strip", [1, 3])
+def test_windows_of_padding_alone(strip: int, tmp_path: Path) -> None:
+    tiles = (ConvTile(2, 1, 8, 4), ConvTile(2, 1, 4, 4), ConvTile(1, 4, 16, 16))
+    expect_exact(ChainRun(CHAINS["windows of padding alone"], ChainTiles(strip, 1, "rows", tiles), tmp_path), 7)
 
 
 @pytest.mark.parametrize("strip", [1, 2, 3, 7, 14])
