@@ -109,9 +109,11 @@ CHAINS = {
         13,
         (
             window("conv", (3, 7), 3, kernel=(3, 3), stride=(2, 3), padding=((0, 0), (0, 1))),
-            window("depthwise", (1, 2), 3, stride=(2, 3), padding=((2, 3), (1, 2))),
-            window("conv", (3, 2), 12, stride=(1, 3), padding=((2, 2), (0, 0))),
+            window("depthwise", (1, 2), 3, stride=(2, 3), padding=((2, 1), (1, 2)), dilation=(2, 1)),
+            window("conv", (2, 2), 12, stride=(1, 3), padding=((2, 2), (0, 0)), dilation=(2, 1)),
         ),
+        input_pads=((0, 0), (2, 2)),
+        output_pads=((2, 2), (2, 2)),
     ),
     "one pixel of three channels": Chain(1, 1, 3, (Stage("conv", 1, 1, 1),)),
 }
