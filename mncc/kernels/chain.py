@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 
@@ -49,8 +49,8 @@ class Stage:
         taps = self.kernel[0] * self.kernel[1]
         return taps if self.kind == "depthwise" else taps * (in_channels // self.groups)
 
-    def rows_needed(self, rows: int) -> int:
-        """Input rows, padding included, behind `rows` output rows."""
+    def rows_needed(self, rows: Any) -> Any:
+        """Input rows, padding included, behind `rows` output rows; a number, or an expression of a schedule."""
         return (rows - 1) * self.stride[0] + self.reach
 
 

@@ -189,7 +189,7 @@ class _ChainWriter:
         left, right = stage.padding[1]
         _, width, channels = self.chain.in_shape(index)
         line = (width + left + right) * channels
-        end = (rows.count - 1) * stage.stride[0] + stage.reach
+        end = stage.rows_needed(rows.count)
         # Where all rows are padding, the real ones lie outside of the window, above or below it.
         above, below = (T.min(T.max(row + window.row_shift, 0), end) for row in (real.first, real.last))
         if stage.padding[0] != (0, 0):
