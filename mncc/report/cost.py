@@ -37,6 +37,17 @@ class RowCost:
 
 
 @dataclass(frozen=True)
+class PartCost:
+    """What some papers leave out of their counts: `batch norm`, `biases` or the `classifier`, the last row with any."""
+
+    part: str
+    row: str
+    """The row that is the part, empty for the parts that are everywhere."""
+    params: int
+    macs: int
+
+
+@dataclass(frozen=True)
 class KernelCost:
     """One kernel of the plan; `executed_macs` includes what neighbouring strips compute twice."""
 
@@ -61,15 +72,16 @@ class CostReport:
     workspace_bytes: int
     layers: tuple[LayerCost, ...]
     rows: tuple[RowCost, ...]
+    parts: tuple[PartCost, ...]
     kernels: tuple[KernelCost, ...]
 
     def json(self) -> str:
         """The report as one JSON object."""
         return json.dumps(asdict(self), indent=2)
 
-    def tables(self) -> tuple[Group, Group]:
-        """A line a row, and a line a kernel."""
-        return self._row_table(), self._kernel_table()
+    def tables(self) -> tuple[Group, Group, Group]:
+        """A line a row, a line for what some papers do not count, and a line a kernel."""
+        return self._row_table(), self._part_table(), self._kernel_table()
 
     def _row_table(self) -> Group:
         rows = [
@@ -90,6 +102,20 @@ class CostReport:
         title = f"{self.network} ({settings})" if settings else self.network
         columns = (">row", "~", "output", ">parameters", ">multiply-adds", ">share")
         return table(title, columns, rows, ("", "", "", count(self.params), count(self.macs), ""))
+
+    def _part_table(self) -> Group:
+        rows = [
+            (
+                f"{p.part} ({p.row})" if p.row else p.part,
+                count(p.params),
+                count(self.params - p.params),
+                count(p.macs),
+                count(self.macs - p.macs),
+            )
+            for p in self.parts
+        ]
+        columns = ("part", ">parameters", ">without it", ">multiply-adds", ">without it")
+        return table("parts that some papers leave out", columns, rows)
 
     def _kernel_table(self) -> Group:
         rows = [

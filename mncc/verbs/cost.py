@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mncc.report.cost import CostReport, KernelCost, LayerCost, RowCost
+from mncc.report.cost import CostReport, KernelCost, LayerCost, PartCost, RowCost
 from mncc.verbs.job import find_target, load_network
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ def cost(path: str | Path, settings: Mapping[str, str] | None = None, target: st
         workspace_bytes=plan.workspace_bytes(1),
         layers=_layers(network),
         rows=_rows(network),
+        parts=parts(network),
         kernels=_kernels(plan),
     )
 
@@ -52,6 +53,21 @@ def _rows(network: Network) -> tuple[RowCost, ...]:
         number = key[0] + 1 if key[0] >= 0 else key[0]
         rows[key] = RowCost(number, key[1], str(node.type), params + layer.params, macs + layer.macs)
     return tuple(rows.values())
+
+
+def parts(network: Network) -> tuple[PartCost, ...]:
+    """What some papers leave out. The classifier is the last row (or line outside of the table) with multiply-adds."""
+    norms = biases = 0
+    for node in network.nodes:
+        weights = network.weights(node)
+        biases += weights["bias"].elements if "bias" in weights else 0
+        norms += node.op.params(*network.input_types(node)) if "gamma" in weights else 0
+    found = [PartCost("batch norm", "", norms, 0), PartCost("biases", "", biases, 0)]
+    last = next((row for row in reversed(_rows(network)) if row.macs), None)
+    if last is not None:
+        row = f"row {last.number}: {last.row}" if last.number > 0 else last.row
+        found.append(PartCost("classifier", row, last.params, last.macs))
+    return tuple(found)
 
 
 def _kernels(plan: Plan) -> tuple[KernelCost, ...]:

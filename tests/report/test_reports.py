@@ -10,7 +10,7 @@ import pytest
 from rich.console import Console, RenderableType
 
 from mncc.report.bench import BenchReport, KernelTime, Timing, percent_of_peak
-from mncc.report.cost import CostReport, KernelCost, LayerCost, RowCost
+from mncc.report.cost import CostReport, KernelCost, LayerCost, PartCost, RowCost
 from mncc.report.numbers import plural, short_count, size
 from mncc.report.run import Guess, PictureAnswer, RunReport
 from mncc.report.verify import VerifyReport, compare
@@ -51,13 +51,15 @@ def test_cost_json_has_the_contract_s_fields() -> None:
     layer = LayerCost("r0.conv", "conv", (1, 16, 16, 8), 216, 55296)
     kernel = KernelCost("k0", "chain", ("conv2d",), "16x16x8", 55296, 60000, 2048)
     row = RowCost(0, "conv2d [3]", "16x16x8", 216, 55296)
-    report = CostReport("net", "native", {"width": 0.5}, 216, 55296, 4096, (layer,), (row,), (kernel,))
+    part = PartCost("classifier", "row 1: conv2d [3]", 16, 5296)
+    report = CostReport("net", "native", {"width": 0.5}, 216, 55296, 4096, (layer,), (row,), (part,), (kernel,))
     content = json.loads(report.json())
     assert content["params"] == 216 and content["macs"] == 55296 and content["workspace_bytes"] == 4096
     assert content["layers"] == [
         {"name": "r0.conv", "op": "conv", "output_shape": [1, 16, 16, 8], "params": 216, "macs": 55296}
     ]
-    rows, kernels = (printed(table) for table in report.tables())
+    rows, parts, kernels = (printed(table) for table in report.tables())
+    assert "classifier (row 1: conv2d [3])" in parts and "50,000" in parts
     assert "conv2d [3]" in rows, "a cell is text, not markup"
     assert "width 0.5" in rows and "8.5 %" in kernels
 
