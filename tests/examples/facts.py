@@ -45,16 +45,19 @@ class Count(Run):
     without: list[str] = field(default_factory=list)
     """The parts that the published numbers leave out: `classifier`, `batch norm`, `biases`."""
     rounding: str = "nearest"
+    digits: int = 0
+    """How many digits of the published numbers are meant, where their last zeros are not: 720 M has 2; 0 for all."""
     source: str = ""
     note: str = ""
     """Why the published number is not the exact one; empty where they agree."""
 
 
-def agrees(exact: int, printed: str, rounding: str = "nearest") -> bool:
+def agrees(exact: int, printed: str, rounding: str = "nearest", digits: int = 0) -> bool:
     """Whether a count, rounded to the precision of a printed number, is that number. `4.24 M` has two decimals."""
     number, _, unit = printed.replace(",", "").partition(" ")
     value = Decimal(exact) / UNITS[unit]
-    step = Decimal(1).scaleb(Decimal(number).as_tuple().exponent)  # type: ignore[arg-type]
+    exponent = Decimal(number).adjusted() - digits + 1 if digits else Decimal(number).as_tuple().exponent
+    step = Decimal(1).scaleb(exponent)  # type: ignore[arg-type]
     modes = [ROUND_DOWN] if rounding == "down" else [ROUND_HALF_UP, ROUND_HALF_EVEN]
     return any(value.quantize(step, mode) == Decimal(number) for mode in modes)
 

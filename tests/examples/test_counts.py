@@ -28,7 +28,7 @@ def test_counts(fact: Count) -> None:
     params = network.params - sum(left_out[name].params for name in fact.without)
     macs = network.macs - sum(left_out[name].macs for name in fact.without)
     exact = {"params": params, "macs": macs}
-    agreeing = [agrees(exact[what], printed, fact.rounding) for what, printed in fact.published.items()]
+    agreeing = [agrees(exact[what], printed, fact.rounding, fact.digits) for what, printed in fact.published.items()]
     if fact.note:
         assert not all(agreeing), f"{fact.published} is what we count: the note has nothing to say"
     else:
@@ -61,6 +61,12 @@ def test_every_example_has_facts() -> None:
 )
 def test_how_printed_numbers_are_compared(exact: int, printed: str, rounding: str, right: bool) -> None:
     assert agrees(exact, printed, rounding) is right
+
+
+def test_last_zeros_that_are_not_meant() -> None:
+    assert agrees(724_406_816, "720 M", digits=2)
+    assert not agrees(724_406_816, "720 M", digits=3)
+    assert not agrees(726_000_000, "720 M", digits=2)
 
 
 def test_a_wrong_count_is_seen() -> None:
