@@ -6,15 +6,16 @@ as its own tools make it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
 from mncc.network.graph import Network, Node
-from mncc.network.ops import Activation, Add, Conv2d, Dense, Depthwise, Norm, Op
+from mncc.network.ops import Activation, Add, Conv2d, Dense, Depthwise, Multiply, Norm, Op, Slice
 
 _WITH_WEIGHTS = (Conv2d, Depthwise, Dense)
+CLAMPS = ("relu", "relu6")
 
 
 @dataclass(frozen=True)
@@ -29,12 +30,18 @@ class Step:
     bias: np.ndarray | None = None
     """float32 (channels,), zeros where a convolution or dense layer has none."""
     activation: str = ""
-    """Applied to the result: relu, relu6 or nothing."""
+    """Applied to the result: one of those that may ride, or nothing."""
 
 
-def fold(network: Network, tensors: Mapping[tuple[str, str], np.ndarray]) -> tuple[Step, ...]:
+def fold(
+    network: Network,
+    tensors: Mapping[tuple[str, str], np.ndarray],
+    riding: Collection[str] = CLAMPS,
+    on: tuple[type[Op], ...] = (*_WITH_WEIGHTS, Add, Multiply),
+) -> tuple[Step, ...]:
     """The network's operators in order: norms behind convolutions and dense layers in their weights (in float64,
-    rounded once), relu and relu6 behind those and behind sums inside of them, wherever nothing else reads between."""
+    rounded once), activations of the kinds `riding` inside of the operators `on`, wherever nothing else reads between.
+    """
     steps = []
     taken: set[str] = set()
     for node in network.nodes:
@@ -51,7 +58,7 @@ def fold(network: Network, tensors: Mapping[tuple[str, str], np.ndarray]) -> tup
             taken.add(last.name)
         activation = ""
         follower = _only_reader(network, last)
-        if isinstance(node.op, (*_WITH_WEIGHTS, Add)) and follower is not None and _can_ride(follower.op):
+        if isinstance(node.op, on) and follower is not None and _rides(follower.op, riding):
             assert isinstance(follower.op, Activation)
             activation, last = follower.op.kind, follower
             taken.add(last.name)
@@ -59,8 +66,26 @@ def fold(network: Network, tensors: Mapping[tuple[str, str], np.ndarray]) -> tup
     return tuple(steps)
 
 
-def _can_ride(op: Op) -> bool:
-    return isinstance(op, Activation) and op.kind in ("relu", "relu6")
+def split_parts(network: Network) -> Mapping[str, tuple[Node, ...]]:
+    """Slices of a value that together, no others among them, are all of it: the name of each -> all in order.
+
+    Engines have one operator for them.
+    """
+    found: dict[str, tuple[Node, ...]] = {}
+    for value, readers in network.users.items():
+        rank = network.types[value].rank
+        slices = [(node.op.axis % rank, node.op.start, node) for node in readers if isinstance(node.op, Slice)]
+        for axis in {axis for axis, _, _ in slices}:
+            parts = [node for at, _, node in sorted(slices, key=lambda part: part[:2]) if at == axis]
+            ends = [0, *(node.op.stop for node in parts if isinstance(node.op, Slice))]
+            starts = [node.op.start for node in parts if isinstance(node.op, Slice)]
+            if len(parts) > 1 and starts == ends[:-1] and ends[-1] == network.types[value].shape[axis]:
+                found.update((node.name, tuple(parts)) for node in parts)
+    return found
+
+
+def _rides(op: Op, kinds: Collection[str]) -> bool:
+    return isinstance(op, Activation) and op.kind in kinds
 
 
 def _rounded(array: np.ndarray | None) -> np.ndarray | None:

@@ -33,15 +33,20 @@ from mncc.network.ops import (
     Reshape,
     Slice,
     Softmax,
+    Upsample,
 )
 from mncc.network.types import TensorType
 from mncc.network.window import Pads, resolve_padding
 from mncc.peers.engines import PeerError
 from mncc.peers.fold import Step, fold
+from mncc.peers.windows import counted_taps, covering_pads, nearest_is_exact
 
 SAME, VALID = 0, 1
 _ACTIVATIONS = {"": 0, "relu": 1, "relu6": 3}
 _NO_PADS = ((0, 0), (0, 0))
+_NEVER_NEGATIVE = ("relu", "relu6", "sigmoid", "hard_sigmoid")
+_KEEPS_SIGN = (AvgPool, ChannelShuffle, Concat, GlobalPool, MaxPool, Mean, Reshape, Slice, Upsample)
+_LOWEST = float(np.finfo(np.float32).min)
 
 
 def export_litert(network: Network, tensors: Mapping[tuple[str, str], np.ndarray], file: Path) -> None:
@@ -52,6 +57,7 @@ def export_litert(network: Network, tensors: Mapping[tuple[str, str], np.ndarray
         if type(step.op) not in _EXPORT:
             raise PeerError(f"{step.op.name} cannot be handed to LiteRT yet")
         _EXPORT[type(step.op)](program, step)
+        program.see_sign(step)
     content = {
         "tensors": program.tensors,
         "operators": program.operators,
@@ -72,6 +78,7 @@ class Program:
         self.operators: list[dict[str, Any]] = []
         self.constants: dict[str, np.ndarray] = {}
         self.number = {i.name: self.tensor(i.name, i.type.shape) for i in network.inputs}
+        self._never_negative: set[str] = set()
 
     def tensor(self, name: str, shape: Sequence[int], type: str = "FLOAT32") -> int:
         """A new tensor's number."""
@@ -106,12 +113,27 @@ class Program:
         """Adds the operator that makes a step's value."""
         self.number[step.name] = self.add(op, inputs, self.network.types[step.name].shape, options, **fields)
 
-    def padded(self, step: Step, pads: Pads) -> int:
-        """A step's input with zeros around it, by an operator of its own: the format's padding knows two words."""
+    def see_sign(self, step: Step) -> None:
+        """Remembers a step's value where it is never negative."""
+        clamped = step.activation or (step.op.kind if isinstance(step.op, Activation) else "")
+        kept = isinstance(step.op, _KEEPS_SIGN) and self._never_negative.issuperset(step.inputs)
+        if clamped in _NEVER_NEGATIVE or kept:
+            self._never_negative.add(step.name)
+
+    def padded(self, step: Step, pads: Pads, below: bool = False) -> int:
+        """A step's input with zeros around it, by an operator of its own: the format's padding knows two words.
+        With `below` the pixels around are below all others, or as low as the lowest."""
         n, h, w, c = self.type(step).shape
-        around = self.integers([(0, 0), *pads, (0, 0)])
+        inputs = [*self.inputs(step), self.integers([(0, 0), *pads, (0, 0)])]
         shape = (n, h + sum(pads[0]), w + sum(pads[1]), c)
-        return self.add("PAD", [*self.inputs(step), around], shape, "PadOptions")
+        if below and step.inputs[0] not in self._never_negative:
+            return self.add("PADV2", [*inputs, self.number_of(_LOWEST)], shape, "PadV2Options")
+        # Zeros are what XNNPACK pads with; everything else it leaves to the interpreter.
+        return self.add("PAD", inputs, shape, "PadOptions")
+
+    def number_of(self, value: float) -> int:
+        """A constant number."""
+        return self.constant(np.array([value], np.float32))
 
 
 def _conv(program: Program, step: Step) -> None:
@@ -185,7 +207,7 @@ def _activation(program: Program, step: Step) -> None:
     elif op.kind == "swish":
         program.make(step, "MUL", [*inputs, program.add("LOGISTIC", inputs, shape)], "MulOptions")
     elif op.kind == "hard_sigmoid":
-        three, sixth = (program.constant(np.array([value], np.float32)) for value in (3.0, 1 / 6))
+        three, sixth = program.number_of(3.0), program.number_of(1 / 6)
         held = program.add("ADD", [*inputs, three], shape, "AddOptions", fusedActivationFunction=_ACTIVATIONS["relu6"])
         program.make(step, "MUL", [held, sixth], "MulOptions")
     else:
@@ -194,31 +216,31 @@ def _activation(program: Program, step: Step) -> None:
 
 
 def _pool(program: Program, step: Step) -> None:
-    op = step.op
+    op, given, made = step.op, program.type(step), program.network.types[step.name]
     assert isinstance(op, MaxPool | AvgPool)
-    size, out = program.type(step).shape[1:3], program.network.types[step.name].shape[1:3]
-    reach = tuple((out[i] - 1) * op.stride[i] + op.kernel[i] - size[i] - sum(op.padding[i]) for i in range(2))
-    same = tuple(resolve_padding("same", size[i], op.kernel[i], op.stride[i]) for i in range(2))
-    counts = isinstance(op, AvgPool) and op.count_include_pad
-    if op.padding == _NO_PADS and max(reach) <= 0:
-        padding, inputs = VALID, program.inputs(step)
-    elif op.padding == same and max(reach) <= 0 and not counts:
-        padding, inputs = SAME, program.inputs(step)
-    elif counts and max(reach) <= 0:
-        padding, inputs = VALID, [program.padded(step, op.padding)]
+    same = tuple(resolve_padding("same", given.shape[1 + i], op.kernel[i], op.stride[i]) for i in range(2))
+    pads, (source,) = covering_pads(op, given, made), program.inputs(step)
+    padding, correction = VALID, None
+    if isinstance(op, AvgPool):
+        taps = counted_taps(op, given, made, op.count_include_pad)
+        # What is beyond the picture does not count where the format pads, and counts as zeros where a PAD does.
+        fits = np.array_equal(taps, counted_taps(op, given, made, include_pad=False))
+        if taps.min() < op.kernel[0] * op.kernel[1] and not (fits and pads == same):
+            correction = (op.kernel[0] * op.kernel[1] / taps).astype(np.float32).reshape(1, *taps.shape, 1)
     else:
-        raise PeerError(f"{op.name} with padding {op.padding} cannot be handed to LiteRT yet")
-    program.make(
-        step,
-        "MAX_POOL_2D" if isinstance(op, MaxPool) else "AVERAGE_POOL_2D",
-        inputs,
-        "Pool2DOptions",
-        padding=padding,
-        strideH=op.stride[0],
-        strideW=op.stride[1],
-        filterHeight=op.kernel[0],
-        filterWidth=op.kernel[1],
-    )
+        fits = True
+    if pads == same and pads != _NO_PADS and fits:
+        padding = SAME
+    elif pads != _NO_PADS:
+        source = program.padded(step, pads, below=isinstance(op, MaxPool))
+    window = {"strideH": op.stride[0], "strideW": op.stride[1], "filterHeight": op.kernel[0]}
+    window |= {"filterWidth": op.kernel[1], "padding": padding}
+    word = "MAX_POOL_2D" if isinstance(op, MaxPool) else "AVERAGE_POOL_2D"
+    if correction is None:
+        program.make(step, word, [source], "Pool2DOptions", **window)
+        return
+    pooled = program.add(word, [source], made.shape, "Pool2DOptions", **window)
+    program.make(step, "MUL", [pooled, program.constant(correction)], "MulOptions")
 
 
 def _reduce(program: Program, step: Step) -> None:
@@ -263,6 +285,25 @@ def _softmax(program: Program, step: Step) -> None:
     program.make(step, "SOFTMAX", program.inputs(step), "SoftmaxOptions", beta=1.0)
 
 
+def _upsample(program: Program, step: Step) -> None:
+    op, inputs, size = step.op, program.inputs(step), program.type(step).shape[1:3]
+    assert isinstance(op, Upsample)
+    if op.mode == "bilinear":
+        fields = {"alignCorners": op.align_corners, "halfPixelCenters": not op.align_corners}
+        inputs.append(program.integers(op.size))
+        program.make(step, "RESIZE_BILINEAR", inputs, "ResizeBilinearOptions", **fields)
+    elif all(nearest_is_exact(old, new) for old, new in zip(size, op.size, strict=True)):
+        inputs.append(program.integers(op.size))
+        program.make(step, "RESIZE_NEAREST_NEIGHBOR", inputs, "ResizeNearestNeighborOptions")
+    else:
+        # The engine's rounded scale would pick other pixels here and there.
+        rows, columns = ([i * old // new for i in range(new)] for old, new in zip(size, op.size, strict=True))
+        n, _, w, c = program.type(step).shape
+        inputs.append(program.integers(rows))
+        tall = program.add("GATHER", inputs, (n, op.size[0], w, c), "GatherOptions", axis=1)
+        program.make(step, "GATHER", [tall, program.integers(columns)], "GatherOptions", axis=2)
+
+
 _EXPORT: Mapping[type[Op], Callable[[Program, Step], None]] = {
     Activation: _activation,
     Add: _elementwise("ADD", "AddOptions"),
@@ -280,4 +321,5 @@ _EXPORT: Mapping[type[Op], Callable[[Program, Step], None]] = {
     Reshape: _reshape,
     Slice: _slice,
     Softmax: _softmax,
+    Upsample: _upsample,
 }

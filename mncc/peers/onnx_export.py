@@ -33,10 +33,11 @@ from mncc.network.ops import (
     Softmax,
     Upsample,
 )
-from mncc.network.ops._compute import covering
 from mncc.network.types import TensorType
 from mncc.network.window import Pads
 from mncc.peers.engines import PeerError
+from mncc.peers.fold import split_parts
+from mncc.peers.windows import covering_pads
 
 if TYPE_CHECKING:
     import onnx
@@ -93,6 +94,7 @@ class Graph:
         self.nodes: list[Any] = []
         self.constants: list[Any] = []
         self.names = {i.name: f"input:{i.name}" for i in network.inputs}
+        self.parts = split_parts(network)
         self._tensors = tensors
         self._count = 0
 
@@ -126,11 +128,15 @@ class Graph:
 
     def add(self, op: str, inputs: Sequence[str], output: str | None = None, **attributes: Any) -> str:
         """Adds an operator and answers the name of what it makes."""
+        output = output or self._fresh(op)
+        self.add_several(op, inputs, [output], **attributes)
+        return output
+
+    def add_several(self, op: str, inputs: Sequence[str], outputs: Sequence[str], **attributes: Any) -> None:
+        """Adds an operator that makes all of `outputs`."""
         from onnx import helper
 
-        output = output or self._fresh(op)
-        self.nodes.append(helper.make_node(op, list(inputs), [output], **attributes))
-        return output
+        self.nodes.append(helper.make_node(op, list(inputs), list(outputs), **attributes))
 
     def make(self, node: Node, op: str, inputs: Sequence[str], **attributes: Any) -> None:
         """Adds the operator that makes the node's value."""
@@ -256,8 +262,24 @@ def _concat(graph: Graph, node: Node) -> None:
 def _slice(graph: Graph, node: Node) -> None:
     op = node.op
     assert isinstance(op, Slice)
+    if node.name in graph.parts:
+        _split(graph, node)
+        return
     bounds = [graph.integers([number]) for number in (op.start, op.stop, _axis(op.axis, node.type.rank))]
     graph.make(node, "Slice", graph.inputs(node) + bounds)
+
+
+def _split(graph: Graph, node: Node) -> None:
+    """All slices of a value at the first of them."""
+    if node.name in graph.names:
+        return
+    parts = graph.parts[node.name]
+    names = [part.name for part in parts]
+    assert isinstance(node.op, Slice)
+    sizes = [part.type.shape[node.op.axis] for part in parts]
+    axis = _axis(node.op.axis, node.type.rank)
+    graph.add_several("Split", [*graph.inputs(node), graph.integers(sizes)], names, axis=axis)
+    graph.names.update((name, name) for name in names)
 
 
 def _softmax(graph: Graph, node: Node) -> None:
@@ -276,12 +298,8 @@ def _global_pool(graph: Graph, node: Node) -> None:
 
 def _covering(graph: Graph, node: Node) -> Pads:
     """The padding that a pool's windows need; ceil mode is said this way, for engines disagree about ONNX's."""
-    op = node.op
-    assert isinstance(op, MaxPool | AvgPool)
-    (_, h, w, _), (_, out_h, out_w, _) = graph.type(node).shape, node.type.shape
-    needed = covering((h, w), (out_h, out_w), op.kernel, op.stride, op.padding)
-    # Pixels that no window reaches are no negative padding.
-    return (needed[0][0], max(needed[0][1], 0)), (needed[1][0], max(needed[1][1], 0))
+    assert isinstance(node.op, MaxPool | AvgPool)
+    return covering_pads(node.op, graph.type(node), node.type)
 
 
 def _max_pool(graph: Graph, node: Node) -> None:

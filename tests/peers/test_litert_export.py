@@ -10,7 +10,6 @@ import pytest
 from mncc.elaborate import load
 from mncc.network.graph import Network
 from mncc.network.ops import Norm
-from mncc.peers import PeerError
 from mncc.peers.fold import fold
 from mncc.peers.litert_export import export_litert
 from mncc.peers.worker.litert_model import build
@@ -19,8 +18,6 @@ from mncc.weights import Weights, load_weights
 from tests.peers.test_onnx_export import CASES, single
 
 TINY = Path(__file__).resolve().parents[2] / "docs" / "tiny.mn"
-NOT_YET = {"maxpool", "maxpool ceil", "avgpool ceil", "avgpool of pixels", "avgpool of pixels ceil"}
-UPSAMPLES = {"nearest twice", "nearest odd", "bilinear", "bilinear corners"}
 
 
 def tiny() -> Network:
@@ -63,7 +60,7 @@ def run(network: Network, weights: Weights, inputs: list[np.ndarray], file: Path
     return [session.get_tensor(declared["index"]) for declared in session.get_output_details()]
 
 
-@pytest.mark.parametrize("name", sorted(set(CASES) - NOT_YET - UPSAMPLES))
+@pytest.mark.parametrize("name", CASES)
 def test_operators(name: str, tmp_path: Path) -> None:
     op, shapes = CASES[name]
     network, tensors = single(op, shapes)
@@ -74,13 +71,6 @@ def test_operators(name: str, tmp_path: Path) -> None:
     expected = Twin(network, weights).run(inputs)["y"]
     assert got.shape == expected.shape
     assert np.abs(got - expected).max() <= 1e-5 * np.abs(expected).max()
-
-
-@pytest.mark.parametrize("name", sorted(NOT_YET | UPSAMPLES))
-def test_operators_that_are_refused(name: str, tmp_path: Path) -> None:
-    op, shapes = CASES[name]
-    with pytest.raises(PeerError, match="cannot be handed to LiteRT yet"):
-        export_litert(*single(op, shapes), tmp_path / "model.npz")
 
 
 def test_networks(tmp_path: Path) -> None:

@@ -27,6 +27,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 _TRIAL_RUNS = 3
+_POOLS: list[Any] = []
+"""Memory pools of ncnn, which have to outlive everything that it made."""
 
 
 class Session(NamedTuple):
@@ -98,26 +100,37 @@ def open_litert(model: str, inputs: Sequence[np.ndarray], threads: int, folder: 
 
 
 def open_ncnn(model: str, inputs: Sequence[np.ndarray], threads: int, folder: Path) -> Session:
-    """In float32 all through; without a batch axis, which ncnn does not have."""
+    """In float32 all through, with pools of memory as its own benchmark has them; a batch is one picture after the
+    other, for ncnn has no axis for it."""
     ncnn = import_module("ncnn")
+    _POOLS[:] = ncnn.UnlockedPoolAllocator(), ncnn.PoolAllocator()
     net = ncnn.Net()
     net.opt.num_threads = threads
     net.opt.use_vulkan_compute = False
+    net.opt.blob_allocator, net.opt.workspace_allocator = _POOLS
     for option in ("use_fp16_packed", "use_fp16_storage", "use_fp16_arithmetic", "use_bf16_storage"):
         setattr(net.opt, option, False)
     if net.load_param(model) or net.load_model(f"{model}.bin"):
         raise ValueError("ncnn refuses the network")
-    given = [(f"in{index}", ncnn.Mat(array[0]).clone()) for index, array in enumerate(inputs)]
+    batch = [
+        [(f"in{index}", ncnn.Mat(picture).clone()) for index, picture in enumerate(pictures)]
+        for pictures in zip(*inputs, strict=True)
+    ]
     names = [name for name in net.output_names() if name.startswith("out")]
-    made: list[Any] = []
+    made: list[list[Any]] = []
 
     def run() -> None:
-        extractor = net.create_extractor()
-        for name, value in given:
-            extractor.input(name, value)
-        made[:] = [extractor.extract(name)[1] for name in names]
+        made.clear()
+        for given in batch:
+            extractor = net.create_extractor()
+            for name, value in given:
+                extractor.input(name, value)
+            made.append([extractor.extract(name)[1] for name in names])
 
-    return Session(run, lambda: [np.array(value)[None] for value in made], keep=net)
+    def outputs() -> list[np.ndarray]:
+        return [np.stack([np.array(value) for value in values]) for values in zip(*made, strict=True)]
+
+    return Session(run, outputs, keep=net)
 
 
 OPEN: dict[str, Callable[[str, Sequence[np.ndarray], int, Path], Session]] = {
