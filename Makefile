@@ -57,7 +57,7 @@ $(VENV)/.installed-pictures: $(VENV)/.installed
 	touch $@
 
 $(VENV)/.installed-peers: $(VENV)/.installed
-	$(PIP) install -e '.[peers]'
+	$(PIP) install 'onnx>=1.17,<2'
 	touch $@
 
 # The engines have an environment of their own, so that their pins and mncc's never meet.
