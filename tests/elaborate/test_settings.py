@@ -69,6 +69,12 @@ def build(text: str, **settings: object) -> Network:
     return elaborate(parse(Source("test.mn", text)), settings)
 
 
+@pytest.mark.parametrize(("cell", "channels"), [("16", 8), ("b", 8), ("(16)", 16), ("(b)", 16), ("(8 + 8)", 16)])
+def test_brackets_keep_a_count_from_being_scaled(cell: str, channels: int) -> None:
+    text = "network m(width = 0.5)\ninput image: 8x8x3\nchannels c * width\nlet b = 16\nOperator c\nconv2d " + cell
+    assert build(text).by_name["r1.0.conv"].type.shape[-1] == channels
+
+
 def test_kinds_of_parameters() -> None:
     text = 'network n(on = true, kind = "relu", size = 8, rate = 0.5)\ninput i: size x size x 4\n'
     text += "output y = (i -> act kind) if on else i -> conv 1x1 (i.c * rate)\n"
