@@ -137,10 +137,41 @@ def test_another_number_of_classes(tmp_path: Path, golden: Callable[[Path, str],
     golden(HERE / "errors" / "classes.err", refusal(network, torch_file(tmp_path / "w.pth", state)))
 
 
-def test_another_width(tmp_path: Path, golden: Callable[[Path, str], None]) -> None:
-    """Everything is wrong: ten errors and a count."""
-    state = torch_state(residuals(width=2), load_weights(residuals(width=2), "random:1"), TORCHVISION)
-    golden(HERE / "errors" / "width.err", refusal(residuals(), torch_file(tmp_path / "w.pth", state)))
+ANOTHER: dict[str, tuple[Network, Network, tuple[str, ...]]] = {
+    "another_width": (residuals(classes=5), residuals(width=2), TORCHVISION),
+    "another_shorter": (residuals(), residuals(), (*TORCHVISION, *(f"features.{i}" for i in range(20, 28)))),
+    "another_longer": (residuals(), residuals(), TORCHVISION[:5]),
+    "another_kernels": (residuals(), residuals(kernel=5, width=3), TIMM),
+}
+"""The network, the network of the file, and the names of the file's modules: what is left out is cut, what is new
+are convolutions behind it."""
+
+
+@pytest.mark.parametrize("case", ANOTHER)
+def test_another_network(case: str, tmp_path: Path, golden: Callable[[Path, str], None]) -> None:
+    """One error that says so."""
+    network, trained, names = ANOTHER[case]
+    whole = TIMM if names is TIMM else TORCHVISION
+    state = torch_state(trained, load_weights(trained, "random:1"), whole)
+    state = {key: array for key, array in state.items() if key.rpartition(".")[0] in names}
+    state |= {f"{name}.weight": np.zeros((24, 24, 3, 3), np.float32) for name in names if name not in whole}
+    golden(HERE / "errors" / f"{case}.err", refusal(network, torch_file(tmp_path / "w.pth", state)))
+
+
+def test_another_network_with_own_names(tmp_path: Path, golden: Callable[[Path, str], None]) -> None:
+    tensors = {f"{n}.{r}": a for (n, r), a in load_weights(residuals(), "random:1").tensors.items()}
+    save_file({f"backbone.{name}": array for name, array in tensors.items()}, tmp_path / "w.safetensors")
+    golden(HERE / "errors" / "another_own.err", refusal(residuals(), str(tmp_path / "w.safetensors")))
+
+
+def test_many_errors(tmp_path: Path, golden: Callable[[Path, str], None]) -> None:
+    """Ten errors and a count."""
+    network = residuals()
+    state = torch_state(network, load_weights(network, "random:1"), TORCHVISION)
+    for name in state:
+        if name.endswith((".running_var", ".running_mean")):
+            state[name] = np.full_like(state[name], np.nan)
+    golden(HERE / "errors" / "sixteen.err", refusal(network, torch_file(tmp_path / "w.pth", state)))
 
 
 def test_own_names(tmp_path: Path, golden: Callable[[Path, str], None]) -> None:
@@ -174,7 +205,7 @@ def files(network: Network) -> dict[str, Callable[[Path], object]]:
         import h5py
 
         with h5py.File(path, "w") as file:
-            file["layers/conv2d/vars/0"] = np.zeros(3)
+            file["weights/0"] = np.zeros(3)
 
     def outside(path: Path) -> None:
         import h5py

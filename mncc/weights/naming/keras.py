@@ -24,7 +24,6 @@ class Keras:
     """`Conv1/kernel`, `bn_Conv1/gamma`, `block_1_depthwise/depthwise_kernel`, `predictions/bias`."""
 
     name = "Keras"
-    conventions: tuple[Convention, ...] = (Convention("same", 1e-3),)
     by_name = False
     channels_first = False
 
@@ -32,7 +31,11 @@ class Keras:
         """Only Keras writes these files."""
         return archive.keras
 
-    def modules(self, archive: Archive) -> list[Module]:
+    def conventions(self, archive: Archive) -> tuple[Convention, ...]:
+        """TensorFlow's padding; the epsilon of the file's model, else Keras's default."""
+        return (Convention("same", 1e-3 if archive.epsilon is None else archive.epsilon),)
+
+    def orders(self, archive: Archive) -> list[list[Module]]:
         """The file's operators; a separable convolution is two of them."""
         grouped: dict[str, dict[str, Stored]] = {}
         for key, stored in archive.tensors.items():
@@ -40,13 +43,14 @@ class Keras:
             grouped.setdefault(prefix, {})[last] = stored
         modules = []
         for name, tensors in grouped.items():
+            queue = archive.queues.get(name, "")
             if "pointwise_kernel" in tensors:
                 depthwise = tensors.pop("depthwise_kernel", None)
                 if depthwise is not None:
-                    modules.append(_module(name, {"depthwise_kernel": depthwise}))
+                    modules.append(_module(name, {"depthwise_kernel": depthwise}, queue))
                 tensors["kernel"] = tensors.pop("pointwise_kernel")
-            modules.append(_module(name, tensors))
-        return modules
+            modules.append(_module(name, tensors, queue))
+        return [modules]
 
     def key(self, module: str, role: str) -> str:
         """`Conv1` and `kernel` -> `Conv1/kernel`."""
@@ -72,17 +76,21 @@ class Keras:
         grouped = len(shape) == 4 and c == 1 and shape[2] * shape[3] == out
         return not isinstance(op, Depthwise) and grouped and shape[:2] == (kh, kw)
 
+    def default(self, role: str) -> float | None:
+        """Norms with `scale=False` or `center=False` have no gamma or beta."""
+        return {"gamma": 1.0, "beta": 0.0}.get(role)
 
-def _module(name: str, tensors: dict[str, Stored]) -> Module:
+
+def _module(name: str, tensors: dict[str, Stored], queue: str) -> Module:
     roles = {ROLES[last]: stored for last, stored in tensors.items() if last in ROLES}
     unknown = tuple(stored for last, stored in tensors.items() if last not in ROLES)
     if {"gamma", "beta", "mean", "variance"} & set(roles):
-        return Module(name, "norm", roles, ("norm", *next(iter(roles.values())).shape), unknown)
+        return Module(name, "norm", roles, ("norm", *next(iter(roles.values())).shape), unknown, queue)
     kernel = roles.get("kernel")
     if kernel is None or len(kernel.shape) not in (2, 4):
-        return Module(name, "other", {}, (), tuple(tensors.values()))
+        return Module(name, "other", {}, (), tuple(tensors.values()), queue)
     kh, kw, c, out = (1, 1, *kernel.shape)[-4:]
     if "depthwise_kernel" in tensors:
         c, out = 1, c * out
     signature: Signature = ("layer", kh, kw, c, out)
-    return Module(name, "layer", roles, signature, unknown)
+    return Module(name, "layer", roles, signature, unknown, queue)
