@@ -199,7 +199,7 @@ class OtherSizes(Diagnostic):
     def help(self) -> str:
         if self.width is None:
             return "give the network in which these weights were trained, with the `--set` of its training"
-        return f"the file's channels look like a width of {self.width:g}: add `--set width={self.width:g}`"
+        return f"the file's channels look like a width of {self.width:g}: try `--set width={self.width:g}`"
 
 
 @dataclass(frozen=True)

@@ -53,6 +53,7 @@ def _h5_archive(path: str, file: Any) -> Archive:
         return _weights_alone(path, file)
     layers = _layers(json.loads(_text(file.attrs["model_config"]))) if "model_config" in file.attrs else []
     rank = {layer["name"]: place for place, layer in enumerate(layers)}
+    depthwise = {layer["name"] for layer in layers if layer["class"] == "DepthwiseConv2D"}
     tensors: dict[str, Stored] = {}
     for layer in group.attrs["layer_names"]:
         inside = _group(group, _text(layer))
@@ -60,6 +61,8 @@ def _h5_archive(path: str, file: Any) -> Archive:
             continue
         for name in inside.attrs.get("weight_names", ()):
             key = _text(name).split(":")[0]
+            if key.endswith("/kernel") and _layer_of(key, rank) in depthwise:  # as Keras 3 calls it here
+                key = key.removesuffix("kernel") + "depthwise_kernel"
             tensors[key] = _stored(path, "HDF5", key, _dataset(inside, _text(name)))
     # Stable: layers that the model does not name keep the file's order, behind the others.
     ordered = sorted(tensors, key=lambda key: rank.get(_layer_of(key, rank), len(rank)))

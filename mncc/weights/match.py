@@ -101,7 +101,7 @@ def interleaved(network: Network, modules: Sequence[Module]) -> list[Module]:
 
 
 def _moved(left: Sequence[Signature], right: Sequence[Signature], taken: Mapping[int, int]) -> dict[int, int]:
-    """What fits nowhere in order, paired by equal signature; nothing where most would still fit nowhere: the file
+    """What fits nowhere in order, paired by equal signature; nothing where many would still fit nowhere: the file
     then is another network's, and equal shapes are chance."""
     used = set(taken.values())
     loose: dict[Signature, deque[int]] = defaultdict(deque)
@@ -110,7 +110,7 @@ def _moved(left: Sequence[Signature], right: Sequence[Signature], taken: Mapping
             loose[signature].append(j)
     homeless = [i for i in range(len(left)) if i not in taken]
     moved = {i: loose[left[i]].popleft() for i in homeless if loose[left[i]]}
-    return moved if 2 * len(moved) > len(homeless) else {}
+    return moved if 4 * len(moved) >= 3 * len(homeless) else {}
 
 
 def _pairing(

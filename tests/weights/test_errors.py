@@ -8,6 +8,7 @@ import pickle
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -137,25 +138,43 @@ def test_another_number_of_classes(tmp_path: Path, golden: Callable[[Path, str],
     golden(HERE / "errors" / "classes.err", refusal(network, torch_file(tmp_path / "w.pth", state)))
 
 
-ANOTHER: dict[str, tuple[Network, Network, tuple[str, ...]]] = {
-    "another_width": (residuals(classes=5), residuals(width=2), TORCHVISION),
-    "another_shorter": (residuals(), residuals(), (*TORCHVISION, *(f"features.{i}" for i in range(20, 28)))),
-    "another_longer": (residuals(), residuals(), TORCHVISION[:5]),
-    "another_kernels": (residuals(), residuals(kernel=5, width=3), TIMM),
+def other(trained: Network, names: tuple[str, ...] = TORCHVISION) -> State:
+    return torch_state(trained, load_weights(trained, "random:1"), names)
+
+
+def longer() -> State:
+    return other(residuals()) | {f"features.{i}.weight": np.zeros((24, 24, 3, 3), np.float32) for i in range(20, 28)}
+
+
+def biased() -> State:
+    state = other(residuals())
+    layers = [name for name, array in state.items() if array.ndim == 4]
+    return state | {name.replace("weight", "bias"): np.zeros(state[name].shape[0], np.float32) for name in layers}
+
+
+def scaled(width: float) -> tuple[Network, State]:
+    """A network with a width of 0.5, and the weights of another one."""
+    network = residuals(width=2)
+    return replace(network, settings={"width": 0.5, "classes": 10}), other(residuals(width=round(4 * width)))
+
+
+ANOTHER: dict[str, tuple[Network, State]] = {
+    "another_size": (residuals(classes=5), other(residuals(width=2))),
+    "another_width": scaled(0.75),
+    "another_longer": (residuals(), longer()),
+    "another_shorter": (residuals(), dict(list(other(residuals()).items())[:24])),
+    "another_biases": (residuals(), biased()),
+    "another_kernels": (residuals(), other(residuals(kernel=5, width=3), TIMM)),
 }
-"""The network, the network of the file, and the names of the file's modules: what is left out is cut, what is new
-are convolutions behind it."""
 
 
 @pytest.mark.parametrize("case", ANOTHER)
 def test_another_network(case: str, tmp_path: Path, golden: Callable[[Path, str], None]) -> None:
     """One error that says so."""
-    network, trained, names = ANOTHER[case]
-    whole = TIMM if names is TIMM else TORCHVISION
-    state = torch_state(trained, load_weights(trained, "random:1"), whole)
-    state = {key: array for key, array in state.items() if key.rpartition(".")[0] in names}
-    state |= {f"{name}.weight": np.zeros((24, 24, 3, 3), np.float32) for name in names if name not in whole}
-    golden(HERE / "errors" / f"{case}.err", refusal(network, torch_file(tmp_path / "w.pth", state)))
+    network, state = ANOTHER[case]
+    text = refusal(network, torch_file(tmp_path / "w.pth", state))
+    assert text.count("error:") == 1
+    golden(HERE / "errors" / f"{case}.err", text)
 
 
 def test_another_network_with_own_names(tmp_path: Path, golden: Callable[[Path, str], None]) -> None:

@@ -174,6 +174,35 @@ def test_keras(case: Case, tmp_path: Path) -> None:
     assert loaded[0] == loaded[1] == loaded[2]
 
 
+@pytest.mark.parametrize("format", ["keras", "h5", "weights.h5"])
+def test_keras_of_another_width(format: str, tmp_path: Path) -> None:
+    model = producer("keras").applications.MobileNet(input_shape=(64, 64, 3), alpha=0.5, weights=None)
+    path = tmp_path / f"w.{format}"
+    model.save_weights(path) if format == "weights.h5" else model.save(path)
+    with pytest.raises(DiagnosticError, match="in other sizes: 55 of 55 differ") as caught:
+        load_weights(load(EXAMPLES / "mobilenet_v1.mn"), str(path))
+    assert "--set width=0.5" in str(caught.value)
+
+
+PAIRS = [
+    ("mobilenet_v2", "squeezenet1_0", {}, "looks like the weights of another network"),
+    ("mobilenet_v2", "resnet50", {}, "looks like the weights of another network"),
+    ("mobilenet_v2", "mobilenet_v2", {"width_mult": 0.75}, "try `--set width=0.75`"),
+    ("mobilenet_v3_large", "mobilenet_v3_small", {}, "looks like the weights of another network"),
+    ("resnet50", "resnext50_32x4d", {}, "in other sizes: 80 of 107 differ"),
+    ("squeezenet", "squeezenet1_1", {}, "features.0.weight has shape 64x3x3x3, but r1.0.conv needs 96x3x7x7"),
+]
+
+
+@pytest.mark.parametrize(("example", "model", "arguments", "words"), PAIRS)
+def test_files_of_other_networks(example: str, model: str, arguments: dict, words: str, tmp_path: Path) -> None:
+    torch.save(producer("torchvision").models.get_model(model, **arguments).state_dict(), tmp_path / "w.pth")
+    with pytest.raises(DiagnosticError) as caught:
+        load_weights(load(EXAMPLES / f"{example}.mn"), str(tmp_path / "w.pth"))
+    assert words in str(caught.value)
+    assert len(caught.value.diagnostics) == (2 if model == "squeezenet1_1" else 1)
+
+
 def test_a_network_that_somebody_trained_with_keras() -> None:
     """Breeds of dogs, 160x160, a MobileNetV2 inside another model; written as .h5 by Keras 3."""
     keras = producer("keras")
