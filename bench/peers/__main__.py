@@ -57,9 +57,9 @@ def main() -> int:
     second = overview(results, {case.name: case.title for case in cases})
     if options.readme:
         README.write_text(with_overview(README.read_text(encoding="utf-8"), second), encoding="utf-8")
-    print(markdown({case.name: results[case.name] for case in cases if case.detailed and case.name in results}))
-    if set(results) - {case.name for case in cases if case.detailed}:
-        print(f"\n{second}")
+    detailed = {case.name: results[case.name] for case in cases if case.detailed and case.name in results}
+    first = [markdown(detailed)] if detailed or not results else []
+    print("\n\n".join([*first, *([second] if len(results) > len(detailed) else [])]))
     return 0 if all(done) else 1
 
 
