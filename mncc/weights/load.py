@@ -76,7 +76,7 @@ def _pair(network: Network, naming: Naming, archive: Archive) -> Pairing:
     orders = [[module for module in order if not module.auxiliary] for order in naming.orders(archive)]
     if naming.by_name:
         return pair_by_name(network, orders[0])
-    if archive.queues:
+    if any(module.queue for module in orders[0]):
         orders = [interleaved(network, order) for order in orders]
     return min((pair_in_order(network, order) for order in orders), key=lambda pairing: pairing.misfits(network))
 

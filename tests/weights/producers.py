@@ -68,7 +68,8 @@ def settle_keras(model: Any, resolution: int) -> None:
     norms = [layer for layer in model.layers if hasattr(layer, "moving_mean")]
     for norm in norms:
         size = norm.moving_mean.shape
-        norm.gamma.assign(generator.uniform(0.8, 1.2, size))
+        if norm.gamma is not None:
+            norm.gamma.assign(generator.uniform(0.8, 1.2, size))
         norm.beta.assign(generator.uniform(-0.3, 0.5, size))
         norm.momentum = 0.0
     model(generator.normal(size=(2, resolution, resolution, 3)).astype(np.float32), training=True)

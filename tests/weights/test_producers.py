@@ -97,6 +97,9 @@ KERAS = [
     Case("mobilenet_v2", "MobileNetV2", TENSORFLOWS, 96),
     Case("mobilenet_v2", "MobileNetV2", {"width": 0.35} | TENSORFLOWS, 96, {"alpha": 0.35}),
     Case("mobilenet_v2", "MobileNetV2", {"width": 1.4} | TENSORFLOWS, 96, {"alpha": 1.4}),
+    Case("mobilenet_v3_large", "MobileNetV3Large", TENSORFLOWS, 96, {"include_preprocessing": False}),
+    Case("mobilenet_v3_small", "MobileNetV3Small", TENSORFLOWS, 96, {"include_preprocessing": False}),
+    Case("inception_v3", "InceptionV3", {"pool": "exclude_pad"}, 299),
     Case("xception", "Xception", resolution=96),
     full(Case("vgg16", "VGG16", resolution=224)),
 ]

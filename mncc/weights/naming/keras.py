@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import replace
+
 import numpy as np
 
 from mncc.network.ops import Dense, Depthwise, Op
@@ -9,6 +12,8 @@ from mncc.network.types import TensorType
 from mncc.weights.naming.base import Convention, Module, Signature
 from mncc.weights.stored import Archive, Stored
 
+AUTOMATIC = re.compile(r"(conv2d|depthwise_conv2d|separable_conv2d|batch_normalization|dense)(?:_(\d{1,9}))?$")
+"""What Keras calls layers that their program gives no name, numbered in the order of their creation."""
 ROLES = {
     "kernel": "kernel",
     "depthwise_kernel": "kernel",
@@ -50,7 +55,7 @@ class Keras:
                     modules.append(_module(name, {"depthwise_kernel": depthwise}, queue))
                 tensors["kernel"] = tensors.pop("pointwise_kernel")
             modules.append(_module(name, tensors, queue))
-        return [modules]
+        return [_as_created(modules)]
 
     def key(self, module: str, role: str) -> str:
         """`Conv1` and `kernel` -> `Conv1/kernel`."""
@@ -79,6 +84,27 @@ class Keras:
     def default(self, role: str) -> float | None:
         """Norms with `scale=False` or `center=False` have no gamma or beta."""
         return {"gamma": 1.0, "beta": 0.0}.get(role)
+
+
+def _as_created(modules: list[Module]) -> list[Module]:
+    """Modules in the order of the numbers that Keras gave their layers, each class in a queue of its own, where all but
+    dense layers have such names.
+
+    The file's order is that of a layer's distance from the output, which mixes branches beside each other (Inception).
+    """
+    found = {module.name: AUTOMATIC.match(module.name.rpartition("/")[2]) for module in modules}
+    if not all(found[module.name] or _is_dense(module) for module in modules):
+        return modules
+    numbered = []
+    for place, module in enumerate(modules):
+        name = found[module.name]
+        queue, number = (name[1], int(name[2] or 0)) if name else ("dense", place)
+        numbered.append((queue, number, replace(module, queue=queue)))
+    return [module for _, _, module in sorted(numbered, key=lambda entry: entry[:2])]
+
+
+def _is_dense(module: Module) -> bool:
+    return module.kind == "layer" and len(module.tensors["kernel"].shape) == 2
 
 
 def _module(name: str, tensors: dict[str, Stored], queue: str) -> Module:
