@@ -3,6 +3,7 @@ the library computes."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +20,7 @@ from mncc.network.graph import Network
 from mncc.network.ops import Softmax
 from mncc.reference import Twin
 from mncc.weights import load_weights
+from mncc.weights.errors import number_text
 from tests.weights.producers import FOLDER, producer, settle_keras, settled, torch_result
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -105,6 +107,37 @@ KERAS = [
 ]
 
 
+def table() -> str:
+    """The cases as docs/weights.md shows them: a line an example, a library and settings other than the width."""
+    lines: dict[tuple[str, str, str], list[str]] = {}
+    for library, cases in (("torchvision", TORCHVISION), ("timm", TIMM), ("Keras", KERAS)):
+        for case in (case if isinstance(case, Case) else case.values[0] for case in cases):
+            given = {name: value for name, value in case.settings.items() if name != "width"}
+            settings = " ".join(f"--set {name}={typed(value)}" for name, value in given.items())
+            models = lines.setdefault((case.example, library, f"`{settings}`" if settings else ""), [])
+            width = case.settings.get("width", 1)
+            models.append(case.model + (f" (width {width})" if width != 1 else ""))
+    rows = [
+        f"| {name} | {library} | {', '.join(models)} | {given} |" for (name, library, given), models in lines.items()
+    ]
+    return "\n".join(["| example | library | its networks | settings |", "|---|---|---|---|", *sorted(rows)]) + "\n"
+
+
+def typed(value: object) -> str:
+    return number_text(value) if isinstance(value, float) else str(value)
+
+
+def test_the_documentation_has_all_cases(request: pytest.FixtureRequest) -> None:
+    path = EXAMPLES.parent / "docs/weights.md"
+    text = path.read_text(encoding="utf-8")
+    start = text.index("writes this -->\n") + len("writes this -->\n")
+    end = text.index("<!-- end -->")
+    if request.config.getoption("--update-golden"):
+        path.write_text(f"{text[:start]}{table()}{text[end:]}", encoding="utf-8")
+        return
+    assert text[start:end] == table()
+
+
 @pytest.fixture(autouse=True)
 def one_thread() -> Iterator[None]:
     """Several processes test at once, and threads that wait for each other are slow then."""
@@ -175,6 +208,21 @@ def test_keras(case: Case, tmp_path: Path) -> None:
     model.save_weights(tmp_path / "alone.weights.h5")
     loaded = [load_weights(network, str(tmp_path / name)) for name in ("w.keras", "w.h5", "alone.weights.h5")]
     assert loaded[0] == loaded[1] == loaded[2]
+
+
+@pytest.mark.parametrize("width", [0.42, 0.84, 1.12])
+def test_keras_rounds_other_multipliers_otherwise(width: float, tmp_path: Path) -> None:
+    """Keras drops the fraction before it rounds, but for the first convolution; as docs/weights.md says to write it."""
+    build = producer("keras").applications.MobileNetV2
+    build(input_shape=(64, 64, 3), alpha=width, weights=None, classes=CLASSES).save(tmp_path / "w.h5")
+    settings = {"resolution": "64", "classes": str(CLASSES), "width": str(width), "padding": "same", "epsilon": "1e-3"}
+    text = (EXAMPLES / "mobilenet_v2.mn").read_text(encoding="utf-8")
+    text = text.replace("round 8 keep", "truncate round 8 keep")
+    text = re.sub(r"(?m)^(224.* )32( +1 +2)$", r"\1(make_divisible(32 * width, 8, 0.9))\2", text)
+    (tmp_path / "keras.mn").write_text(text, encoding="utf-8")
+    load_weights(load(tmp_path / "keras.mn", settings), str(tmp_path / "w.h5"))
+    with pytest.raises(DiagnosticError):
+        load_weights(load(EXAMPLES / "mobilenet_v2.mn", settings), str(tmp_path / "w.h5"))
 
 
 @pytest.mark.parametrize("format", ["keras", "h5", "weights.h5"])
