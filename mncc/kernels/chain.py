@@ -62,6 +62,8 @@ class Chain:
     `residual_first`. With `pool` the mean over all pixels is all that is written: (1, 1, channels).
     `input_pads` and `output_pads` are zero borders that lie around the tensors in memory; the kernel relies on
     those of its input and writes those of its output. `residual_pads` are those around the second input.
+    `input_spare`, `output_spare` and `residual_spare` are floats that lie between two pixels of a tensor and are not
+    its own: other parts of a concatenation, or nothing.
     """
 
     family: ClassVar[str] = "chain"
@@ -76,6 +78,9 @@ class Chain:
     input_pads: Pads = NO_PADS
     output_pads: Pads = NO_PADS
     residual_pads: Pads = NO_PADS
+    input_spare: int = 0
+    output_spare: int = 0
+    residual_spare: int = 0
 
     def in_channels(self, index: int) -> int:
         """Channels that stage `index` reads."""

@@ -15,38 +15,44 @@ from mncc.network.graph import Network, Node
 from mncc.network.ops import Conv2d, Dense, Depthwise, GlobalPool, Reshape
 from mncc.plan.model import Plan, PlannedKernel, PlannedTensor, StageSource
 from mncc.plan.units import Unit
+from mncc.plan.views import Views
 
 RECOMPUTED = 0.15
 """Of a chain's multiply-adds, the most that strips may compute twice; past it the stages stay separate."""
 
 
-def fuse(network: Network, units: tuple[Unit, ...], target: Target) -> Plan:
+def fuse(network: Network, units: tuple[Unit, ...], views: Views, target: Target) -> Plan:
     """The first plan: a kernel for every group of units, in the order of their last nodes, and a tensor for every
-    value that stays in memory; nothing is tiled or placed yet. Reshapes make no kernel."""
+    value that stays in memory; nothing is tiled or placed yet. Reshapes and views make no kernel."""
     kernels: list[PlannedKernel] = []
     for group in _groups(network, units, target):
-        if isinstance(group[0].head.op, Reshape) and not _copies(network, group[0]):
+        head = group[0].head
+        if views.in_place(head.name) or (isinstance(head.op, Reshape) and not _copies(network, group[0], views)):
             continue
         kernel = _kernel(network, group)
         kernels.append(replace(kernel, name=f"k{len(kernels):02d}_{_words(kernel.nodes[-1])}"))
     tensors = {i.name: PlannedTensor(i.name, i.type, base="input", index=n) for n, i in enumerate(network.inputs)}
-    tensors |= {k.output: PlannedTensor(k.output, network.types[k.output]) for k in kernels}
-    aliases = _reshape_aliases(network, units)
-    plan = Plan(network.name, target, network.inputs, network.outputs, tuple(kernels), tensors, aliases)
+    kept = [*(k.output for k in kernels), *views.joins]
+    tensors |= {name: PlannedTensor(name, network.types[name]) for name in kept if name not in views.views}
+    aliases = _reshape_aliases(network, units, views)
+    plan = Plan(network.name, target, network.inputs, network.outputs, tuple(kernels), tensors, aliases, views)
     for index, output in enumerate(network.outputs):
         root = plan.root(output.value)
         tensors[root] = PlannedTensor(root, network.types[root], base="output", index=index)
     return plan
 
 
-def _reshape_aliases(network: Network, units: tuple[Unit, ...]) -> dict[str, str]:
+def _reshape_aliases(network: Network, units: tuple[Unit, ...], views: Views) -> dict[str, str]:
     """Reshapes that are their input's memory under another shape: value -> the value it shares."""
-    return {u.output: u.head.inputs[0] for u in units if isinstance(u.head.op, Reshape) and not _copies(network, u)}
+    reshapes = (u for u in units if isinstance(u.head.op, Reshape))
+    return {u.output: u.head.inputs[0] for u in reshapes if not _copies(network, u, views)}
 
 
-def _copies(network: Network, unit: Unit) -> bool:
-    """A reshape has to copy where both sides belong to the caller: where an output would be an input's memory or
-    another output's."""
+def _copies(network: Network, unit: Unit, views: Views) -> bool:
+    """A reshape has to copy where it is a part of a concatenation, and where both sides belong to the caller: where an
+    output would be an input's memory or another output's."""
+    if views.is_part(unit.output):
+        return True
     outputs = {o.value for o in network.outputs}
     if unit.output not in outputs:
         return False

@@ -69,9 +69,11 @@ class _ChainWriter:
             for s in scratch_layout(chain, tiles)
         }
         shape = (chain.last.height, chain.last.width, chain.last.channels)
-        self.input = _tensor("source", (chain.height, chain.width, chain.channels), chain.input_pads)
-        self.residual = _tensor("addend", shape, chain.residual_pads) if chain.residual else None
-        self.output = _tensor("result", (1, 1, shape[2]) if chain.pool else shape, chain.output_pads)
+        source = (chain.height, chain.width, chain.channels)
+        self.input = _tensor("source", source, chain.input_pads, chain.input_spare)
+        self.residual = _tensor("addend", shape, chain.residual_pads, chain.residual_spare) if chain.residual else None
+        result = (1, 1, shape[2]) if chain.pool else shape
+        self.output = _tensor("result", result, chain.output_pads, chain.output_spare)
         self.blocks = TileWriter(self.weights, self.residual, chain.residual_first)
 
     def write(self) -> None:
@@ -175,10 +177,9 @@ class _ChainWriter:
         window = self.window(0, rows)
         real = rows.behind(chain.stages[0], chain.height)
         self.zero_borders(0, rows, real, window)
-        floats = chain.width * chain.channels
         with T.serial(0, real.count) as i, T.sblock("copy_row"):
             row = T.axis.opaque(chain.height, real.first + i)
-            self.blocks.copy(self.input, window, row, floats)
+            self.blocks.copy(self.input, window, row, chain.width, chain.channels)
         return window
 
     def zero_borders(self, index: int, rows: Rows, real: Rows, window: Window) -> None:
@@ -201,8 +202,8 @@ class _ChainWriter:
     def output_border(self, rows: Rows) -> None:
         """The zeros around the output tensor, as far as they lie beside these rows."""
         (top, bottom), (left, right) = self.chain.output_pads
-        last, buffer = self.chain.last, self.output.buffer
-        line, channels = (last.width + left + right) * last.channels, last.channels
+        last, buffer, channels = self.chain.last, self.output.buffer, self.output.pitch
+        line = (last.width + left + right) * channels
         beside = Rows(rows.first + top, rows.last + top)
         self.blocks.zero(buffer, beside, 0, left * channels)
         self.blocks.zero(buffer, beside, (left + last.width) * channels, right * channels)
@@ -213,9 +214,10 @@ class _ChainWriter:
             self.blocks.zero(buffer, Rows(end, T.if_then_else(rows.last == last.height, end + bottom, end)), 0, line)
 
 
-def _tensor(name: str, shape: tuple[int, int, int], pads: Any) -> Window:
-    """A parameter of (rows, columns * channels) floats with its zero borders."""
+def _tensor(name: str, shape: tuple[int, int, int], pads: Any, spare: int) -> Window:
+    """A parameter of (rows, columns * pitch) floats with its zero borders."""
     (top, bottom), (left, right) = pads
     height, width, channels = shape
-    buffer = T.arg(name, T.buffer((height + top + bottom, (width + left + right) * channels), "float32"))
-    return Window(buffer, top, left, channels)
+    pitch = channels + spare
+    buffer = T.arg(name, T.buffer((height + top + bottom, (width + left + right) * pitch), "float32"))
+    return Window(buffer, top, left, pitch)
