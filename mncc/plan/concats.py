@@ -57,7 +57,7 @@ def own_parts(network: Network) -> Network:
                     copy = Node(f"{node.name}.part{number}", Reshape(kind.shape[1:]), (part,), kind, node.origin)
                     nodes.append(copy)
                     inputs[number] = copy.name
-            taken.update(inputs)
+                taken.add(inputs[number])
             if tuple(inputs) != node.inputs:
                 node = replace(node, inputs=tuple(inputs))
         nodes.append(node)

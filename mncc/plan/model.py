@@ -153,7 +153,7 @@ class Plan:
     kernels: tuple[PlannedKernel, ...]
     tensors: Mapping[str, PlannedTensor]
     aliases: Mapping[str, str]
-    views: Views = Views({}, {})
+    views: Views
 
     def tensor(self, value: str) -> PlannedTensor:
         """The memory behind a value."""
@@ -254,9 +254,7 @@ def _check_kernel(plan: Plan, kernel: PlannedKernel) -> None:
     last = (1, 1, spec.last.channels) if spec.pool else (spec.last.height, spec.last.width, spec.last.channels)
     shapes = [(spec.height, spec.width, spec.channels), *([last] if spec.residual else []), last]
     pads = [spec.input_pads, *([spec.residual_pads] if spec.residual else []), spec.output_pads]
-    for tensor, value, shape, borders in zip(
-        tensors, (*kernel.inputs, kernel.output), shapes, pads, strict=True
-    ):
+    for tensor, value, shape, borders in zip(tensors, (*kernel.inputs, kernel.output), shapes, pads, strict=True):
         view = plan.views.views.get(plan.root(value))
         elements = tensor.type.elements // tensor.type.shape[-1] * view.channels if view else tensor.type.elements
         assert prod(shape) * kernel.images == elements, f"{kernel.name}: {value} is not {shape}"

@@ -63,7 +63,8 @@ def joins_channels(network: Network, node: Node) -> bool:
 
 
 def slices_channels(network: Network, node: Node) -> bool:
-    """True for a slice of a picture's channels that kernels can read where it lies."""
+    """True for a slice of a picture's channels that kernels can read where it lies; what is to be a part of a
+    concatenation has to lie there."""
     return (
         isinstance(node.op, Slice)
         and _is_last_axis(node.op.axis, node)
@@ -71,6 +72,7 @@ def slices_channels(network: Network, node: Node) -> bool:
         and not _is_reshaped(network, node.name)
         and not _is_reshape(network.by_name.get(node.inputs[0]))
         and node.name not in {o.value for o in network.outputs}
+        and not any(joins_channels(network, user) for user in network.users[node.name])
     )
 
 
@@ -79,7 +81,7 @@ def can_be_part(network: Network, value: str) -> bool:
     node = network.by_name.get(value)
     if node is None or value in {o.value for o in network.outputs}:
         return False
-    return not (_is_reshape(node) or _is_reshaped(network, value) or slices_channels(network, node))
+    return not (_is_reshape(node) or _is_reshaped(network, value))
 
 
 def _is_reshape(node: Node | None) -> bool:
@@ -97,5 +99,9 @@ def _is_picture(node: Node) -> bool:
 
 
 def _is_reshaped(network: Network, value: str) -> bool:
-    """True where a reshape shares the value's memory, which then has to be without gaps."""
-    return any(isinstance(user.op, Reshape) for user in network.users[value])
+    """True where a reshape shares the value's memory, which then has to be without gaps. One that is a part of a
+    concatenation copies."""
+    return any(
+        isinstance(user.op, Reshape) and not any(joins_channels(network, after) for after in network.users[user.name])
+        for user in network.users[value]
+    )

@@ -136,6 +136,7 @@ class _ChainWriter:
                 source=source,
                 target=target,
                 final=consumer is None,
+                shuffle=self.chain.order(index),
             )
             self.nest(part, rows)
         return target

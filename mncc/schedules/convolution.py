@@ -52,6 +52,8 @@ class Part:
     source: Window
     target: Window
     final: bool
+    shuffle: int = 1
+    """Groups of the shuffle in whose order a product takes the channels of `source`."""
 
     @property
     def depth(self) -> int:
@@ -147,6 +149,9 @@ class TileWriter:
         else:
             per_group = part.in_channels // stage.groups
             in_channel = panel[0] * per_group + taps[2]
+            if part.shuffle > 1:
+                apart = part.in_channels // part.shuffle
+                in_channel = T.floormod(in_channel, part.shuffle) * apart + T.floordiv(in_channel, part.shuffle)
             tap = tap * per_group + taps[2]
         index, width = panel[1], part.segment.width
         if part.panels_inside:
