@@ -20,7 +20,7 @@ from mncc.language.diagnostic import DiagnosticError
 from mncc.network.graph import Network
 from mncc.weights import load_weights, save_weights
 from tests.weights.nets import KERAS, TIMM, TORCHVISION, keras_state, residuals, torch_state
-from tests.weights.test_formats import config, h5_file, torch_file, write_keras
+from tests.weights.test_formats import config, h5_file, torch_file, weights_alone, write_keras
 
 HERE = Path(__file__).parent
 State = dict[str, np.ndarray]
@@ -287,7 +287,8 @@ def keras_files(folder: Path, network: Network) -> list[Path]:
     state = keras_state(network, load_weights(network, "random:1"), KERAS)
     h5_file(folder / "w.h5", state, KERAS, model_config=config(KERAS, False))
     write_keras(folder / "w.keras", state)
-    return [folder / "w.h5", folder / "w.keras"]
+    weights_alone(folder / "w.weights.h5", state)
+    return [folder / "w.h5", folder / "w.keras", folder / "w.weights.h5"]
 
 
 def test_cut_files(tmp_path: Path) -> None:

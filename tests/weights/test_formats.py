@@ -151,6 +151,61 @@ def write_keras(path: Path, state: dict[str, np.ndarray]) -> None:
         archive.write(inner, "model.weights.h5")
 
 
+def weights_alone(path: Path, state: dict[str, np.ndarray], named: bool = True) -> str:
+    """As Keras 3's save_weights writes a model inside a model: layers numbered by class, their names as attributes."""
+    counts: dict[str, int] = {}
+    with h5py.File(path, "w") as file:
+        for name in dict.fromkeys(key.partition("/")[0] for key in state):
+            keys = [key for key in state if key.startswith(f"{name}/")]
+            roles = {key.partition("/")[2] for key in keys}
+            kinds = {"gamma": "batch_normalization", "depthwise_kernel": "depthwise_conv2d"}
+            word = next((kind for role, kind in kinds.items() if role in roles), "conv2d")
+            if "moving_mean" in roles:
+                word = "batch_normalization"
+            place = "layers/dense" if name == "predictions" else "layers/functional/layers/" + numbered(word, counts)
+            for variable, key in enumerate(keys):
+                file[f"{place}/vars/{variable}"] = state[key]
+            if named:
+                file[f"{place}/vars"].attrs["name"] = name
+    return str(path)
+
+
+def numbered(word: str, counts: dict[str, int]) -> str:
+    number = counts.get(word, 0)
+    counts[word] = number + 1
+    return word + (f"_{number}" if number else "")
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_keras_weights_alone(named: bool, tmp_path: Path) -> None:
+    """Only the order within each class is known, and that suffices."""
+    network = residuals("same", 1e-3)
+    weights = load_weights(network, "random:4")
+    path = weights_alone(tmp_path / "w.weights.h5", keras_state(network, weights, KERAS), named)
+    assert load_weights(network, path) == weights
+
+
+def test_keras_norms_without_gamma(tmp_path: Path) -> None:
+    """`scale=False`: a gamma of 1."""
+    network = residuals("same", 1e-3)
+    weights = load_weights(network, "random:4")
+    ones = {key: np.ones_like(array) if key[1] == "gamma" else array for key, array in weights.tensors.items()}
+    state = {key: array for key, array in keras_state(network, weights, KERAS).items() if not key.endswith("gamma")}
+    for path in (h5_file(tmp_path / "w.h5", state, KERAS), weights_alone(tmp_path / "w.weights.h5", state)):
+        assert load_weights(network, path) == Weights(ones, "")
+
+
+def test_keras_branches_are_in_the_order_of_their_creation(tmp_path: Path) -> None:
+    """Which automatic names say; the file has the layers by their distance from the output."""
+    network = branches(8, 8, 8)
+    weights = load_weights(network, "random:0")
+    names = ("conv2d", "conv2d_2", "conv2d_10")
+    state = keras_state(network, weights, names)
+    for name in names:
+        state[f"{name}/kernel"] = state[f"{name}/kernel"].reshape(1, 1, 3, 8)
+    assert load_weights(network, h5_file(tmp_path / "w.h5", state, (names[2], names[0], names[1]))) == weights
+
+
 def test_keras_says_its_epsilon(tmp_path: Path) -> None:
     """A file whose model has another epsilon than Keras's usual one is taken at its word."""
     network = residuals("same", 2e-5)

@@ -91,7 +91,7 @@ TIMM = [
     # The names of these are torchvision's.
     Case("resnet50", "resnet50", naming="torchvision"),
     Case("resnext50", "resnext50_32x4d", naming="torchvision"),
-    Case("inception_v3", "inception_v3", resolution=299, naming="torchvision"),
+    Case("inception_v3", "inception_v3", resolution=139, naming="torchvision"),
 ]
 KERAS = [
     Case("mobilenet_v1", "MobileNet"),
@@ -101,7 +101,7 @@ KERAS = [
     Case("mobilenet_v2", "MobileNetV2", {"width": 1.4} | TENSORFLOWS, 96, {"alpha": 1.4}),
     Case("mobilenet_v3_large", "MobileNetV3Large", TENSORFLOWS, 96, {"include_preprocessing": False}),
     Case("mobilenet_v3_small", "MobileNetV3Small", TENSORFLOWS, 96, {"include_preprocessing": False}),
-    Case("inception_v3", "InceptionV3", {"pool": "exclude_pad"}, 299),
+    Case("inception_v3", "InceptionV3", {"pool": "exclude_pad"}, 139),
     Case("xception", "Xception", resolution=96),
     full(Case("vgg16", "VGG16", resolution=224)),
 ]
