@@ -28,8 +28,14 @@ def bracket(stage: t.Stage) -> t.Arguments:
 
 # ---------------------------------------------------------------- blocks
 def block_form(block: t.Block) -> str:
-    """How a block is called: `bottleneck(t, c, s)`."""
-    return f"{block.words[0].text}({', '.join(parameter.name for parameter in block.parameters)})"
+    """How a block is called: `bottleneck(t, c, s = 1)`."""
+    parts = [p.name if p.default is None else f"{p.name} = {p.default.span.text}" for p in block.parameters]
+    return f"{block.words[0].text}({', '.join(parts)})"
+
+
+def count_of(number: int, what: str = "value") -> str:
+    """`1 value`, `2 values`."""
+    return f"{number} {what}{'s' if number != 1 else ''}"
 
 
 def bind_block(block: t.Block, word: str, given: Given, call: Span) -> dict[str, t.Expr]:
@@ -43,8 +49,9 @@ def bind_block(block: t.Block, word: str, given: Given, call: Span) -> dict[str,
         elif name is None:
             name = next((each for each in free if each not in bound), None)
             if name is None:
+                expected = count_of(len(names))
                 raise DiagnosticError(
-                    [errors.Arity(tree.span, f"`{block_form(block)}`", f"{len(names)}", len(bound) + 1)]
+                    [errors.Arity(tree.span, f"`{word}`", expected, len(bound) + 1, block_form(block))]
                 )
         if name not in names:
             near, form = errors.nearest(name, names), f"the form is `{block_form(block)}`"
@@ -151,16 +158,16 @@ class _Binding:
                 near = errors.nearest(tree.text, (*self.primitive.slots, *self.primitive.flags))
                 wrong = errors.UnknownName(tree.span, "argument", tree.text, near, self.form, self.word)
                 raise DiagnosticError([wrong])
-            expected = f"{len(self.primitive.positional)} values"
-            raise DiagnosticError(
-                [errors.Arity(tree.span, f"`{self.word}`", expected, len(self.primitive.positional) + 1)]
-            )
+            count = len(self.primitive.positional)
+            form = self.primitive.form(self.word)
+            raise DiagnosticError([errors.Arity(tree.span, f"`{self.word}`", count_of(count), count + 1, form)])
         self._set(slot.name, tree)
 
     def _set(self, name: str, tree: t.Expr) -> None:
         slot = self.primitive.slots.get(name)
         if slot is None:
-            raise self._wrong(tree.span, name, "no stride", "one")
+            wrong = errors.WrongType(tree.span, f"`{self.word}`", "no stride", "one", self.form)
+            raise DiagnosticError([wrong])
         if name in self.places:
             raise DiagnosticError([errors.DuplicateName("argument", name, self.places[name], tree.span)])
         self.places[name] = tree.span

@@ -34,12 +34,16 @@ def binary(tree: t.Binary, left: Value, right: Value) -> Value:
     if tree.operator in ("==", "!="):
         _refuse_tensors(tree, left, right)
         return (left == right) == (tree.operator == "==")
+    sides = ((tree.left, left), (tree.right, right))
+    tensors = [as_tensor(value) is not None for _, value in sides]
+    hint = "tensors are added with `+` and multiplied with `*`, each with another tensor" if any(tensors) else None
+    if tree.operator in ("+", "*") and sum(tensors) == 1:
+        side, value = sides[tensors.index(False)]
+        wrong = errors.WrongType(side.span, f"`{tree.operator}`", "another tensor", describe(value), hint)
+        raise DiagnosticError([wrong])
     numbers: list[int | float] = []
-    for side, value in ((tree.left, left), (tree.right, right)):
+    for side, value in sides:
         if isinstance(value, bool) or not isinstance(value, int | float):
-            hint = None
-            if as_tensor(value):
-                hint = "tensors are added with `+` and multiplied with `*`, each with another tensor"
             raise DiagnosticError(
                 [errors.WrongType(side.span, f"`{tree.operator}`", "a number", describe(value), hint)]
             )

@@ -19,6 +19,11 @@ def check_block(block: t.Block, names: Collection[str], operators: Collection[Wo
     return _Check(block, names, operators).found
 
 
+def _value_of(statement: t.Statement) -> t.Tree:
+    """A statement without the names that it binds."""
+    return statement.value if isinstance(statement, t.Assign) else statement
+
+
 class _Check:
     def __init__(self, block: t.Block, names: Collection[str], operators: Collection[Words]) -> None:
         self.block, self.operators = block, operators
@@ -34,6 +39,8 @@ class _Check:
             self._statement(statement)
         self._returns()
         self._parameters()
+        if not self.found:  # a misspelt use is no missing one
+            self._assigned()
 
     def _statement(self, statement: t.Statement) -> None:
         if isinstance(statement, t.Return):
@@ -60,6 +67,14 @@ class _Check:
         for parameter in self.block.parameters:
             if parameter.name not in used:
                 self.found.append(errors.UnusedParameter(parameter.span, self.block.words[0].text, parameter.name))
+
+    def _assigned(self) -> None:
+        """Of the names that one line binds, some statement uses one; the parts of a `split` need not all be used."""
+        used = {name for statement in self.block.statements for name in names_in(_value_of(statement))}
+        for statement in self.block.statements:
+            if isinstance(statement, t.Assign) and used.isdisjoint(name.text for name in statement.names):
+                name = statement.names[0]
+                self.found.append(errors.UnusedName(name.span, self.block.words[0].text, name.text))
 
     def _expression(self, tree: t.Tree) -> None:
         match tree:

@@ -152,10 +152,15 @@ class Arity(AtSpan):
     place: str
     expected: str
     found: int
+    form: str
 
     @property
     def title(self) -> str:
         return f"{self.place} takes {self.expected}, found {self.found}"
+
+    @property
+    def help(self) -> str:
+        return f"the form is `{self.form}`"
 
 
 @dataclass(frozen=True)
@@ -365,6 +370,57 @@ class UnusedParameter(AtSpan):
     @property
     def help(self) -> str:
         return f"remove `{self.name}` from the block's parameters; rows type `-` for what an operator does not take"
+
+
+@dataclass(frozen=True)
+class UnusedName(AtSpan):
+    """A name of a block that nothing in the block uses."""
+
+    block: str
+    name: str
+
+    @property
+    def title(self) -> str:
+        return f"the block `{self.block}` never uses its `{self.name}`"
+
+    @property
+    def help(self) -> str:
+        return f"use `{self.name}` in the lines below, or remove the line; `export` is for what other lines tap"
+
+
+@dataclass(frozen=True)
+class UnusedResult(AtSpan):
+    """A tensor of the file that no other line mentions, and that is no output."""
+
+    name: str
+    scores: str | None
+    """The table that is the output `scores`, where no line names an output."""
+
+    @property
+    def title(self) -> str:
+        return f"nothing uses `{self.name}`, and it is no output"
+
+    @property
+    def help(self) -> str:
+        text = f"to give it back, type `output {self.name} = {self.name}`, else remove it"
+        if self.scores is None:
+            return text
+        return f"{text}; without `output` lines only what `{self.scores}` leaves is one"
+
+
+@dataclass(frozen=True)
+class UnusedInput(AtSpan):
+    """An input that nothing reads."""
+
+    name: str
+
+    @property
+    def title(self) -> str:
+        return f"nothing reads the input `{self.name}`"
+
+    @property
+    def help(self) -> str:
+        return f"remove the line, or use the input: `body from {self.name}`, `{self.name} -> conv 3x3 16`"
 
 
 @dataclass(frozen=True)

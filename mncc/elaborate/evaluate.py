@@ -118,12 +118,12 @@ class Evaluator:
             raise DiagnosticError([errors.WrongType(tree.span, "a condition", "true or false", describe(value))])
         return value
 
-    def tensor(self, tree: t.Expr, scope: Scope, place: str) -> Tensor:
-        """The value of an expression that must be a tensor."""
+    def tensor(self, tree: t.Expr, scope: Scope, place: str, hint: str | None = None) -> Tensor:
+        """The value of an expression that must be a tensor; `hint` is what to type where it is none."""
         value = self.value(tree, scope)
         tensor = as_tensor(value)
         if tensor is None:
-            raise DiagnosticError([errors.WrongType(tree.span, place, "a tensor", describe(value))])
+            raise DiagnosticError([errors.WrongType(tree.span, place, "a tensor", describe(value), hint)])
         return tensor
 
     def whole(self, tree: t.Expr, scope: Scope, place: str) -> int:
@@ -186,12 +186,13 @@ class Evaluator:
             if word in functions.FUNCTIONS:
                 return self.function(word, tree.arguments, scope, ())
             if word in PRIMITIVES or words_of(word) in (*self.blocks, *self.broken):
+                hint = f"a call begins with the tensor: `{word}(x, ...)`, which is `x -> {word} ...`"
                 if not items or isinstance(items[0], t.Keyword):
-                    found = "a parameter" if items else "nothing"
-                    raise DiagnosticError([errors.WrongType(tree.arguments.span, f"`{word}`", "a tensor first", found)])
+                    found, span = "a parameter" if items else "nothing", tree.arguments.span
+                    raise DiagnosticError([errors.WrongType(span, f"`{word}`", "a tensor first", found, hint)])
                 rest = t.Arguments(tree.arguments.span, items[1:])
                 stage = t.Stage(tree.span, tree.function, (rest,))
-                return self.stage(stage, self.tensor(items[0], scope, f"`{word}`"), scope)
+                return self.stage(stage, self.tensor(items[0], scope, f"`{word}`", hint), scope)
             near = errors.nearest(word, self.words())
             raise DiagnosticError([errors.UnknownName(tree.function.span, "function", word, near)])
         value = self.value(tree.function, scope)
@@ -204,7 +205,9 @@ class Evaluator:
             raise DiagnosticError([errors.WrongType(tree.function.span, "`.row`", "a body of rows", found)])
         items = tree.arguments.items
         if len(items) != 1 or isinstance(items[0], t.Keyword):
-            raise DiagnosticError([errors.Arity(tree.arguments.span, "`row`", "the number of a row", len(items))])
+            raise DiagnosticError(
+                [errors.Arity(tree.arguments.span, "`row`", "1 value", len(items), "body.row(NUMBER)")]
+            )
         number = self.whole(items[0], scope, "`row`")
         index = number - 1 if number > 0 else number
         if number == 0 or not -len(body.rows) <= index < len(body.rows):
@@ -220,7 +223,7 @@ class Evaluator:
                 named[item.name] = self.value(item.value, scope)
             else:
                 values.append(self.value(item, scope))
-        return functions.FUNCTIONS[word](functions.Invocation(self, scope, given, word), values, named)
+        return functions.FUNCTIONS[word].compute(functions.Invocation(self, scope, given, word), values, named)
 
     # ------------------------------------------------------------ pipelines
     def _pipeline(self, tree: t.Pipeline, scope: Scope) -> Value:
@@ -271,17 +274,30 @@ class Evaluator:
         try:
             return self.builder.add(op, inputs, join_name(scope.prefix, scope.binding, slug(word)), scope.origin)
         except ops.ShapeError as error:
-            raise self.refusal(error, tree, scope) from None
+            operands = _operands(tree)
+            if len(operands) != len(inputs) or len(inputs) < 2:
+                raise self.refusal(error, tree, scope) from None
+            places = (*self._cells(error, tree, scope), *([scope.row] if scope.row else []))[:1]
+            shapes = tuple((part.span, each.type) for part, each in zip(operands, inputs, strict=True))
+            joins = isinstance(op, ops.Concat)
+            raise DiagnosticError([shape_errors.ShapesDiffer(error.message, places, shapes, joins)]) from None
 
-    def refusal(self, error: ops.ShapeError, tree: t.Tree, scope: Scope) -> DiagnosticError:
-        """An operator's refusal as a diagnostic: first the cells that decide its arguments, last the place."""
+    def _cells(self, error: ops.ShapeError, tree: t.Tree, scope: Scope) -> list[Place]:
+        """The cells of the row whose values a refusal speaks of."""
         places: list[Place] = []
         for name in names_in(tree):
             cells = (place for place in scope.places.get(name, ()) if place not in places)
             places += [place for place in cells if _mentions(error.message, place)]
+        return places
+
+    def refusal(self, error: ops.ShapeError, tree: t.Tree, scope: Scope) -> DiagnosticError:
+        """An operator's refusal as a diagnostic: first the cells that decide its arguments, last the place."""
+        places = self._cells(error, tree, scope)
         hint = error.help
         if places and hint is None:
             hint = f"type another value for `{places[0][1].split()[0]}`"
+        elif hint is None and isinstance(tree, t.Stage) and (primitive := PRIMITIVES.get(tree.word.text)):
+            hint = f"the form is `{primitive.form(tree.word.text)}`"
         if not places and scope.row:
             places.append(scope.row)
         inside = bool(places)
@@ -351,6 +367,14 @@ class Evaluator:
 
 IMPLICIT = ("repeat", "declared", "classifier")
 """What every block knows of the row that it serves."""
+
+
+def _operands(tree: t.Tree) -> tuple[t.Expr, ...]:
+    """What an operator joins: both sides of `a + b`, the arguments of `concat(a, b)`."""
+    if isinstance(tree, t.Binary):
+        return (tree.left, tree.right)
+    items = tree.items if isinstance(tree, t.Arguments) else ()
+    return tuple(item for item in items if not isinstance(item, t.Keyword))
 
 
 def _mentions(message: str, place: Place) -> bool:

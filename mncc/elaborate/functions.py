@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from mncc.elaborate import errors
+from mncc.elaborate.arguments import count_of
 from mncc.elaborate.channels import make_divisible
 from mncc.elaborate.values import Tensor, Value, as_tensor, as_whole, describe
 from mncc.language import tree as t
@@ -32,14 +33,25 @@ class Invocation:
 
     def refuse(self, expected: str, found: str) -> DiagnosticError:
         """The arguments are of another kind or number."""
-        return DiagnosticError([errors.WrongType(self.arguments.span, f"`{self.word}`", expected, found)])
+        forms = " or ".join(f"`{form}`" for form in FUNCTIONS[self.word].forms)
+        wrong = errors.WrongType(self.arguments.span, f"`{self.word}`", expected, found, f"the form is {forms}")
+        return DiagnosticError([wrong])
 
     def node(self, op: ops.Op, inputs: tuple[Tensor, ...]) -> Tensor:
         """A node named after the function."""
         return self.evaluator.node(op, inputs, self.word, self.scope, self.arguments)
 
 
-Function = Callable[[Invocation, list[Value], dict[str, Value]], Value]
+Compute = Callable[[Invocation, list[Value], dict[str, Value]], Value]
+
+
+@dataclass(frozen=True)
+class Function:
+    """What a function computes of its values, how it is written, and what it is for."""
+
+    compute: Compute
+    forms: tuple[str, ...]
+    summary: str
 
 
 def sizes(shape: TensorType) -> dict[str, Value]:
@@ -51,25 +63,25 @@ def sizes(shape: TensorType) -> dict[str, Value]:
 def _numbers(call: Invocation, values: list[Value], named: dict[str, Value], count: int | None) -> list[Any]:
     if named or not values or (count is not None and len(values) != count):
         expected = "numbers" if count is None else f"{count} number{'s' if count != 1 else ''}"
-        raise call.refuse(expected, f"{len(values) + len(named)} arguments")
+        raise call.refuse(expected, count_of(len(values) + len(named)))
     for value in values:
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise call.refuse("numbers", describe(value))
     return values
 
 
-def _extreme(pick: Callable[..., Any]) -> Function:
+def _extreme(pick: Callable[..., Any]) -> Compute:
     return lambda call, values, named: pick(_numbers(call, values, named, None))
 
 
-def _on_one(compute: Callable[[Any], Any]) -> Function:
+def _on_one(compute: Callable[[Any], Any]) -> Compute:
     return lambda call, values, named: compute(_numbers(call, values, named, 1)[0])
 
 
 def _make_divisible(call: Invocation, values: list[Value], named: dict[str, Value]) -> Value:
     numbers = _numbers(call, values, named, None)
     if len(numbers) > 3:
-        raise call.refuse("a number, its divisor (8) and the share to keep (0.9)", f"{len(values)} arguments")
+        raise call.refuse("a number, its divisor (8) and the share to keep (0.9)", count_of(len(values)))
     value = numbers[0]
     divisor = numbers[1] if len(numbers) > 1 else 8
     keep = numbers[2] if len(numbers) > 2 else 0.9
@@ -82,7 +94,7 @@ def _make_divisible(call: Invocation, values: list[Value], named: dict[str, Valu
 def _concat(call: Invocation, values: list[Value], named: dict[str, Value]) -> Value:
     tensors = [as_tensor(value) for value in values]
     if named or len(tensors) < 2 or len(tensors) > MAX_PARTS:
-        raise call.refuse(f"2 to {MAX_PARTS} tensors", f"{len(values) + len(named)} arguments")
+        raise call.refuse(f"2 to {MAX_PARTS} tensors", count_of(len(values) + len(named)))
     parts = []
     for tensor, value in zip(tensors, values, strict=True):
         if tensor is None:
@@ -94,7 +106,7 @@ def _concat(call: Invocation, values: list[Value], named: dict[str, Value]) -> V
 def _split(call: Invocation, values: list[Value], named: dict[str, Value]) -> Value:
     tensor = as_tensor(values[0]) if values else None
     if named or len(values) != 2 or tensor is None:
-        raise call.refuse("a tensor and a number of parts, or a tuple of sizes", f"{len(values)} arguments")
+        raise call.refuse("a tensor and a number of parts or their channels", count_of(len(values) + len(named)))
     channels = tensor.type.shape[-1]
     parts = as_whole(values[1])
     if parts is not None:
@@ -115,13 +127,18 @@ def _split(call: Invocation, values: list[Value], named: dict[str, Value]) -> Va
 
 
 FUNCTIONS: Mapping[str, Function] = {
-    "min": _extreme(min),
-    "max": _extreme(max),
-    "round": _on_one(lambda value: math.floor(value + 0.5)),
-    "floor": _on_one(math.floor),
-    "ceil": _on_one(math.ceil),
-    "make_divisible": _make_divisible,
-    "concat": _concat,
-    "split": _split,
-}
-"""Function name -> what it computes of its values."""
+    "min": Function(_extreme(min), ("min(a, ...)",), "the smallest"),
+    "max": Function(_extreme(max), ("max(a, ...)",), "the largest"),
+    "round": Function(_on_one(lambda value: math.floor(value + 0.5)), ("round(a)",), "a whole number; halves round up"),
+    "floor": Function(_on_one(math.floor), ("floor(a)",), "the whole number below"),
+    "ceil": Function(_on_one(math.ceil), ("ceil(a)",), "the whole number above"),
+    "make_divisible": Function(
+        _make_divisible, ("make_divisible(a, 8, 0.9)",),
+        "a rounded as `round 8 keep 0.9` does; the last two can be left out",
+    ),
+    "concat": Function(_concat, ("concat(a, b, ...)",), "one tensor with the channels of all; other sizes are equal"),
+    "split": Function(
+        _split, ("split(a, 2)", "split(a, (16, 48))"), "a tuple of tensors: equal parts, or parts of these channels"
+    ),
+}  # fmt: skip
+"""Function name -> function."""

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from mncc.elaborate import errors
 from mncc.elaborate.builder import Builder, join_name
+from mncc.elaborate.check_use import check_use
 from mncc.elaborate.evaluate import Scope
 from mncc.elaborate.facts import Facts
 from mncc.elaborate.program import Program, read_program
@@ -70,6 +71,8 @@ class _Elaboration:
         facts = Facts()
         run = self._run(self._nominal(settings), Builder(), "", facts, nominal=True)
         run.everything()
+        self.stop_if_wrong()
+        self.found += check_use(self.program, run.known)
         self.stop_if_wrong()
         return facts
 
@@ -198,7 +201,9 @@ class _Elaboration:
         tensors = [tensor for value in values if (tensor := as_tensor(value)) is not None]
         if len(tensors) < len(wanted):
             expected = f"{len(wanted)} tensors for {', '.join(f'`{n}`' for n in wanted)}"
-            raise DiagnosticError([errors.Arity(line.span, "`use`", expected, len(tensors))])
+            raise DiagnosticError(
+                [errors.Arity(line.span, "`use`", expected, len(tensors), "use NAME on (TENSOR, TENSOR)")]
+            )
         return dict(zip(wanted, tensors, strict=False))
 
     def _used(self, line: t.Use) -> _Elaboration:

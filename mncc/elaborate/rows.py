@@ -194,8 +194,20 @@ class RowRunner:
                 self._check_output(row, made[-1])
             return made
         except DiagnosticError as error:
-            self.run_.found.extend(_at_row(diagnostic, row) for diagnostic in error.diagnostics)
+            self.run_.found.extend(self._at_cell(_at_row(diagnostic, row), row) for diagnostic in error.diagnostics)
             return None
+
+    def _at_cell(self, diagnostic: Diagnostic, row: TableRow) -> Diagnostic:
+        """A size where a number is due, reported at the cell `16 * k` that the row reads as a size, if there is one."""
+        inner = diagnostic.inner if isinstance(diagnostic, shape_errors.InRow) else diagnostic
+        if row.cells is None or not isinstance(inner, errors.WrongType) or not inner.expected.endswith(" number"):
+            return diagnostic
+        for name, cell in row.cells.values.items():
+            if isinstance(cell.value, t.Product):
+                found = describe(self.evaluator.value(cell.value, self._scope(row, 0)))
+                if found == inner.found:
+                    return shape_errors.SizeForNumber(cell.span, name, found)
+        return diagnostic
 
     def _check_output(self, row: TableRow, made: Tensor) -> None:
         assert row.cells is not None
@@ -229,6 +241,8 @@ class RowRunner:
             return least
         value = self.evaluator.value(cell.value, self._scope(row, 0))
         whole = as_whole(value)
+        if isinstance(cell.value, t.Product):
+            raise DiagnosticError([shape_errors.SizeForNumber(cell.span, column, describe(value))])
         if whole is None or not least <= whole <= most:
             expected = f"a whole number from {least} to {most:,}"
             raise DiagnosticError([shape_errors.BadCell(cell.span, column, expected, describe(value))])
@@ -299,6 +313,8 @@ class RowRunner:
             raise DiagnosticError([shape_errors.CountWithoutName(cell.span, name, self.run_.class_parameter())])
         if name == "s":
             whole = as_whole(value)
+            if isinstance(cell.value, t.Product):
+                raise DiagnosticError([shape_errors.SizeForNumber(cell.span, "s", describe(value))])
             if whole is None or whole < 1:
                 raise DiagnosticError(
                     [shape_errors.BadCell(cell.span, "s", "a whole number of at least 1", describe(value))]

@@ -215,7 +215,9 @@ class Run:
         for name, line in self.program.outputs.items():
             try:
                 scope = self.scope(line.span, f"output {name}", name)
-                results[name] = self._vector(self.evaluator.tensor(line.value, scope, f"output `{name}`"), scope)
+                hint = f"name one tensor: `output {name} = body`; of several take one, `[0]`, or give each a line"
+                made = self.evaluator.tensor(line.value, scope, f"output `{name}`", hint)
+                results[name] = self._vector(made, scope)
             except DiagnosticError as error:
                 self.found.extend(error.diagnostics)
         if self.program.outputs or "output" in self.program.broken:

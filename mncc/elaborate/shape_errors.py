@@ -112,6 +112,65 @@ class Refusal(Diagnostic):
 
 
 @dataclass(frozen=True)
+class ShapesDiffer(Diagnostic):
+    """Tensors that cannot be added, multiplied or concatenated; the cell or row that decides it comes first."""
+
+    message: str
+    places: tuple[tuple[Span, str], ...]
+    operands: tuple[tuple[Span, TensorType], ...]
+    joins: bool
+    """Whether they are joined along the channels, which then need not agree."""
+
+    @property
+    def title(self) -> str:
+        return self.message
+
+    @property
+    def labels(self) -> tuple[Label, ...]:
+        return tuple(Label(span, str(text)) for span, text in (*self.places, *self.operands))
+
+    @property
+    def help(self) -> str:
+        first = self.operands[0][1]
+        other = next((kind for _, kind in self.operands if kind.shape[1:-1] != first.shape[1:-1]), self.operands[-1][1])
+        small, large = sorted((first, other), key=lambda kind: kind.shape[1:-1])
+        if small.rank != 4 or large.rank != 4:
+            vector = f"`-> dense {large.shape[-1]}` makes a vector of as many" if small.rank == large.rank else ""
+            return vector or "`-> globalpool -> flatten` makes a vector of C of HxWxC"
+        h, w, c = small.shape[1:]
+        counts = large.shape[-1]
+        if not self.joins and all(a in (1, b) for a, b in zip((h, w), large.shape[1:3], strict=True)):
+            return f"`-> conv 1x1 {counts}` makes {h}x{w}x{counts} of {small}"
+        stride = next((s for s in range(1, large.shape[1] + 1) if _divided(large, s) == (h, w)), None)
+        if not self.joins and stride is not None:
+            return f"`-> conv 1x1 / {stride} {c}` makes {small} of {large}"
+        height, width = large.shape[1:3]
+        return f"bring them to one size: `-> upsample {height}x{width}` makes {height}x{width}x{c} of {small}"
+
+
+def _divided(kind: TensorType, stride: int) -> tuple[int, int]:
+    """Height and width behind a 1x1 convolution with a stride."""
+    return -(-kind.shape[1] // stride), -(-kind.shape[2] // stride)
+
+
+@dataclass(frozen=True)
+class SizeForNumber(AtSpan):
+    """A cell `16 * k` without brackets, which a row reads as the size 16 x k."""
+
+    column: str
+    found: str
+
+    @property
+    def title(self) -> str:
+        return f"the column `{self.column}` needs a number, found the size {self.found}"
+
+    @property
+    def help(self) -> str:
+        text = " ".join(self.span.text.replace("×", "*").replace("x", "*").split())
+        return f"a product stands in brackets: `({text})`; without them a row reads a shape"
+
+
+@dataclass(frozen=True)
 class UnusedCell(AtSpan):
     """A row gives a value that its operator has no parameter for."""
 

@@ -159,7 +159,7 @@ class _Reader:
         names = dict.fromkeys(words[name] for name in sorted(expected) if name in words)
         if _VALUE in names:  # which a bracket, a name or a minus begins too
             names = dict.fromkeys(name for name in names if name not in ("`(`", "a name", "an operator"))
-        return errors.Unexpected(span, found, tuple(names)[:6], _hint(line, text))
+        return errors.Unexpected(span, found, tuple(names)[:6], _hint(line, text) or _hint_of_row(line, found))
 
 
 def _meant(text: str) -> str | None:
@@ -179,7 +179,7 @@ def _hint(line: LogicalLine, text: str) -> str | None:
         "let": "let NAME = EXPRESSION",
         "use": "use NAME(width = width) on image as OTHER",
         "body": "body NAME from EXPRESSION",
-        "output": "output NAME = EXPRESSION",
+        "output": _named_output(text),
         "block": "block NAME(t, c, s):",
         "return": "return x -> conv 3x3 / s c -> norm -> act",
         "export": "export NAME = EXPRESSION",
@@ -189,6 +189,21 @@ def _hint(line: LogicalLine, text: str) -> str | None:
     if form is None and line.kind != "statement" and (meant := _meant(text)):
         return f"did you mean the line `{forms[meant]}`?"
     return f"the form is `{form}`" if form else None
+
+
+def _named_output(text: str) -> str:
+    """The form of an output line, with what the line would give a name to: `output body` lacks it."""
+    value = re.fullmatch(r"output\s*=?\s*([^\W\d][^=]*)", text)
+    return f"output NAME = {value[1].strip() if value else 'EXPRESSION'}"
+
+
+def _hint_of_row(line: LogicalLine, found: str) -> str | None:
+    """What a sign in a row that rows do not know was meant for."""
+    if line.kind == "row" and found == "`=`":
+        return "a name is defined by `let NAME = EXPRESSION`, in a block by an indented line"
+    if line.kind == "row" and found in ("`+`", "`%`"):
+        return "an expression stands in brackets: `(k + 16)`"
+    return None
 
 
 def _defined(text: str) -> tuple[str, ...]:

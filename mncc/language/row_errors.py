@@ -174,6 +174,8 @@ class MisplacedCell(RowError):
 
     @property
     def help(self) -> str:
+        if self.span.text.startswith("/"):
+            return "a quotient stands in brackets, `(k / 2)`; a stride stands behind the operator, `/ s2`"
         return "type `-` for an empty cell, and check that no cell before this one is missing"
 
 
