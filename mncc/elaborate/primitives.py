@@ -178,19 +178,26 @@ def _slice(x: TensorType, a: Arguments, d: Defaults) -> ops.Op:
 PRIMITIVES: Mapping[str, Primitive] = {
     "conv": Primitive(
         _conv, (KERNEL, Slot("channels", "int")), (PAD, Slot("groups", "int", 1), DILATION), ("bias",), True,
-        "convolution over height and width, without bias unless it says so",
+        "convolution; GROUPS divides C and CHANNELS; without bias unless it says so",
     ),
     "depthwise": Primitive(
         _depthwise, (KERNEL,), (PAD, Slot("multiplier", "int", 1), DILATION), ("bias",), True,
-        "a filter of its own for every channel, or `multiplier` of them",
+        "a filter of its own for every channel, or MULTIPLIER of them; without bias unless it says so",
     ),
-    "norm": Primitive(_norm, (), (Slot("epsilon", "float", None),), summary="batch normalisation"),
+    "norm": Primitive(
+        _norm, (), (Slot("epsilon", "float", None),),
+        summary="batch normalisation: gamma * (x - mean) / sqrt(variance + EPSILON) + beta",
+    ),
     "act": Primitive(
         _act, (Slot("kind", "word", None, tuple(ACTIVATIONS)),), summary="the default activation, or the named one"
     ),
-    **{kind: Primitive(_activation(kind), summary=f"the activation {kind}")
-       for kind in ("relu", "relu6", "hard_swish", "hard_sigmoid", "sigmoid", "swish")},
-    "leaky": Primitive(_activation("leaky"), (Slot("slope", "float", 0.01),), summary="leaky relu"),
+    **{kind: Primitive(_activation(kind), summary=formula) for kind, formula in (
+        ("relu", "max(x, 0)"), ("relu6", "min(max(x, 0), 6)"), ("hard_swish", "x * relu6(x + 3) / 6"),
+        ("hard_sigmoid", "relu6(x + 3) / 6"), ("sigmoid", "1 / (1 + e^-x)"), ("swish", "x * sigmoid(x)"),
+    )},
+    "leaky": Primitive(
+        _activation("leaky"), (Slot("slope", "float", 0.01),), summary="x where x > 0, else SLOPE * x (0.01)"
+    ),
     "maxpool": Primitive(
         _maxpool, (KERNEL,), (PAD,), ("ceil",), True, "the largest element under a window; no padding unless it says so"
     ),
@@ -200,28 +207,33 @@ PRIMITIVES: Mapping[str, Primitive] = {
     ),
     "globalpool": Primitive(
         lambda x, a, d: ops.GlobalPool(a["kind"]), (Slot("kind", "word", "avg", ("avg", "max")),),
-        summary="height and width to 1x1",
+        summary="the average (`avg`) or the largest element (`max`) of every channel",
     ),
     "mean": Primitive(
-        _mean, (Slot("axis", "word", REQUIRED, ("height", "width", "channels")),), summary="the mean along one axis"
+        _mean, (Slot("axis", "word", REQUIRED, ("height", "width", "channels")),),
+        summary="the mean along `height`, `width` or `channels`",
     ),
     "dense": Primitive(
-        _dense, (Slot("units", "int"),), (), ("bias", "nobias"), summary="fully connected, with bias unless it says so"
+        _dense, (Slot("units", "int"),), (), ("bias", "nobias"),
+        summary="fully connected, of a vector; with bias unless it says `nobias`",
     ),
     "softmax": Primitive(lambda x, a, d: ops.Softmax(), summary="probabilities along the channels"),
     "shuffle": Primitive(
-        lambda x, a, d: ops.ChannelShuffle(a["groups"]), (Slot("groups", "int"),), summary="ShuffleNet's shuffle"
+        lambda x, a, d: ops.ChannelShuffle(a["groups"]), (Slot("groups", "int"),),
+        summary="channel g * C / GROUPS + j becomes j * GROUPS + g",
     ),
     "reshape": Primitive(
-        lambda x, a, d: ops.Reshape(a["shape"]), (Slot("shape", "shape"),), summary="another shape, without the batch"
+        lambda x, a, d: ops.Reshape(a["shape"]), (Slot("shape", "shape"),),
+        summary="another shape of the same elements, without the batch",
     ),
     "flatten": Primitive(_flatten, summary="a vector of all elements"),
     "slice": Primitive(
-        _slice, (Slot("start", "int"), Slot("stop", "int")), summary="channels `start` up to `stop` (exclusive)"
+        _slice, (Slot("start", "int"), Slot("stop", "int")),
+        summary="channels START up to STOP (exclusive), counted from 0",
     ),
     "upsample": Primitive(
         _upsample, (Slot("size", "size"), Slot("mode", "word", "nearest", ("nearest", "bilinear"))), (),
-        ("align_corners",), summary="height and width to `size`",
+        ("align_corners",), summary="another height and width, `nearest` or `bilinear`",
     ),
 }  # fmt: skip
 """Stage word -> primitive. A new operator of the network gets its word here."""

@@ -276,6 +276,8 @@ def _single(tokens: Sequence[t.RowToken | t.RowGroup], position: int) -> tuple[_
             return _Item("stride", t.Number(following.span, int(value[1])), span), position + 2
         if isinstance(following, t.RowGroup):
             return _Item("stride", following.value, token.span.to(following.span)), position + 2
+    if token.kind == "WORD" and token.text in ("true", "false"):
+        return _Item("scalar", t.Constant(token.span, token.text == "true"), token.span), position + 1
     if token.kind == "WORD":
         return _Item("word", t.String(token.span, token.text), token.span), position + 1
     raise DiagnosticError([errors.StrayToken(token.span, token.text)])

@@ -270,3 +270,10 @@ def test_a_filter_of_a_dense_layer_counts_every_element() -> None:
         header + "Conv / s2  3x3x4x16  8x8x4\nFC / s1  256 x 64  4x4x16\nFC / s1  64 x 1000  1x1x64\n", classes=7
     )
     assert [n.type.shape for n in network.nodes if n.op.name == "dense"] == [(1, 64), (1, 7)]
+
+
+def test_cells_can_say_true_and_false() -> None:
+    text = "network n\ninput i: 8x8x4\nOperator se\nop {}\nblock op(se): return (x -> relu) if se else x -> sigmoid\n"
+    for word, kind in (("true", "relu"), ("✓", "relu"), ("false", "sigmoid")):
+        network = elaborate(parse(Source("n.mn", text.format(word))))
+        assert [node.op.describe() for node in network.nodes] == [kind]
