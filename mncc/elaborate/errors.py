@@ -435,6 +435,8 @@ class InUse(AtSpan):
 
     @property
     def help(self) -> str | None:
+        if isinstance(self.inner, BadSetting):
+            return f"type `{self.inner.name} = ...` with {self.inner.expected}"
         return self.inner.help
 
 

@@ -274,7 +274,9 @@ class Evaluator:
         try:
             return self.builder.add(op, inputs, join_name(scope.prefix, scope.binding, slug(word)), scope.origin)
         except ops.ShapeError as error:
-            operands = _operands(tree)
+            operands: tuple[t.Tree, ...] = _operands(tree)
+            if isinstance(op, ops.Concat) and len(operands) == len(inputs) - 1:
+                operands = (tree, *operands)  # `a -> concat(b)`
             if len(operands) != len(inputs) or len(inputs) < 2:
                 raise self.refusal(error, tree, scope) from None
             places = (*self._cells(error, tree, scope), *([scope.row] if scope.row else []))[:1]

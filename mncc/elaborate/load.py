@@ -13,11 +13,12 @@ from mncc.elaborate.evaluate import Scope
 from mncc.elaborate.facts import Facts
 from mncc.elaborate.program import Program, read_program
 from mncc.elaborate.run import Run
-from mncc.elaborate.settings import GENERAL, Setting, check_batch, check_default, check_parameter, parse_setting
+from mncc.elaborate.settings import GENERAL, WORDS, Setting, check_batch, check_default, check_parameter, parse_setting
 from mncc.elaborate.values import BodyResult, Tensor, UsedNetwork, Value, as_tensor
 from mncc.language import tree as t
 from mncc.language.diagnostic import Diagnostic, DiagnosticError
 from mncc.language.parse import parse_all, read_source
+from mncc.language.source import Span
 from mncc.network import ops
 from mncc.network.graph import Network, Node, Output
 
@@ -167,13 +168,14 @@ class _Elaboration:
                 raise DiagnosticError(
                     [errors.WrongType(item.span, "`use`", "name = value", f"`{item.span.text}`", hint)]
                 )
-            given[item.name] = run.evaluator.value(item.value, scope)
+            word = item.name in WORDS  # as in a `defaults` line
+            given[item.name] = run.word_or_value(item.value) if word else run.evaluator.value(item.value, scope)
         other.level = run.evaluator.level + LEVELS_OF_USE
         tensors = self._use_inputs(run, line, other, scope)
         try:
             settings = other.settings(given)
         except DiagnosticError as error:
-            raise DiagnosticError([errors.InUse(line.span, wrong) for wrong in error.diagnostics]) from None
+            raise DiagnosticError([errors.InUse(_place(line, wrong), wrong) for wrong in error.diagnostics]) from None
         try:
             facts = other.check(settings)
             inner = other._run(settings, run.builder, join_name(run.prefix, name), facts, nominal=False)
@@ -224,6 +226,13 @@ class _Elaboration:
                 raise DiagnosticError([*found, errors.InUsedFile(line.word.span, key, len(found))])
             self.used[key] = _Elaboration(file, [], self.stack)
         return self.used[key]
+
+
+def _place(line: t.Use, wrong: Diagnostic) -> Span:
+    """The setting of a `use` line that is wrong, else the line."""
+    name = wrong.name if isinstance(wrong, errors.BadSetting | errors.UnknownSetting) else None
+    items = line.arguments.items if line.arguments else ()
+    return next((item.span for item in items if isinstance(item, t.Keyword) and item.name == name), line.span)
 
 
 def _sort_out(

@@ -120,7 +120,7 @@ class Run:
                 self.found.append(errors.UnknownName(clause.span, "default", clause.name, near, hint))
                 continue
             try:
-                checked = check_default(clause.name, self._word_or_value(clause.value))
+                checked = check_default(clause.name, self.word_or_value(clause.value))
             except DiagnosticError as error:
                 self.found.extend(error.diagnostics)
                 continue
@@ -133,7 +133,7 @@ class Run:
         self.settings.update(padding=defaults.padding, epsilon=defaults.epsilon, activation=defaults.activation)
         return defaults
 
-    def _word_or_value(self, tree: t.Expr) -> Value:
+    def word_or_value(self, tree: t.Expr) -> Value:
         """A word that is no variable stands for itself."""
         if isinstance(tree, t.Name) and tree.text not in self.names():
             return tree.text
@@ -175,7 +175,7 @@ class Run:
             raise DiagnosticError([errors.OutOfRange(line.dims.span, 2**31 - 1)])
         if self.given is not None:
             return self._given_input(line, kind)
-        picture = read_picture(line, dims[-1], self._word_or_value)
+        picture = read_picture(line, dims[-1], self.word_or_value)
         self.inputs[line.name] = Input(line.name, kind, picture.mean, picture.std, picture.order, line.span)
         self.builder.unique(line.name)
         return Tensor(line.name, kind)

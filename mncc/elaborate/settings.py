@@ -11,6 +11,8 @@ from mncc.elaborate.primitives import ACTIVATIONS, MODES, Defaults
 Setting = int | float | str
 GENERAL = ("batch", "padding", "epsilon", "activation")
 """Settings of every network: the batch, and what its `defaults` line says."""
+WORDS = ("padding", "activation")
+"""Those of them that are words."""
 MAX_BATCH = 65_536
 
 

@@ -135,8 +135,9 @@ class ShapesDiffer(Diagnostic):
         other = next((kind for _, kind in self.operands if kind.shape[1:-1] != first.shape[1:-1]), self.operands[-1][1])
         small, large = sorted((first, other), key=lambda kind: kind.shape[1:-1])
         if small.rank != 4 or large.rank != 4:
-            vector = f"`-> dense {large.shape[-1]}` makes a vector of as many" if small.rank == large.rank else ""
-            return vector or "`-> globalpool -> flatten` makes a vector of C of HxWxC"
+            if self.joins:
+                return "`-> globalpool -> flatten` makes a vector of C of HxWxC"
+            return f"`-> dense {large.shape[-1]}` makes a vector of {large.shape[-1]} of {small}"
         h, w, c = small.shape[1:]
         counts = large.shape[-1]
         if not self.joins and all(a in (1, b) for a, b in zip((h, w), large.shape[1:3], strict=True)):

@@ -110,6 +110,8 @@ def test_a_file_hands_its_settings_on(tmp_path: Path) -> None:
     changed = load(tmp_path / "outer.mn", {"padding": "valid", "epsilon": 1e-4, "activation": "relu", "batch": 2})
     conv, norm, act = changed.nodes
     assert (conv.type.shape, norm.op.epsilon, act.op.kind) == ((2, 4, 4, 4), 1e-4, "relu")  # type: ignore[attr-defined]
+    (tmp_path / "outer.mn").write_text(outer.replace("padding = padding", "padding = valid"), encoding="utf-8")
+    assert load(tmp_path / "outer.mn").nodes[0].type.shape == (1, 4, 4, 4)
 
 
 def test_settings_are_names_that_a_file_can_give_another_meaning() -> None:
