@@ -104,7 +104,7 @@ class _WinogradWriter:
             if not inside:
                 self.transform_input(tile, clipped=False)
                 return
-            with T.If(T.all(*inside)):
+            with T.If(tirx.all(*inside)):
                 with T.Then():
                     self.transform_input(tile, clipped=False)
                 with T.Else():
@@ -145,7 +145,7 @@ class _WinogradWriter:
                     if clipped:
                         real = (row + a >= -above, row + a < spec.height + below)
                         real = (*real, column + b >= -left, column + b < spec.width + right)
-                        value = T.if_then_else(T.all(*real), value, T.float32(0))
+                        value = T.if_then_else(tirx.all(*real), value, T.float32(0))
                     T.buffer_store(patch, value, [a, b, lane])
 
         def rows(lane: Expr) -> None:
@@ -272,5 +272,5 @@ class _WinogradWriter:
         if not conditions:
             self.vector(part.segment.lanes, store)
             return
-        with T.If(T.all(*conditions)), T.Then():
+        with T.If(tirx.all(*conditions)), T.Then():
             self.vector(part.segment.lanes, store)
