@@ -262,7 +262,9 @@ class _WinogradWriter:
 
         def store(lane: Expr) -> None:
             at = (row, column, part.channel((0, 0), first + lane))
-            T.buffer_store(self.output.buffer, self.blocks.epilogue(part, made[a, b, lane], at), list(self.output.at(*at)))
+            T.buffer_store(
+                self.output.buffer, self.blocks.epilogue(part, made[a, b, lane], at), list(self.output.at(*at))
+            )
 
         conditions = []
         if spec.last.height % spec.size > 0 and a >= spec.last.height % spec.size:
