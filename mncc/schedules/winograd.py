@@ -1,5 +1,5 @@
-"""A planned Winograd convolution -> TensorIR: strips of tiles transformed, multiplied by the shared microkernel at every
-position, and transformed back."""
+"""A planned Winograd convolution -> TensorIR: strips of tiles are transformed, multiplied by the shared microkernel at
+every position, and transformed back."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from mncc.kernels.tiles import ConvTile, Segment, cover_channels, panel_offset
 from mncc.kernels.toom import transform_input, transform_output
 from mncc.kernels.winograd import Winograd, WinogradTiles, scratch_layout, segments, weight_layout
 from mncc.schedules.chain import Rows, chain_tensors, zero_output_border
-from mncc.schedules.convolution import Part, TileWriter, Window
+from mncc.schedules.convolution import Part, TileWriter
 from mncc.schedules.microkernel import TiledProduct
 
 Expr = Any
@@ -143,9 +143,9 @@ class _WinogradWriter:
                 for b in range(spec.patch):
                     value = self.input.buffer[self.input.at(row + a, column + b, first + lane)]
                     if clipped:
-                        real = (row + a >= -above, row + a < spec.height + below)
-                        real = (*real, column + b >= -left, column + b < spec.width + right)
-                        value = T.if_then_else(tirx.all(*real), value, T.float32(0))
+                        in_rows = tirx.all(row + a >= -above, row + a < spec.height + below)
+                        in_columns = tirx.all(column + b >= -left, column + b < spec.width + right)
+                        value = T.if_then_else(tirx.all(in_rows, in_columns), value, T.float32(0))
                     T.buffer_store(patch, value, [a, b, lane])
 
         def rows(lane: Expr) -> None:
@@ -224,11 +224,11 @@ class _WinogradWriter:
         """The output of every tile in `rows`, vector by vector of one segment's channels."""
         spec, panels = self.spec, self.panels(segment)
         vectors = segment.width // segment.lanes
-        with T.grid(rows.count, spec.tile_columns, panels.count * vectors) as (i, x, v):
-            with T.sblock(f"output{len(self.vectors)}"):
-                tile = self.tile(rows, i, x)
-                first = T.axis.opaque(spec.last.channels, (panels.first * vectors + v) * segment.lanes)
-                self.output_vector(tile, self.part(segment), first)
+        extents = (rows.count, spec.tile_columns, panels.count * vectors)
+        with T.grid(*extents) as (i, x, v), T.sblock(f"output{len(self.vectors)}"):
+            tile = self.tile(rows, i, x)
+            first = T.axis.opaque(spec.last.channels, (panels.first * vectors + v) * segment.lanes)
+            self.output_vector(tile, self.part(segment), first)
 
     def output_vector(self, tile: tuple[Expr, Expr, Expr], part: Part, first: Expr) -> None:
         """One vector of channels of a tile: rows, then columns; pixels outside of the picture are left out."""
