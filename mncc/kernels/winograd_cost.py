@@ -92,10 +92,8 @@ def choose_tiles(spec: Winograd, target: Target) -> WinogradTiles:
 def _with_strip(spec: Winograd, strip: int, target: Target) -> WinogradTiles:
     """The register tile that is fastest for strips of that many rows. Where the weights are heavy and one strip holds
     all tiles, tasks share out channels, so that each reads only its own weights."""
-    channels, lanes = (
-        spec.last.channels,
-        max(w for w in target.narrow if w <= max(spec.last.channels, target.narrow[-1])),
-    )
+    channels = spec.last.channels
+    lanes = max(width for width in target.narrow if width <= max(channels, target.narrow[-1]))
     candidates = []
     for vectors in range(1, 7):
         width = min(vectors * lanes, max(lanes, channels // lanes * lanes))

@@ -44,7 +44,7 @@ def load_function(function: KernelFunction, folder: Path, target: str = "native"
 
 @dataclass
 class ChainRun:
-    """A compiled chain or Winograd convolution, with weights and inputs; `run` computes ranges of items in their order."""
+    """A chain or Winograd convolution compiled, with weights and inputs; `run` computes ranges of items in order."""
 
     chain: Chain
     tiles: ChainTiles | WinogradTiles
