@@ -29,6 +29,8 @@ HEAVY_SHARE = 0.6
 LIGHT_STRIP, HEAVY_STRIP = 0.3, 4
 """L2 caches that a strip's scratch may fill: beside weights that stay in the L2 cache, and where they do not, so that
 they are read for many tiles at once."""
+WEIGHT_STRIP = 1 / 8
+"""Of its weights, what a strip's scratch may take in any case."""
 GAIN = 1.1
 """How many times faster than the direct convolution it has to be, since its weights are larger."""
 
@@ -78,7 +80,9 @@ def slots(spec: Winograd, tiles: WinogradTiles, target: Target) -> float:
 
 def choose_tiles(spec: Winograd, target: Target) -> WinogradTiles:
     """The default tiles of a convolution on a target."""
-    budget = (HEAVY_STRIP if _is_heavy(spec, target) else LIGHT_STRIP) * target.l2
+    budget = LIGHT_STRIP * target.l2
+    if _is_heavy(spec, target):
+        budget = max(HEAVY_STRIP * target.l2, WEIGHT_STRIP * _weight_bytes(spec))
     strip = spec.tile_rows
     for count in range(1, spec.tile_rows + 1):
         strip = -(-spec.tile_rows // count)
