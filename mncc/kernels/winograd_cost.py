@@ -15,7 +15,7 @@ FMA_LATENCY = 8
 """Slots; a tile with fewer accumulators in flight waits for its own sums."""
 LOAD_OVERHEAD, WEIGHT_OVERHEAD = 0.1, 0.25
 """Slots a load of a product costs although it runs beside the multiplications: of a value, and of a vector of weights,
-whose panel does not stay in the L1 cache."""
+whose panel does not stay in the L1 cache. Values cost as much where those of a register tile fill half of it."""
 TILE_OVERHEAD = 12
 """Slots a register tile spends on loop control and addresses; with its stores one more an accumulator."""
 TRANSFORM_SLOTS = 9
@@ -111,10 +111,11 @@ def _with_strip(spec: Winograd, strip: int, target: Target) -> WinogradTiles:
 
 def _product_slots(tile: ConvTile, pixels: int, spec: Winograd, target: Target) -> float:
     """Time of one position's product over `pixels` tiles."""
+    load = WEIGHT_OVERHEAD if tile.cols * spec.channels * 4 > target.l1 // 2 else LOAD_OVERHEAD
     total = 0.0
     for segment in cover_channels(spec.last.channels, tile.channels, tile.lanes):
         vectors = -(-segment.width // segment.lanes)
-        step = max(tile.cols * vectors, FMA_LATENCY) + LOAD_OVERHEAD * tile.cols + WEIGHT_OVERHEAD * vectors
+        step = max(tile.cols * vectors, FMA_LATENCY) + load * tile.cols + WEIGHT_OVERHEAD * vectors
         slot = max(segment.lanes / target.lanes, 0.5)
         total += slot * segment.count * (spec.channels * step + tile.cols * vectors + TILE_OVERHEAD)
     return total * -(-pixels // tile.cols)
