@@ -13,7 +13,7 @@ from mncc.kernels.winograd import Winograd, WinogradTiles, scratch_layout, weigh
 
 FMA_LATENCY = 8
 """Slots; a tile with fewer accumulators in flight waits for its own sums."""
-LOAD_OVERHEAD, WEIGHT_OVERHEAD = 0.1, 0.25
+LOAD_OVERHEAD, WEIGHT_OVERHEAD = 0.2, 0.4
 """Slots a load of a product costs although it runs beside the multiplications: of a value, and of a vector of weights,
 whose panel does not stay in the L1 cache. Values cost as much where those of a register tile fill half of it."""
 TILE_OVERHEAD = 12
