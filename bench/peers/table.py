@@ -1,4 +1,4 @@
-"""The table of the README, from the results."""
+"""The tables of the README, from the results: a few networks in detail, and all of them in a line each."""
 
 from __future__ import annotations
 
@@ -33,6 +33,46 @@ def markdown(results: Results) -> str:
     return "\n".join([*lines, "", _caption(results)])
 
 
+NAMES = {"litert": "LiteRT", "openvino": "OpenVINO", "onnxruntime": "onnxruntime", "ncnn": "ncnn"}
+"""The engines that mncc is compared with, as their people write them."""
+BEGIN, END = "<!-- every network: written by python -m bench.peers --readme -->", "<!-- every network: end -->"
+
+
+def overview(results: Results, titles: Mapping[str, str]) -> str:
+    """A row a network, on one thread: mncc's median milliseconds with the share of the FMA peak, every engine's, and
+    mncc's time by that of the fastest engine. Below it why a time is missing, and what was measured, and where."""
+    rows = [["ms on one thread", "mncc (of the peak)", *NAMES.values(), "mncc / fastest"]]
+    rows.append(["---", *["---:"] * (len(NAMES) + 2)])
+    notes = []
+    for name, content in results.items():
+        timings = {t["engine"]: t for t in content["results"] if t["threads"] == 1}
+        others = [timings[engine]["median_ms"] for engine in NAMES if engine in timings]
+        own = timings["mncc"]["median_ms"]
+        ratio = f"{own / min(others):.2f}" if others else "-"
+        cells = (_milliseconds(timings[engine]["median_ms"]) if engine in timings else "-" for engine in NAMES)
+        rows.append([titles.get(name, name), _cell(timings["mncc"]), *cells, ratio])
+        lost = [missing for missing in content["missing"] if missing["engine"] in NAMES]
+        notes += [f"No time of {NAMES[m['engine']]} on {titles.get(name, name)}: {m['reason']}." for m in lost]
+    if len(rows) == 2:
+        return "no results yet"
+    only = {
+        name: {**content, "results": [t for t in content["results"] if t["engine"] in (*NAMES, "mncc")]}
+        for name, content in results.items()
+    }
+    versions = {NAMES[t["engine"]]: t["version"] for c in only.values() for t in c["results"] if t["engine"] in NAMES}
+    caption = f"{', '.join(f'{engine} {versions[engine]}' for engine in NAMES.values() if engine in versions)}; "
+    return "\n".join([*map(_row, rows), "", *notes, *([""] if notes else []), caption + _caption(only)])
+
+
+def with_overview(readme: str, table: str) -> str:
+    """The text of README.md with the table of all networks in its place. Raises ValueError where it has no place."""
+    before, begin, rest = readme.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not begin or not end:
+        raise ValueError(f"README.md has no `{BEGIN}` with `{END}` behind it")
+    return f"{before}{BEGIN}\n{table}\n{END}{after}"
+
+
 def _threads(content: Mapping[str, Any]) -> list[int]:
     return sorted({timing["threads"] for timing in content["results"]})
 
@@ -58,8 +98,13 @@ def _cell(timing: Mapping[str, Any] | None) -> str:
     if timing is None:
         return "-"
     share = timing["percent_of_fma_peak"]
-    text = f"{timing['median_ms']:.2f}" if timing["median_ms"] >= 1 else f"{timing['median_ms']:.3f}"
+    text = _milliseconds(timing["median_ms"])
     return text if share is None else f"{text} ({share:.0f} %)"
+
+
+def _milliseconds(value: float) -> str:
+    """Three digits or a few more."""
+    return f"{value:.{1 if value >= 100 else 2 if value >= 1 else 3}f}"
 
 
 def _caption(results: Results) -> str:

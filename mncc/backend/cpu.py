@@ -104,8 +104,9 @@ def _functions(plan: Plan) -> tuple[tuple[str, ...], Mapping[KernelFunction, str
 
 
 def _alignment(plan: Plan, kernel: PlannedKernel) -> tuple[bool, ...]:
-    """Whether each tensor begins on a 64-byte line: the workspace's do, the caller's need not."""
-    return tuple(plan.tensor(value).base == "workspace" for value in (*kernel.inputs, kernel.output))
+    """Whether each tensor begins on a 64-byte line: the workspace's do, the caller's and parts of others need not."""
+    values = (*kernel.inputs, kernel.output)
+    return tuple(plan.tensor(v).base == "workspace" and plan.storage(v)[1] * 4 % LINE == 0 for v in values)
 
 
 def _lowered(target: Target, functions: Mapping[KernelFunction, str], progress: Progress | None) -> tvm.IRModule:

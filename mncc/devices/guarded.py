@@ -116,7 +116,7 @@ def guarded_kernels(probe: Probe, inputs: Sequence[np.ndarray], side: Side) -> t
     """The outputs of the network, kernel by kernel and image by image, every tensor, the weights and the scratch of a
     kernel in a guarded buffer of its own. Tensors and weights that a kernel reads are read-only.
 
-    A tensor's size is the manifest's image_stride.
+    A tensor's size is the manifest's image_stride, less what a part of another skips.
     """
     manifest = probe.manifest
     memory = {
@@ -131,7 +131,7 @@ def guarded_kernels(probe: Probe, inputs: Sequence[np.ndarray], side: Side) -> t
             slots = kernel["tensors"]
             places = [_place(memory, slot, image) for slot in slots]
             tensors = [
-                GuardedBuffer(place.nbytes, side, place if slot is not slots[-1] else None, _alignment(slot, image))
+                GuardedBuffer(place.nbytes, side, place if _is_filled(slot, slots) else None, _alignment(slot, image))
                 for slot, place in zip(slots, places, strict=True)
             ]
             for tensor in tensors[:-1]:
@@ -148,7 +148,12 @@ def _place(memory: dict[tuple[str, int], np.ndarray], slot: dict[str, Any], imag
     """The bytes of one image of one tensor."""
     whole = memory[slot["base"], slot["index"]]
     begin = slot["offset"] + image * slot["image_stride"]
-    return whole[begin : begin + (slot["image_stride"] or whole.nbytes - begin)]
+    return whole[begin : begin + ((slot["image_stride"] or whole.nbytes - begin) - slot["skipped"])]
+
+
+def _is_filled(slot: dict[str, Any], slots: Sequence[dict[str, Any]]) -> bool:
+    """Whether a buffer begins with what is there already: every input, and an output between other kernels' results."""
+    return slot is not slots[-1] or slot["part"]
 
 
 def _alignment(slot: dict[str, Any], image: int) -> int:

@@ -125,6 +125,8 @@ class _Elaboration:
         facts = Facts()
         bare = Program(self.program.file, broken=self.program.broken, network=self.program.network)
         run = Run(bare, values, Builder(), "", self.found, self._use, True, facts)
+        # Of the settings only the parameters before this one are known yet.
+        run.known = {name: value for name, value in values.items() if name in self.program.parameters}
         value = run.evaluator.value(parameter.default, run.scope(parameter.span, parameter.name))
         if not isinstance(value, int | float | str):
             place, expected = f"the parameter `{parameter.name}`", "a number or a word"

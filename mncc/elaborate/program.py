@@ -10,6 +10,7 @@ from mncc.elaborate import errors
 from mncc.elaborate.channels import ChannelRule
 from mncc.elaborate.check_blocks import check_block
 from mncc.elaborate.evaluate import names_in
+from mncc.elaborate.settings import GENERAL
 from mncc.language import row_errors
 from mncc.language import tree as t
 from mncc.language.cells import MAX_TOKENS, Cells, Column, Words, group_count, read_heading, read_row, words_of
@@ -126,7 +127,7 @@ class _Sorter:
     def _check_blocks(self) -> None:
         """Checks the file's own blocks; rows that use a wrong one are passed over."""
         p = self.program
-        names = {*p.parameters, "batch", *p.lets, *p.inputs, *p.uses, *p.broken, MAIN_BODY, *self.rows}
+        names = {*p.parameters, *GENERAL, *p.lets, *p.inputs, *p.uses, *p.broken, MAIN_BODY, *self.rows}
         operators = {*p.blocks, *p.broken_operators}
         for block in p.own_blocks:
             wrong = check_block(block, names, operators)

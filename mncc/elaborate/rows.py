@@ -307,7 +307,7 @@ class RowRunner:
         rule = self.run_.program.channel_rules.get(name)
         if row.index == self.classifier and (name in self.run_.program.channel_rules or name == "c"):
             return self._classes(cell.value, value)
-        if rule is None or self.run_.nominal or not isinstance(cell.value, t.Number | t.Name):
+        if rule is None or self.run_.nominal or cell.bracketed or not isinstance(cell.value, t.Number | t.Name):
             return value
         return self._scaled(row, name, cell, value)
 

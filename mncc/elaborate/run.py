@@ -38,12 +38,14 @@ class Run:
         self.program, self.builder, self.prefix, self.found = program, builder, prefix, found
         self.settings = dict(settings)
         self.use, self.nominal, self.facts = use, nominal, facts
-        self.known: dict[str, Value] = {n: v for n, v in self.settings.items() if n in (*program.parameters, "batch")}
+        self.known: dict[str, Value] = {n: v for n, v in self.settings.items() if n in program.parameters}
         self.pending: set[str] = set()
         self.inputs: dict[str, Input] = {}
         self.given: Mapping[str, Tensor] | None = None
         self.evaluator = Evaluator(program.blocks, Defaults(), builder, program.broken_operators)
         self.evaluator.defaults = self._defaults()
+        defined = self.names()
+        self.known.update((name, self.settings[name]) for name in GENERAL if name not in defined)
 
     # ------------------------------------------------------------ names
     def scope(self, span: Span, row: str, prefix: str = "") -> Scope:
@@ -54,7 +56,8 @@ class Run:
     def names(self) -> tuple[str, ...]:
         """Every name that an expression of the file can mention."""
         p = self.program
-        return (*p.parameters, "batch", *p.lets, *p.inputs, *p.uses, *p.tables)
+        own = (*p.parameters, *p.lets, *p.inputs, *p.uses, *p.tables)
+        return (*own, *(name for name in GENERAL if name in self.known and name not in own))
 
     def lookup(self, tree: t.Name) -> Value:
         """The value of a name of the file: computed when it is first needed."""

@@ -21,7 +21,12 @@ NO_PADS: Pads = ((0, 0), (0, 0))
 
 @dataclass(frozen=True)
 class Stage:
-    """One convolution with bias and activation; `height` x `width` x `channels` is what it makes."""
+    """One convolution with bias and activation; `height` x `width` x `channels` is what it makes.
+
+    `shuffle` groups of the channels that arrive are shuffled first (ShuffleNet, figure 1): channel p is then the one
+    that lies at p % shuffle * (channels / shuffle) + p // shuffle. Nothing is moved: a product reads its channels in
+    that order, and a depthwise stage leaves the order as it is to the product behind it.
+    """
 
     kind: Literal["conv", "depthwise"]
     height: int
@@ -33,6 +38,7 @@ class Stage:
     dilation: tuple[int, int] = (1, 1)
     groups: int = 1
     activation: Activation | None = None
+    shuffle: int = 1
 
     @property
     def pointwise(self) -> bool:
@@ -62,6 +68,8 @@ class Chain:
     `residual_first`. With `pool` the mean over all pixels is all that is written: (1, 1, channels).
     `input_pads` and `output_pads` are zero borders that lie around the tensors in memory; the kernel relies on
     those of its input and writes those of its output. `residual_pads` are those around the second input.
+    `input_spare`, `output_spare` and `residual_spare` are floats that lie between two pixels of a tensor and are not
+    its own: other parts of a concatenation, or nothing.
     """
 
     family: ClassVar[str] = "chain"
@@ -76,6 +84,9 @@ class Chain:
     input_pads: Pads = NO_PADS
     output_pads: Pads = NO_PADS
     residual_pads: Pads = NO_PADS
+    input_spare: int = 0
+    output_spare: int = 0
+    residual_spare: int = 0
 
     def in_channels(self, index: int) -> int:
         """Channels that stage `index` reads."""
@@ -87,6 +98,14 @@ class Chain:
             return self.height, self.width, self.channels
         before = self.stages[index - 1]
         return before.height, before.width, before.channels
+
+    def order(self, index: int) -> int:
+        """The shuffle in whose order stage `index` finds its input in memory: its own, or that of a depthwise stage
+        before it."""
+        before = self.stages[index - 1] if index else None
+        kept = before.shuffle if before is not None and before.kind == "depthwise" else 1
+        assert kept == 1 or self.stages[index].shuffle == 1, "two shuffles meet"
+        return kept if kept > 1 else self.stages[index].shuffle
 
     @property
     def last(self) -> Stage:
@@ -190,6 +209,10 @@ def pack(chain: Chain, tiles: ChainTiles, arrays: Sequence[Mapping[str, np.ndarr
     packed = np.zeros(total, np.float32)
     for index, (stage, place) in enumerate(zip(chain.stages, layout, strict=True)):
         kernel, bias = arrays[index]["kernel"], arrays[index]["bias"]
+        if stage.kind == "depthwise" and stage.shuffle > 1:
+            # Its channels stay where they are: the filters of the shuffled order move to them.
+            order = np.arange(stage.channels).reshape(-1, stage.shuffle).T.ravel()
+            kernel, bias = kernel[:, :, order], bias[order]
         depth = stage.depth(chain.in_channels(index))
         matrix = kernel.reshape(depth, stage.channels)
         per_group = stage.channels // stage.groups

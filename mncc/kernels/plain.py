@@ -30,12 +30,18 @@ class PlainOp:
 
 @dataclass(frozen=True)
 class Plain:
-    """Operators in order, for one image: `inputs` are shapes without the batch, the last operator's is the output."""
+    """Operators in order, for one image: `inputs` are shapes without the batch, the last operator's is the output.
+
+    `input_spares` (an entry an input, or none at all) and `output_spare` are floats that lie between two pixels of a
+    tensor and are not its own.
+    """
 
     family: ClassVar[str] = "plain"
 
     inputs: tuple[Shape, ...]
     ops: tuple[PlainOp, ...]
+    input_spares: tuple[int, ...] = ()
+    output_spare: int = 0
 
     def types(self) -> tuple[TensorType, ...]:
         """What every operator makes, with a batch of one in front."""

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
+from dataclasses import fields, replace
 from functools import cache
 
-from mncc.kernels.chain import Chain
+from mncc.kernels.chain import Chain, Stage
 from mncc.kernels.target import Target
 from mncc.kernels.tiles import ConvTile, cover_channels, scratch_floats
 from mncc.kernels.toom import PAIRS, TAPS
@@ -38,14 +38,8 @@ GAIN = 1.1
 def faster(chain: Chain, target: Target) -> Chain:
     """The chain as a Winograd convolution where that is faster; else the chain itself."""
     stage = chain.last
-    same = (stage.kind, stage.kernel, stage.stride, stage.dilation, stage.groups) == (
-        "conv",
-        (TAPS, TAPS),
-        (1, 1),
-        (1, 1),
-        1,
-    )
-    if type(chain) is not Chain or len(chain.stages) != 1 or chain.pool or not same:
+    plain = Stage("conv", stage.height, stage.width, stage.channels, (TAPS, TAPS), activation=stage.activation)
+    if type(chain) is not Chain or chain.stages != (replace(plain, padding=stage.padding),) or chain.pool:
         return chain
     made = [_as_winograd(chain, size) for size in PAIRS]
     best = min(made, key=lambda spec: slots(spec, choose_tiles(spec, target), target))

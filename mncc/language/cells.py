@@ -59,6 +59,11 @@ class Cell:
     value: t.Expr | None
     span: Span = field(compare=False)
 
+    @property
+    def bracketed(self) -> bool:
+        """Whether it is an expression in brackets, which `channels` does not scale."""
+        return self.span.text.startswith("(")
+
 
 @dataclass(frozen=True)
 class Cells:

@@ -14,13 +14,16 @@ class Slot:
     """Where one tensor of a kernel lies at run time.
 
     `base` `input` and `output` mean the caller's buffer number `index`; `workspace` the caller's workspace.
-    `offset` and `image_stride` are bytes; image n of the batch lies at offset + n * image_stride.
+    `offset` and `image_stride` are bytes; image n of the batch lies at offset + n * image_stride. A `part` is some
+    channels of a larger tensor, whose image begins `skipped` bytes before: between its pixels lie other results.
     """
 
     base: Literal["input", "output", "workspace"]
     index: int
     offset: int
     image_stride: int
+    part: bool = False
+    skipped: int = 0
 
 
 @dataclass(frozen=True)

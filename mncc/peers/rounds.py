@@ -16,7 +16,7 @@ from mncc.peers.engines import Engine, PeerError
 from mncc.peers.handover import Handover
 from mncc.peers.process import WORKER, Process, choose_cpus, pinned
 
-LEAST_ROUNDS, MOST_ROUNDS = 5, 200
+LEAST_ROUNDS, MOST_ROUNDS = 15, 200
 """How often an engine has its turn, however slow or fast it is."""
 SETTLE_SECONDS = 0.005
 """After a turn on several threads: pools go on spinning for a while after their last run."""

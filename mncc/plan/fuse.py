@@ -1,10 +1,12 @@
-"""Units -> kernels. A depthwise convolution pulls the pointwise one behind it and the convolution in
-front of it into one chain; what is left becomes a chain of one stage or a plain kernel."""
+"""Units -> kernels. A depthwise convolution pulls the pointwise one behind it and the convolution in front of it into
+one chain, and the channel shuffle between them; what is left becomes a chain of one stage or a plain kernel."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import replace
+from itertools import pairwise
 
 from mncc.kernels.chain import NO_PADS, Chain, ChainTiles, Stage, executed_macs
 from mncc.kernels.chain_cost import FEW_PIXELS, choose_tiles
@@ -12,41 +14,47 @@ from mncc.kernels.plain import Plain, PlainOp
 from mncc.kernels.target import Target
 from mncc.kernels.tiles import FLOATS_PER_LINE
 from mncc.network.graph import Network, Node
-from mncc.network.ops import Conv2d, Dense, Depthwise, GlobalPool, Reshape
+from mncc.network.ops import ChannelShuffle, Conv2d, Dense, Depthwise, GlobalPool, Reshape
 from mncc.plan.model import Plan, PlannedKernel, PlannedTensor, StageSource
 from mncc.plan.units import Unit
+from mncc.plan.views import Views
 
 RECOMPUTED = 0.15
 """Of a chain's multiply-adds, the most that strips may compute twice; past it the stages stay separate."""
 
 
-def fuse(network: Network, units: tuple[Unit, ...], target: Target) -> Plan:
+def fuse(network: Network, units: tuple[Unit, ...], views: Views, target: Target) -> Plan:
     """The first plan: a kernel for every group of units, in the order of their last nodes, and a tensor for every
-    value that stays in memory; nothing is tiled or placed yet. Reshapes make no kernel."""
+    value that stays in memory; nothing is tiled or placed yet. Reshapes and views make no kernel."""
     kernels: list[PlannedKernel] = []
     for group in _groups(network, units, target):
-        if isinstance(group[0].head.op, Reshape) and not _copies(network, group[0]):
+        head = group[0].head
+        if views.in_place(head.name) or (isinstance(head.op, Reshape) and not _copies(network, group[0], views)):
             continue
         kernel = _kernel(network, group)
         kernels.append(replace(kernel, name=f"k{len(kernels):02d}_{_words(kernel.nodes[-1])}"))
     tensors = {i.name: PlannedTensor(i.name, i.type, base="input", index=n) for n, i in enumerate(network.inputs)}
-    tensors |= {k.output: PlannedTensor(k.output, network.types[k.output]) for k in kernels}
-    aliases = _reshape_aliases(network, units)
-    plan = Plan(network.name, target, network.inputs, network.outputs, tuple(kernels), tensors, aliases)
+    kept = [*(k.output for k in kernels), *views.joins]
+    tensors |= {name: PlannedTensor(name, network.types[name]) for name in kept if name not in views.views}
+    aliases = _reshape_aliases(network, units, views)
+    plan = Plan(network.name, target, network.inputs, network.outputs, tuple(kernels), tensors, aliases, views)
     for index, output in enumerate(network.outputs):
         root = plan.root(output.value)
         tensors[root] = PlannedTensor(root, network.types[root], base="output", index=index)
     return plan
 
 
-def _reshape_aliases(network: Network, units: tuple[Unit, ...]) -> dict[str, str]:
+def _reshape_aliases(network: Network, units: tuple[Unit, ...], views: Views) -> dict[str, str]:
     """Reshapes that are their input's memory under another shape: value -> the value it shares."""
-    return {u.output: u.head.inputs[0] for u in units if isinstance(u.head.op, Reshape) and not _copies(network, u)}
+    reshapes = (u for u in units if isinstance(u.head.op, Reshape))
+    return {u.output: u.head.inputs[0] for u in reshapes if not _copies(network, u, views)}
 
 
-def _copies(network: Network, unit: Unit) -> bool:
-    """A reshape has to copy where both sides belong to the caller: where an output would be an input's memory or
-    another output's."""
+def _copies(network: Network, unit: Unit, views: Views) -> bool:
+    """A reshape has to copy where it is a part of a concatenation, and where both sides belong to the caller: where an
+    output would be an input's memory or another output's."""
+    if views.is_part(unit.output):
+        return True
     outputs = {o.value for o in network.outputs}
     if unit.output not in outputs:
         return False
@@ -83,13 +91,9 @@ def _groups(network: Network, units: tuple[Unit, ...], target: Target) -> list[t
     claimed = {pair[-1].output for pair in pairs.values()}
     groups: dict[str, tuple[Unit, ...]] = {u.output: (u,) for u in units}
     for unit in units:
-        group: tuple[Unit, ...] = pairs.get(unit.output, (unit,))
-        if len(group) == 2:
-            before = by_output.get(unit.head.inputs[0])
-            if before is not None and before.output not in claimed and _leads(before, unit, reader):
-                group = (before, *group)
-        while len(group) > 1 and not _worth(network, group, target):
-            group = group[1:] if len(group) == 3 else (unit,)
+        group = _extended(pairs.get(unit.output, (unit,)), by_output, claimed, reader)
+        while sum(u.is_convolution for u in group) > 1 and not _worth(network, group, target):
+            group = _shortened(group, unit)
         pool = reader.get(unit.output)
         if len(group) == 1 and unit.output not in claimed and pool is not None and _pools(network, unit, pool):
             group = (unit, pool)
@@ -101,6 +105,27 @@ def _groups(network: Network, units: tuple[Unit, ...], target: Target) -> list[t
     return sorted(groups.values(), key=lambda g: order[g[-1].output])
 
 
+def _extended(
+    group: tuple[Unit, ...], by_output: dict[str, Unit], claimed: set[str], reader: dict[str, Unit]
+) -> tuple[Unit, ...]:
+    """The group with the shuffle in front of it and, before a depthwise unit, the convolution in front of that."""
+    first, pair = group[0], len(group) == 2
+    if not (pair or _is_pointwise(first)):
+        return group
+    before = by_output.get(first.head.inputs[0])
+    if before is not None and _is_shuffle(before) and reader.get(before.output) is first:
+        group = (before, *group)
+        before = by_output.get(before.head.inputs[0])
+    if pair and before is not None and before.output not in claimed and _leads(before, group[0], reader):
+        group = (before, *group)
+    return group
+
+
+def _shortened(group: tuple[Unit, ...], depthwise: Unit) -> tuple[Unit, ...]:
+    """The group without its leading convolution; where it has none, the depthwise unit alone."""
+    return group[1:] if sum(u.is_convolution for u in group) > 2 else (depthwise,)
+
+
 def _pair(network: Network, unit: Unit, reader: dict[str, Unit]) -> tuple[Unit, Unit] | None:
     """A depthwise unit and the pointwise one that alone reads it."""
     after = reader.get(unit.output)
@@ -109,10 +134,13 @@ def _pair(network: Network, unit: Unit, reader: dict[str, Unit]) -> tuple[Unit, 
     return (unit, after) if _is_pointwise(after) and after.head.inputs[0] == unit.output else None
 
 
+def _is_shuffle(unit: Unit) -> bool:
+    return isinstance(unit.head.op, ChannelShuffle) and len(unit.nodes) == 1
+
+
 def _leads(before: Unit, unit: Unit, reader: dict[str, Unit]) -> bool:
-    """True where `before` is a convolution that only the depthwise `unit` reads."""
-    op = before.head.op
-    plain = isinstance(op, Conv2d) and op.groups == 1 and before.residual is None
+    """True where `before` is a convolution that only the shuffled or depthwise `unit` reads."""
+    plain = isinstance(before.head.op, Conv2d) and before.residual is None
     return plain and reader.get(before.output) is unit
 
 
@@ -126,7 +154,7 @@ def _is_depthwise(network: Network, unit: Unit) -> bool:
 
 def _is_pointwise(unit: Unit) -> bool:
     op = unit.head.op
-    return isinstance(op, Conv2d) and (op.kernel, op.stride, op.padding, op.groups) == ((1, 1), (1, 1), NO_PADS, 1)
+    return isinstance(op, Conv2d) and (op.kernel, op.stride, op.padding) == ((1, 1), (1, 1), NO_PADS)
 
 
 def _pools(network: Network, unit: Unit, pool: Unit) -> bool:
@@ -146,13 +174,13 @@ def _worth(network: Network, group: tuple[Unit, ...], target: Target) -> bool:
 def _kernel(network: Network, group: tuple[Unit, ...]) -> PlannedKernel:
     nodes = tuple(n for u in group for n in u.nodes)
     batch = nodes[-1].type.shape[0]
-    if not group[0].is_convolution:
+    if not any(u.is_convolution for u in group):
         return _plain_kernel(network, group[0], batch)
-    pool = not group[-1].is_convolution
-    convolutions = group[:-1] if pool else group
-    last = convolutions[-1]
-    chain = _chain(network, convolutions, pool)
-    inputs = [convolutions[0].head.inputs[0]]
+    shuffles = {after.output: op.groups for u, after in pairwise(group) if isinstance(op := u.head.op, ChannelShuffle)}
+    convolutions = tuple(u for u in group if u.is_convolution)
+    last, pool = convolutions[-1], not group[-1].is_convolution
+    chain = _chain(network, convolutions, pool, shuffles)
+    inputs = [group[0].head.inputs[0]]
     if last.residual is not None:
         inputs.append(last.residual)
     folded = batch > 1 and _is_pixel(chain) and _lines_up(network, nodes)
@@ -182,10 +210,11 @@ def _lines_up(network: Network, nodes: tuple[Node, ...]) -> bool:
     return all(network.types[v].shape[-1] % FLOATS_PER_LINE == 0 or ends & _reshapes_of(network, v) for v in values)
 
 
-def _chain(network: Network, units: tuple[Unit, ...], pool: bool) -> Chain:
+def _chain(network: Network, units: tuple[Unit, ...], pool: bool, shuffles: Mapping[str, int]) -> Chain:
+    """The chain of some convolutions; `shuffles`: output of a unit -> groups of the shuffle in front of it."""
     shape = network.types[units[0].head.inputs[0]].shape[1:]
     height, width, channels = shape if len(shape) == 3 else (1, 1, shape[0])
-    stages = tuple(_stage(network, u) for u in units)
+    stages = tuple(replace(_stage(network, u), shuffle=shuffles.get(u.output, 1)) for u in units)
     last = units[-1]
     dense = len(stages) == 1 and stages[0].pointwise and stages[0].kind == "conv" and stages[0].groups == 1
     flat = dense and (pool or height * width <= FEW_PIXELS)

@@ -18,6 +18,7 @@ from mncc.kernels.winograd import WinogradTiles
 from mncc.network.graph import Input, Node, Output
 from mncc.network.types import TensorType
 from mncc.network.window import Pads
+from mncc.plan.views import Views
 
 
 @dataclass(frozen=True)
@@ -109,12 +110,13 @@ class PlannedKernel:
 
 @dataclass(frozen=True)
 class PlannedTensor:
-    """A value in memory: zero borders around it, and its place. `base` is input, output or workspace; `index` the
-    number of the input or output; `offset` and `image_stride` are bytes."""
+    """A value in memory: zero borders around it, `spare` floats behind each of its pixels, and its place. `base` is
+    input, output or workspace; `index` the number of the input or output; `offset` and `image_stride` are bytes."""
 
     name: str
     type: TensorType
     pads: Pads = NO_PADS
+    spare: int = 0
     base: Literal["input", "output", "workspace"] = "workspace"
     index: int = 0
     offset: int = 0
@@ -132,7 +134,7 @@ class PlannedTensor:
         if len(shape) != 3:
             return TensorType(shape).bytes
         (top, bottom), (left, right) = self.pads
-        return (shape[0] + top + bottom) * (shape[1] + left + right) * shape[2] * 4
+        return (shape[0] + top + bottom) * (shape[1] + left + right) * (shape[2] + self.spare) * 4
 
     @property
     def bytes(self) -> int:
@@ -142,7 +144,8 @@ class PlannedTensor:
 
 @dataclass(frozen=True)
 class Plan:
-    """Kernels in the order they run. `aliases` are values that are another value under a new shape."""
+    """Kernels in the order they run. `aliases` are values that are another value under a new shape, `views` those that
+    are some channels of another."""
 
     network: str
     target: Target
@@ -151,16 +154,37 @@ class Plan:
     kernels: tuple[PlannedKernel, ...]
     tensors: Mapping[str, PlannedTensor]
     aliases: Mapping[str, str]
+    views: Views
 
     def tensor(self, value: str) -> PlannedTensor:
         """The memory behind a value."""
-        return self.tensors[self.root(value)]
+        return self.tensors[self.storage(value)[0]]
 
     def root(self, value: str) -> str:
-        """The value whose memory `value` shares."""
+        """The value whose elements `value` is under another shape."""
         while value in self.aliases:
             value = self.aliases[value]
         return value
+
+    def storage(self, value: str) -> tuple[str, int]:
+        """The tensor that holds a value, and the first of its channels that are the value's."""
+        name, start = self.root(value), 0
+        while name in self.views.views:
+            view = self.views.views[name]
+            name, start = self.root(view.whole), start + view.start
+        return name, start
+
+    def spare(self, value: str) -> int:
+        """Floats between two pixels of a value in memory that are not its own."""
+        name = self.root(value)
+        tensor = self.tensor(name)
+        if name not in self.views.views:
+            return tensor.spare
+        return tensor.type.shape[-1] + tensor.spare - self.views.views[name].channels
+
+    def is_shared(self, name: str) -> bool:
+        """True where a tensor's memory is another value's too, under another shape."""
+        return name in self.aliases.values()
 
     @cached_property
     def lifetimes(self) -> Mapping[str, tuple[int, int]]:
@@ -168,7 +192,7 @@ class Plan:
         spans: dict[str, tuple[int, int]] = {}
         for number, kernel in enumerate(self.kernels):
             for value in (*kernel.inputs, kernel.output):
-                name = self.root(value)
+                name, _ = self.storage(value)
                 if self.tensors[name].base == "workspace":
                     spans[name] = (spans.get(name, (number, number))[0], number)
         return spans
@@ -199,14 +223,24 @@ def check_values(plan: Plan) -> None:
     known = {i.name for i in plan.inputs}
     for kernel in plan.kernels:
         for value in kernel.inputs:
-            assert plan.root(value) in known, f"{kernel.name} reads {value} before it is made"
+            assert _is_made(plan, value, known), f"{kernel.name} reads {value} before it is made"
         assert kernel.output not in known, f"{kernel.output} is made twice"
         known.add(kernel.output)
         _check_kernel(plan, kernel)
     roots = [plan.root(output.value) for output in plan.outputs]
     assert len(set(roots)) == len(roots), "two outputs are one tensor"
     for output in plan.outputs:
-        assert plan.root(output.value) in known, f"output {output.name} is never made"
+        assert _is_made(plan, output.value, known), f"output {output.name} is never made"
+
+
+def _is_made(plan: Plan, value: str, known: set[str]) -> bool:
+    """True where kernels made a value, all parts of it, or what it is a slice of."""
+    root, views = plan.root(value), plan.views
+    if root in views.joins:
+        return all(_is_made(plan, part, known) for part in views.joins[root])
+    if root in views.views and not views.is_part(root):
+        return _is_made(plan, views.views[root].whole, known)
+    return root in known
 
 
 def _check_kernel(plan: Plan, kernel: PlannedKernel) -> None:
@@ -221,10 +255,20 @@ def _check_kernel(plan: Plan, kernel: PlannedKernel) -> None:
     last = (1, 1, spec.last.channels) if spec.pool else (spec.last.height, spec.last.width, spec.last.channels)
     shapes = [(spec.height, spec.width, spec.channels), *([last] if spec.residual else []), last]
     pads = [spec.input_pads, *([spec.residual_pads] if spec.residual else []), spec.output_pads]
-    for tensor, shape, borders in zip(tensors, shapes, pads, strict=True):
-        assert prod(shape) * kernel.images == tensor.type.elements, f"{kernel.name}: {tensor.name} is not {shape}"
+    for tensor, value, shape, borders in zip(tensors, (*kernel.inputs, kernel.output), shapes, pads, strict=True):
+        view = plan.views.views.get(plan.root(value))
+        elements = tensor.type.elements // tensor.type.shape[-1] * view.channels if view else tensor.type.elements
+        assert prod(shape) * kernel.images == elements, f"{kernel.name}: {value} is not {shape}"
         assert borders == tensor.pads, f"{kernel.name}: the borders of {tensor.name} differ"
     assert not spec.pool or (spec.height == 1 and not spec.residual), f"{kernel.name} pools more than a row"
+
+
+def _spares(kernel: PlannedKernel) -> tuple[int, ...]:
+    """What a kernel's spec says of the pixels of its inputs and its output."""
+    spec = kernel.spec
+    if isinstance(spec, Chain):
+        return (spec.input_spare, *([spec.residual_spare] if spec.residual else []), spec.output_spare)
+    return (*(spec.input_spares or [0] * len(kernel.inputs)), spec.output_spare)
 
 
 def check_plan(plan: Plan) -> None:
@@ -234,6 +278,8 @@ def check_plan(plan: Plan) -> None:
     end = 0
     for kernel in plan.kernels:
         assert kernel.tiles is not None, f"{kernel.name} has no tiles"
+        spares = tuple(plan.spare(value) for value in (*kernel.inputs, kernel.output))
+        assert _spares(kernel) == spares, f"{kernel.name}: its tensors' pixels lie elsewhere"
         assert kernel.weights_offset >= end, f"the weights of {kernel.name} overlap others"
         assert kernel.weights_offset % LINE == 0, f"the weights of {kernel.name} are not on a line"
         end = kernel.weights_offset + kernel.weight_floats * 4

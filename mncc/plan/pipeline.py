@@ -5,24 +5,26 @@ from __future__ import annotations
 from mncc.kernels.target import Target
 from mncc.network.graph import Network, check_network
 from mncc.plan.borders import add_borders
-from mncc.plan.concats import split_concats
+from mncc.plan.concats import activate_parts, own_parts, split_concats
 from mncc.plan.ends import separate_ends
 from mncc.plan.families import choose_families
 from mncc.plan.fuse import fuse
 from mncc.plan.model import Plan, check_plan, check_values
 from mncc.plan.place import choose_tiles, place_tensors, place_weights
+from mncc.plan.spares import spread_pixels
 from mncc.plan.units import find_units
+from mncc.plan.views import find_views
 
-NETWORK_PASSES = (separate_ends, split_concats)
+NETWORK_PASSES = (separate_ends, activate_parts, own_parts, split_concats)
 """Network -> Network: what kernels cannot express is rewritten in operators that they can."""
 
-PLAN_PASSES = (choose_families, add_borders, choose_tiles, place_weights, place_tensors)
+PLAN_PASSES = (choose_families, add_borders, spread_pixels, choose_tiles, place_weights, place_tensors)
 """Plan -> Plan, behind `fuse`, which makes the first plan from the network's units."""
 
 
 def rewrite(network: Network) -> Network:
-    """The network as it is planned; the same object where no pass has to change it. Every value of the network is
-    still there, under its name."""
+    """The network as it is planned; the same object where no pass has to change it. Its inputs and outputs, and every
+    node that has weights, keep their names."""
     check_network(network)
     for step in NETWORK_PASSES:
         network = step(network)
@@ -33,7 +35,8 @@ def rewrite(network: Network) -> Network:
 def make_plan(network: Network, target: Target) -> Plan:
     """The plan for one target. No TVM is loaded. Raises AssertionError where a pass breaks an invariant."""
     network = rewrite(network)
-    plan = fuse(network, find_units(network), target)
+    views = find_views(network)
+    plan = fuse(network, find_units(network, views), views, target)
     check_values(plan)
     for step in PLAN_PASSES:
         plan = step(plan)

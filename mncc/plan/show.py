@@ -20,9 +20,12 @@ def show_plan(plan: Plan) -> str:
     for tensor in plan.tensors.values():
         place = f"workspace +{tensor.offset}" if tensor.base == "workspace" else f"{tensor.base} {tensor.index}"
         borders = "" if not any(map(any, tensor.pads)) else f" borders {tensor.pads}"
+        borders += f" spare {tensor.spare}" if tensor.spare else ""
         lines.append(f"  {tensor.name}: {tensor.type}{borders} at {place}, {tensor.bytes} bytes")
     for value, root in plan.aliases.items():
         lines.append(f"  {value}: the memory of {root}")
+    for value, view in plan.views.views.items():
+        lines.append(f"  {value}: {view.channels} channels of {view.whole} from {view.start} on")
     return "\n".join(lines)
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from mncc.kernels.limits import KERNEL_TENSORS
 from mncc.network.graph import Network, Node
 from mncc.network.ops import Activation, Add, Conv2d, Dense, Depthwise, Multiply, Norm, Reshape
+from mncc.plan.views import Views
 
 CONVOLUTIONS = (Conv2d, Depthwise, Dense)
 
@@ -47,8 +48,9 @@ class Unit:
         return tuple(dict.fromkeys(name for n in self.nodes for name in n.inputs if name not in made))
 
 
-def find_units(network: Network) -> tuple[Unit, ...]:
-    """The network's nodes in units, each node in one, in the order of their last nodes."""
+def find_units(network: Network, views: Views) -> tuple[Unit, ...]:
+    """The network's nodes in units, each node in one, in the order of their last nodes. What is a view stays alone:
+    nothing computes it that could have an epilogue."""
     outputs = {o.value for o in network.outputs}
     position = {n.name: i for i, n in enumerate(network.nodes)}
     taken: set[str] = set()
@@ -57,8 +59,10 @@ def find_units(network: Network) -> tuple[Unit, ...]:
         if node.name in taken:
             continue
         unit = Unit((node,))
-        while (following := _only_user(network, unit.output, outputs)) is not None and following.name not in taken:
-            grown = _grow(network, unit, following, position)
+        while not views.in_place(node.name):
+            following = _only_user(network, unit.output, outputs)
+            fits = following is not None and following.name not in taken
+            grown = _grow(network, unit, following, position) if following is not None and fits else None
             if grown is None:
                 break
             unit = grown

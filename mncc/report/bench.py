@@ -78,7 +78,10 @@ class BenchReport:
         return (self.table(), self.profile_table()) if self.profile else (self.table(),)
 
     def table(self) -> Group:
-        """A line an engine and number of threads."""
+        """A line an engine and number of threads, and below them why others are missing."""
+        from rich.console import Group
+        from rich.text import Text
+
         rows = [
             (
                 f"{t.engine} {t.version}".strip(),
@@ -95,7 +98,8 @@ class BenchReport:
         ]
         title = f"{self.network} for {self.target}, {short_count(self.macs)} multiply-adds"
         columns = ("engine", ">threads", "time", ">median ms", ">min ms", ">of FMA peak", ">peak GFLOP/s", ">runs")
-        return table(title, (*columns, ">difference"), rows)
+        timings = table(title, (*columns, ">difference"), rows)
+        return Group(timings, *(Text(f"{engine} is missing: {reason}") for engine, reason in self.missing))
 
     def profile_table(self) -> Group:
         """A line a kernel, most lost time first."""

@@ -131,6 +131,7 @@ class _ChainWriter:
                 source=source,
                 target=target,
                 final=consumer is None,
+                shuffle=self.chain.order(index),
             )
             self.nest(part, rows)
         return target
@@ -172,10 +173,9 @@ class _ChainWriter:
         window = self.window(0, rows)
         real = rows.behind(chain.stages[0], chain.height)
         self.zero_borders(0, rows, real, window)
-        floats = chain.width * chain.channels
         with T.serial(0, real.count) as i, T.sblock("copy_row"):
             row = T.axis.opaque(chain.height, real.first + i)
-            self.blocks.copy(self.input, window, row, floats)
+            self.blocks.copy(self.input, window, row, chain.width, chain.channels)
         return window
 
     def zero_borders(self, index: int, rows: Rows, real: Rows, window: Window) -> None:
@@ -199,8 +199,8 @@ class _ChainWriter:
 def zero_output_border(blocks: TileWriter, chain: Chain, output: Window, rows: Rows) -> None:
     """The zeros around the output tensor, as far as they lie beside these rows."""
     (top, bottom), (left, right) = chain.output_pads
-    last, buffer = chain.last, output.buffer
-    line, channels = (last.width + left + right) * last.channels, last.channels
+    last, buffer, channels = chain.last, output.buffer, output.pitch
+    line = (last.width + left + right) * channels
     beside = Rows(rows.first + top, rows.last + top)
     blocks.zero(buffer, beside, 0, left * channels)
     blocks.zero(buffer, beside, (left + last.width) * channels, right * channels)
@@ -214,14 +214,16 @@ def zero_output_border(blocks: TileWriter, chain: Chain, output: Window, rows: R
 def chain_tensors(chain: Chain) -> tuple[Window, Window | None, Window]:
     """The parameters for the input, the residual and the output, in this order."""
     shape = (chain.last.height, chain.last.width, chain.last.channels)
-    source = _tensor("source", (chain.height, chain.width, chain.channels), chain.input_pads)
-    residual = _tensor("addend", shape, chain.residual_pads) if chain.residual else None
-    return source, residual, _tensor("result", (1, 1, shape[2]) if chain.pool else shape, chain.output_pads)
+    source = _tensor("source", (chain.height, chain.width, chain.channels), chain.input_pads, chain.input_spare)
+    residual = _tensor("addend", shape, chain.residual_pads, chain.residual_spare) if chain.residual else None
+    result = (1, 1, shape[2]) if chain.pool else shape
+    return source, residual, _tensor("result", result, chain.output_pads, chain.output_spare)
 
 
-def _tensor(name: str, shape: tuple[int, int, int], pads: Any) -> Window:
-    """A parameter of (rows, columns * channels) floats with its zero borders."""
+def _tensor(name: str, shape: tuple[int, int, int], pads: Any, spare: int) -> Window:
+    """A parameter of (rows, columns * pitch) floats with its zero borders."""
     (top, bottom), (left, right) = pads
     height, width, channels = shape
-    buffer = T.arg(name, T.buffer((height + top + bottom, (width + left + right) * channels), "float32"))
-    return Window(buffer, top, left, channels)
+    pitch = channels + spare
+    buffer = T.arg(name, T.buffer((height + top + bottom, (width + left + right) * pitch), "float32"))
+    return Window(buffer, top, left, pitch)

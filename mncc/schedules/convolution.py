@@ -52,6 +52,8 @@ class Part:
     source: Window
     target: Window
     final: bool
+    shuffle: int = 1
+    """Groups of the shuffle in whose order a product takes the channels of `source`."""
 
     @property
     def depth(self) -> int:
@@ -147,6 +149,9 @@ class TileWriter:
         else:
             per_group = part.in_channels // stage.groups
             in_channel = panel[0] * per_group + taps[2]
+            if part.shuffle > 1:
+                apart = part.in_channels // part.shuffle
+                in_channel = T.floormod(in_channel, part.shuffle) * apart + T.floordiv(in_channel, part.shuffle)
             tap = tap * per_group + taps[2]
         index, width = panel[1], part.segment.width
         if part.panels_inside:
@@ -184,13 +189,15 @@ class TileWriter:
                 T.buffer_store(part.target.buffer, mean, list(part.target.at(0, 0, part.channel(panel, channel))))
         self.copies.append(name)
 
-    def copy(self, source: Window, target: Window, row: Expr, floats: int) -> None:
-        """One row of `floats` floats from one window to another."""
+    def copy(self, source: Window, target: Window, row: Expr, width: int, channels: int) -> None:
+        """One row of pixels from one window to another; one run of floats where no gaps lie between the pixels."""
         name = f"copy{len(self.copies)}"
-        with T.serial(0, floats) as j, T.sblock(name):
-            element = T.axis.spatial(floats, j)
-            value = source.buffer[source.at(row, 0, element)]
-            T.buffer_store(target.buffer, value, list(target.at(row, 0, element)))
+        if source.pitch == target.pitch == channels:
+            width, channels = 1, width * channels
+        with T.grid(width, channels) as (i, j), T.sblock(name):
+            column, element = T.axis.remap("SS", [i, j])
+            value = source.buffer[source.at(row, column, element)]
+            T.buffer_store(target.buffer, value, list(target.at(row, column, element)))
         self.copies.append(name)
 
     def zero(self, buffer: Any, rows: Any, start: int, floats: int) -> None:

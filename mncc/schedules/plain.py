@@ -31,7 +31,7 @@ def plain_function(plain: Plain, tiles: PlainTiles, symbol: str) -> tirx.PrimFun
         made.append(step.op.te(operands, weights))
     sch = Schedule(te.create_prim_func([*arrays.values(), *sources, made[-1]]))
     _schedule(sch, tiles)
-    function = sch.mod["main"]
+    function = _with_spares(sch.mod["main"], plain, len(arrays))
     function = _share_rows(function) if len(plain.output) == 3 else _with_range(function, function.body)
     assert items(plain) == (plain.output[0] if len(plain.output) == 3 else 1)
     offsets = {f"weight{w.offset}": w.offset * 4 for w in layout}
@@ -116,6 +116,23 @@ def _schedule_channels(sch: Schedule, block: Any, pixel: Any, above: int, tiles:
     sch.reorder(*outer, steps, lane)
     sch.vectorize(lane)
     sch.decompose_reduction(lanes, steps)
+
+
+def _with_spares(function: tirx.PrimFunc, plain: Plain, weights: int) -> tirx.PrimFunc:
+    """The function on tensors whose pixels lie apart: the same indices in wider buffers."""
+    spares = (*([0] * weights), *(plain.input_spares or [0] * len(plain.inputs)), plain.output_spare)
+    if not any(spares):
+        return function
+    wider = []
+    for buffer, spare in zip(function.params, spares, strict=True):
+        *outer, channels = (int(size) for size in buffer.shape)
+        wider.append(tirx.decl_buffer((*outer, channels + spare), buffer.dtype, name=buffer.name))
+
+    def widened(buffer: Any) -> Any:
+        return next((new for old, new in zip(function.params, wider, strict=True) if buffer.same_as(old)), buffer)
+
+    body = tvm_ffi.structural.structural_map(function.body, [(tirx.Buffer, widened)])
+    return tirx.PrimFunc(wider, body, function.ret_type, function.attrs)
 
 
 def _share_rows(function: tirx.PrimFunc) -> tirx.PrimFunc:

@@ -85,9 +85,10 @@ def _goldens(network: Network, weights: Weights) -> tuple[Golden, ...]:
 def _entry(plan: Plan, kernel: PlannedKernel, symbol: str) -> KernelEntry:
     slots = []
     for value in (*kernel.inputs, kernel.output):
-        tensor = plan.tensor(value)
-        stride = tensor.image_stride * kernel.images_per_call
-        slots.append(Slot(tensor.base, tensor.index, tensor.offset, stride))
+        tensor, (_, channel) = plan.tensor(value), plan.storage(value)
+        stride, start = tensor.image_stride * kernel.images_per_call, channel * 4
+        part = plan.root(value) in plan.views.views
+        slots.append(Slot(tensor.base, tensor.index, tensor.offset + start, stride, part, start))
     return KernelEntry(kernel.name, symbol, kernel.items, kernel.images, kernel.weights_offset, tuple(slots))
 
 

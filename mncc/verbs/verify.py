@@ -73,12 +73,11 @@ def _keep_worst(found: dict[str, Comparison], new: Comparison) -> None:
 def _compare_kernels(plan: Plan, here: Loaded, values: Values) -> Iterator[Comparison]:
     """Runs every kernel alone; its output begins as NaN, so that what it leaves out shows."""
     for number, kernel in enumerate(plan.kernels):
-        tensor = plan.tensor(kernel.output)
         twin = values[plan.root(kernel.output)]
         images = [_run_call(plan, here, number, kernel, values, call) for call in range(kernel.images)]
-        got = np.stack([_interior(tensor, image) for image in images]).reshape(twin.shape)
+        got = np.stack([_interior(plan, kernel.output, image) for image in images]).reshape(twin.shape)
         comparison = compare("kernel", kernel.name, got, twin, "; ".join(kernel.rows))
-        if any(not _borders_are_zero(tensor, image) for image in images):
+        if any(not _rest_is_right(plan, kernel.output, image) for image in images):
             comparison = replace(comparison, largest=float("inf"))
         yield comparison
 
@@ -89,13 +88,13 @@ def _run_call(plan: Plan, here: Loaded, number: int, kernel: PlannedKernel, valu
     count = kernel.images_per_call
     tensors = []
     for name in kernel.inputs:
-        tensor = plan.tensor(name)
-        buffer = _aligned(tensor, 0.0, count)
+        buffer = _aligned(plan.tensor(name), 0.0, count)
         given = values[plan.root(name)][call * count : (call + 1) * count]
-        _interior(tensor, buffer)[...] = given.reshape(_interior(tensor, buffer).shape)
-        tensors.append(buffer)
+        interior = _interior(plan, name, buffer)
+        interior[...] = given.reshape(interior.shape)
+        tensors.append(buffer[plan.storage(name)[1] :])
     output = _aligned(plan.tensor(kernel.output), np.nan, count)
-    here.probe.run(number, [*tensors, output])
+    here.probe.run(number, [*tensors, output[plan.storage(kernel.output)[1] :]])
     return output
 
 
@@ -108,19 +107,30 @@ def _aligned(tensor: PlannedTensor, value: float, count: int) -> np.ndarray:
     return memory
 
 
-def _interior(tensor: PlannedTensor, memory: np.ndarray) -> np.ndarray:
-    """The images inside of their borders, as a view of their memory: (count, H, W, C) or (count, C)."""
+def _interior(plan: Plan, value: str, memory: np.ndarray) -> np.ndarray:
+    """A value in the memory of its tensor, as a view: (count, H, W, C) without borders, or (count, C)."""
+    tensor, (_, start) = plan.tensor(value), plan.storage(value)
     shape = tensor.type.shape[1:]
     if len(shape) != 3:
         return memory.reshape(-1, *shape)
     (top, bottom), (left, right) = tensor.pads
     height, width, channels = shape
-    padded = memory.reshape(-1, height + top + bottom, width + left + right, channels)
-    return padded[:, top : top + height, left : left + width]
+    pitch = channels + tensor.spare
+    padded = memory.reshape(-1, height + top + bottom, width + left + right, pitch)
+    own = pitch - plan.spare(value)
+    return padded[:, top : top + height, left : left + width, start : start + own]
 
 
-def _borders_are_zero(tensor: PlannedTensor, memory: np.ndarray) -> bool:
-    """True where the kernel wrote the zeros that the next one relies on."""
-    borders = memory.copy()
-    _interior(tensor, borders)[...] = 0
-    return not borders.any()
+def _rest_is_right(plan: Plan, value: str, memory: np.ndarray) -> bool:
+    """True where the kernel wrote the zeros around its output that the next one relies on, and nothing between its
+    pixels but zeros, nor anything at all where that belongs to other kernels."""
+    rest = memory.copy()
+    if plan.root(value) in plan.views.views:
+        _interior(plan, value, rest)[...] = np.nan
+        return bool(np.isnan(rest).all())
+    _interior(plan, value, rest)[...] = 0
+    tensor = plan.tensor(value)
+    if tensor.spare:
+        pitch = tensor.type.shape[-1] + tensor.spare
+        rest = rest.reshape(-1, pitch)[:, : tensor.type.shape[-1]]
+    return not rest.any()

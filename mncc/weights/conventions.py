@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Literal
 
 from mncc.language.diagnostic import Diagnostic
@@ -18,11 +17,8 @@ from mncc.weights.stored import Archive
 
 def check_conventions(network: Network, naming: Naming, archive: Archive) -> tuple[list[Diagnostic], list[str]]:
     """Errors and warnings: no errors where one of the producer's conventions is the network's."""
-    conventions = naming.conventions
-    if archive.epsilon is not None:
-        conventions = tuple(replace(convention, epsilon=archive.epsilon) for convention in conventions)
     first: list[Diagnostic] = []
-    for convention in conventions:
+    for convention in naming.conventions(archive):
         errors = [*_padding(network, naming.name, convention), *_epsilon(network, naming.name, convention)]
         if not errors:
             return [], [f"these {naming.name} weights are taken for {convention.note}"] if convention.note else []

@@ -141,6 +141,68 @@ class NamingUnknown(Diagnostic):
 
 
 @dataclass(frozen=True)
+class AnotherNetwork(Diagnostic):
+    """A file of which too little fits the network."""
+
+    file: str
+    """Its name and naming."""
+    network: str
+    fitting: int
+    operators: int
+    held: int
+    """Layers and norms of the file."""
+    span: Span | None
+    difference: str
+    """The first."""
+
+    @property
+    def title(self) -> str:
+        return (
+            f"{self.file} looks like the weights of another network: of its {self.held} layers and norms, "
+            f"{self.fitting} fit the {self.operators} of {self.network}"
+        )
+
+    @property
+    def labels(self) -> tuple[Label, ...]:
+        return (Label(self.span, self.difference),) if self.span else ()
+
+    @property
+    def help(self) -> str:
+        return "give the network in which these weights were trained, with the `--set` of its training"
+
+
+@dataclass(frozen=True)
+class OtherSizes(Diagnostic):
+    """A file with the network's operators, most of them of other sizes."""
+
+    file: str
+    differing: int
+    operators: int
+    span: Span | None
+    difference: str
+    """The first."""
+    width: float | None
+    """That the file's channels say, where they do."""
+
+    @property
+    def title(self) -> str:
+        return (
+            f"{self.file} has the layers and norms of this network in other sizes: "
+            f"{self.differing} of {self.operators} differ"
+        )
+
+    @property
+    def labels(self) -> tuple[Label, ...]:
+        return (Label(self.span, self.difference),) if self.span else ()
+
+    @property
+    def help(self) -> str:
+        if self.width is None:
+            return "give the network in which these weights were trained, with the `--set` of its training"
+        return f"the file's channels look like a width of {self.width:g}: try `--set width={self.width:g}`"
+
+
+@dataclass(frozen=True)
 class MissingTensor(Diagnostic):
     """A tensor that the network needs and the file lacks."""
 

@@ -1,7 +1,8 @@
 """Keras: HDF5 files (weights alone or whole models, .h5) and Keras 3 archives (.keras).
 
 The order of the layers comes from the model where the file has it: a partly frozen model is stored with its
-trainable weights first. Links that lead out of the file are never followed.
+trainable weights first. Keras 3's weights alone only have the order of the layers of each class. Links that lead out of
+the file are never followed.
 """
 
 from __future__ import annotations
@@ -27,7 +28,10 @@ VARIABLES: Mapping[str, Sequence[str]] = {
     "DepthwiseConv2D": ("depthwise_kernel", "bias"),
     "SeparableConv2D": ("depthwise_kernel", "pointwise_kernel", "bias"),
 }
-"""Keras 3 numbers a layer's variables; these are their names. Every other layer has a kernel and a bias."""
+"""Keras 3 numbers a layer's variables; these are their names."""
+LAYER = ("kernel", "bias")
+"""Of every other layer."""
+MAX_NESTING = 16
 
 
 @contextmanager
@@ -46,9 +50,10 @@ def open_h5(path: str) -> Iterator[Archive]:
 def _h5_archive(path: str, file: Any) -> Archive:
     group = file["model_weights"] if _group(file, "model_weights") else file
     if "layer_names" not in group.attrs:
-        raise DiagnosticError([NoModelInFile(path)])
+        return _weights_alone(path, file)
     layers = _layers(json.loads(_text(file.attrs["model_config"]))) if "model_config" in file.attrs else []
     rank = {layer["name"]: place for place, layer in enumerate(layers)}
+    depthwise = {layer["name"] for layer in layers if layer["class"] == "DepthwiseConv2D"}
     tensors: dict[str, Stored] = {}
     for layer in group.attrs["layer_names"]:
         inside = _group(group, _text(layer))
@@ -56,10 +61,55 @@ def _h5_archive(path: str, file: Any) -> Archive:
             continue
         for name in inside.attrs.get("weight_names", ()):
             key = _text(name).split(":")[0]
+            if key.endswith("/kernel") and _layer_of(key, rank) in depthwise:  # as Keras 3 calls it here
+                key = key.removesuffix("kernel") + "depthwise_kernel"
             tensors[key] = _stored(path, "HDF5", key, _dataset(inside, _text(name)))
     # Stable: layers that the model does not name keep the file's order, behind the others.
     ordered = sorted(tensors, key=lambda key: rank.get(_layer_of(key, rank), len(rank)))
     return Archive({key: tensors[key] for key in ordered}, _epsilon(layers), keras=True)
+
+
+def _weights_alone(path: str, file: Any) -> Archive:
+    """What Keras 3's `save_weights` leaves: layers that are numbered by class, and no model that says their order."""
+    tensors: dict[str, Stored] = {}
+    queues: dict[str, str] = {}
+    for place, kind in _numbered_layers(file, "layers"):
+        variables = file[place]["vars"]
+        name = _text(variables.attrs.get("name", place))
+        name = place if name in queues else name
+        queues[name] = kind
+        for number, role in enumerate(_roles_of(kind, len(variables))):
+            key = f"{name}/{role}"
+            tensors[key] = _stored(path, "HDF5", key, _dataset(variables, str(number)))
+    if not tensors:
+        raise DiagnosticError([NoModelInFile(path)])
+    return Archive(tensors, keras=True, queues=queues)
+
+
+def _numbered_layers(file: Any, place: str, depth: int = 0) -> Iterator[tuple[str, str]]:
+    """(path, class) of every layer with variables, classes apart and by number; first those of models inside."""
+    if depth > MAX_NESTING:
+        raise ValueError("its models are nested too deeply")
+    group = _group(file, place)
+    names = sorted(group or (), key=lambda name: (_class_and_number(name), name))
+    for name in names:
+        yield from _numbered_layers(file, f"{place}/{name}/layers", depth + 1)
+    for name in names:
+        variables = _group(file, f"{place}/{name}/vars")
+        if variables is not None and len(variables):
+            yield f"{place}/{name}", _class_and_number(name)[0]
+
+
+def _class_and_number(name: str) -> tuple[str, int]:
+    """`depthwise_conv2d_3` -> (depthwise_conv2d, 3); the first of a class has no number."""
+    found = re.fullmatch(r"(.*?)(?:_(\d{1,9}))?", name)
+    return (found[1], int(found[2] or 0)) if found else (name, 0)
+
+
+def _roles_of(kind: str, count: int) -> Sequence[str]:
+    """The names of that many variables of a class: a norm of three has no gamma, a layer of one no bias."""
+    roles = next((roles for name, roles in VARIABLES.items() if _snake(name) == kind), LAYER)
+    return roles[1:] if kind == "batch_normalization" and count == 3 else roles[:count]
 
 
 @contextmanager
@@ -158,7 +208,7 @@ def _layers(config: Any) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = []
 
     def walk(model: Any, path: str, depth: int) -> None:
-        if depth > 16:
+        if depth > MAX_NESTING:
             raise ValueError("its models are nested too deeply")
         counts: dict[str, int] = {}
         for entry in model["config"]["layers"]:
@@ -191,7 +241,7 @@ def _roles(layer: Mapping[str, Any]) -> list[str]:
         "beta": not settings.get("center", True),
         "bias": not settings.get("use_bias", True),
     }
-    return [role for role in VARIABLES.get(layer["class"], ("kernel", "bias")) if not absent.get(role)]
+    return [role for role in VARIABLES.get(layer["class"], LAYER) if not absent.get(role)]
 
 
 def _layer_of(key: str, rank: Mapping[str, int]) -> str:

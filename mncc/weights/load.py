@@ -8,11 +8,12 @@ from pathlib import Path, PurePath
 
 from mncc.language.diagnostic import Diagnostic, DiagnosticError
 from mncc.network.graph import Network
+from mncc.weights.another import another_network
 from mncc.weights.conventions import check_conventions
 from mncc.weights.errors import BadSeed, MoreErrors, NamingUnknown, UnknownFormat, UnreadableFile
 from mncc.weights.keras_file import open_h5, open_keras
-from mncc.weights.match import Pairing, pair_by_name, pair_in_order
-from mncc.weights.naming import recognise
+from mncc.weights.match import Pairing, interleaved, pair_by_name, pair_in_order
+from mncc.weights.naming import Naming, recognise
 from mncc.weights.random_weights import random_weights
 from mncc.weights.safetensors_file import open_safetensors
 from mncc.weights.stored import Archive
@@ -59,14 +60,25 @@ def _from_archive(network: Network, path: str, archive: Archive) -> Weights:
     naming = recognise(archive)
     if naming is None:
         raise DiagnosticError([NamingUnknown(path, tuple(list(archive.tensors)[:3]))])
-    modules = naming.modules(archive)
-    pairing = pair_by_name(network, modules) if naming.by_name else pair_in_order(network, modules)
+    pairing = _pair(network, naming, archive)
+    if (another := another_network(network, path, naming, pairing)) is not None:
+        raise DiagnosticError([another])
     taking = Taking(network, naming)
     tensors = taking.take(pairing)
     errors, warnings = check_conventions(network, naming, archive)
     _refuse([*errors, *taking.errors])
     source = f"{PurePath(path).name} ({naming.name})"
-    return Weights(tensors, source, tuple(warnings + _moved(pairing)))
+    return Weights(tensors, source, (*warnings, *_auxiliary(naming, archive), *_moved(pairing)))
+
+
+def _pair(network: Network, naming: Naming, archive: Archive) -> Pairing:
+    """The first of the file's likely orders that fits best."""
+    orders = [[module for module in order if not module.auxiliary] for order in naming.orders(archive)]
+    if naming.by_name:
+        return pair_by_name(network, orders[0])
+    if any(module.queue for module in orders[0]):
+        orders = [interleaved(network, order) for order in orders]
+    return min((pair_in_order(network, order) for order in orders), key=lambda pairing: pairing.misfits(network))
 
 
 def _refuse(errors: list[Diagnostic]) -> None:
@@ -77,6 +89,11 @@ def _refuse(errors: list[Diagnostic]) -> None:
     if len(errors) > SHOWN:
         shown.append(MoreErrors(len(errors) - SHOWN))
     raise DiagnosticError(shown)
+
+
+def _auxiliary(naming: Naming, archive: Archive) -> list[str]:
+    heads = dict.fromkeys(module.name.split(".")[0] for module in naming.orders(archive)[0] if module.auxiliary)
+    return [f"heads that only training uses were left out: {', '.join(heads)}"] if heads else []
 
 
 def _moved(pairing: Pairing) -> list[str]:

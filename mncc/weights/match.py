@@ -24,6 +24,12 @@ class Pairing:
     moved: tuple[tuple[Node, Module], ...] = ()
     """Pairs that stand in another order in the file; they were found by their shapes."""
 
+    def misfits(self, network: Network) -> int:
+        """How many nodes have no module of their shapes, or only one that had to be searched, and how many modules are
+        left over."""
+        wrong = sum(not fits(network, node, module) for node, module in self.pairs)
+        return wrong + len(self.moved) + len(self.extras)
+
 
 def node_signature(network: Network, node: Node) -> Signature:
     """What the node's weights look like to every producer; () for operators that no producer has."""
@@ -36,6 +42,11 @@ def node_signature(network: Network, node: Node) -> Signature:
     if isinstance(op, Conv2d | Dense):
         return ("layer", *(1, 1, *types["kernel"].shape)[-4:])
     return ()
+
+
+def fits(network: Network, node: Node, module: Module | None) -> bool:
+    """Whether a module is of the node's kind and shapes; one that was found by its name has no signature."""
+    return module is not None and module.signature in ((), node_signature(network, node))
 
 
 def pair_by_name(network: Network, modules: Sequence[Module]) -> Pairing:
@@ -68,8 +79,29 @@ def pair_in_order(network: Network, modules: Sequence[Module]) -> Pairing:
     return _pairing(nodes, modules, taken, [(nodes[i], modules[j]) for i, j in moved.items()])
 
 
+def interleaved(network: Network, modules: Sequence[Module]) -> list[Module]:
+    """Modules of which only the order within each class is known, in the order in which the network needs them.
+
+    Every node takes the first of a class: one of its shapes, else one of its kind; the second half of a separable
+    convolution stays behind the first.
+    """
+    queues: dict[str, deque[Module]] = defaultdict(deque)
+    for module in modules:
+        queues[module.queue].append(module)
+    result: list[Module] = []
+    for node in network.nodes:
+        signature = node_signature(network, node)
+        begun = [queue for queue in queues.values() if queue and result and queue[0].name == result[-1].name]
+        heads = [*begun, *(queue for queue in queues.values() if queue)]
+        alike = [queue for queue in heads if signature and queue[0].signature == signature]
+        alike += [queue for queue in heads if signature and structure(queue[0].signature) == structure(signature)]
+        if alike:
+            result.append(alike[0].popleft())
+    return [*result, *(module for queue in queues.values() for module in queue)]
+
+
 def _moved(left: Sequence[Signature], right: Sequence[Signature], taken: Mapping[int, int]) -> dict[int, int]:
-    """What fits nowhere in order, paired by equal signature; nothing where most would still fit nowhere: the file
+    """What fits nowhere in order, paired by equal signature; nothing where many would still fit nowhere: the file
     then is another network's, and equal shapes are chance."""
     used = set(taken.values())
     loose: dict[Signature, deque[int]] = defaultdict(deque)
@@ -78,7 +110,7 @@ def _moved(left: Sequence[Signature], right: Sequence[Signature], taken: Mapping
             loose[signature].append(j)
     homeless = [i for i in range(len(left)) if i not in taken]
     moved = {i: loose[left[i]].popleft() for i in homeless if loose[left[i]]}
-    return moved if 2 * len(moved) > len(homeless) else {}
+    return moved if 4 * len(moved) >= 3 * len(homeless) else {}
 
 
 def _pairing(
@@ -99,7 +131,7 @@ def align(left: Sequence[Signature], right: Sequence[Signature]) -> list[int | N
 
     Sequences of the same operators in other sizes, another width say, stand beside each other without gaps.
     """
-    if [_structure(a) for a in left] == [_structure(b) for b in right]:
+    if [structure(a) for a in left] == [structure(b) for b in right]:
         return list(range(len(left)))
     start = 0
     while start < min(len(left), len(right)) and left[start] == right[start]:
@@ -148,11 +180,11 @@ def _difference(a: Signature, b: Signature) -> int:
         return 0
     if not a or not b or a[0] != b[0]:
         return 2 * GAP + 1
-    if _structure(a) == _structure(b):
+    if structure(a) == structure(b):
         return 2 if sum(x != y for x, y in zip(a, b, strict=True)) == 1 else 3
     return 5
 
 
-def _structure(signature: Signature) -> Signature:
+def structure(signature: Signature) -> Signature:
     """The signature without channels: kind, kernel and whether it is depthwise."""
     return (*signature[:3], signature[3] == 1) if len(signature) == 5 else signature[:1]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 
@@ -30,7 +29,10 @@ class Archive:
     """The epsilon of all batch norms, where the file says it."""
     keras: bool = False
     """Whether Keras wrote it (its layouts and names differ from torch's)."""
-    details: Mapping[str, Any] = field(default_factory=dict)
+    defined: bool = False
+    """Whether the file's order is that in which a program defined its modules (a torch state dict)."""
+    queues: Mapping[str, str] = field(default_factory=dict)
+    """Layer -> its class, where the file only has the order of the layers of one class (Keras 3's weights alone)."""
 
 
 FLOATS = ("float32", "float16", "bfloat16", "float64")

@@ -12,9 +12,9 @@ from mncc.network.graph import Network, Node
 from mncc.network.ops import Activation, Dense, Norm, Reshape
 from mncc.network.types import TensorType
 from mncc.weights.errors import ExtraTensor, MissingTensor, NegativeVariance, NotFinite, WrongShape, WrongType
-from mncc.weights.match import Pairing
+from mncc.weights.match import Pairing, node_signature
 from mncc.weights.naming import Module, Naming
-from mncc.weights.stored import FLOATS, Stored
+from mncc.weights.stored import FLOATS
 from mncc.weights.tensors import frozen
 
 
@@ -54,11 +54,14 @@ class Taking:
         naming, span = self.naming, node.origin.span
         expected = naming.shape(role, node.op, type)
         stored = module.tensors.get(role)
+        default = naming.default(role)
+        if stored is None and default is not None:
+            return frozen(np.full(type.shape, default))
         if stored is None:
             self.errors.append(MissingTensor(naming.key(module.name, role), expected, node.name, span))
             return None
         if not naming.fits(role, stored.shape, node.op, type):
-            hint = self._hint(node, stored, expected)
+            hint = self._hint(node, module)
             self.errors.append(WrongShape(stored.name, stored.shape, expected, node.name, span, hint))
             return None
         if stored.dtype not in FLOATS:
@@ -88,18 +91,14 @@ class Taking:
         place = f" {' and '.join(neighbours)}" if neighbours and not naming.by_name else ""
         return MissingTensor(name, naming.shape(role, node.op, type), node.name, node.origin.span, place)
 
-    def _hint(self, node: Node, stored: Stored, expected: Sequence[int]) -> str | None:
+    def _hint(self, node: Node, module: Module) -> str | None:
         """Where only the number of classes differs, what to type to change it."""
-        classes = self.network.settings.get("classes")
-        differing = [(found, wanted) for found, wanted in zip(stored.shape, expected, strict=False) if found != wanted]
-        if len(stored.shape) != len(expected) or len(differing) != 1 or differing[0][1] != classes:
-            return None
+        *expected, classes = node_signature(self.network, node)
+        *found, others = module.signature or ("",)
         last = [other for other in self.network.nodes if self.network.weights(other)][-1]
-        return (
-            f"the weights are for {differing[0][0]} classes: add `--set classes={differing[0][0]}`"
-            if node is last
-            else None
-        )
+        if node is not last or found != expected or classes != self.network.settings.get("classes"):
+            return None
+        return f"the weights are for {others} classes: add `--set classes={others}`"
 
 
 def flattened_picture(network: Network, node: Node) -> tuple[int, int, int] | None:

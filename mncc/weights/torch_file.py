@@ -28,7 +28,7 @@ def open_torch(path: str) -> Iterator[Archive]:
     for name, tensor in state.items():
         dtype = str(tensor.dtype).removeprefix("torch.")
         tensors[name] = Stored(name, tuple(tensor.shape), dtype, _reader(path, name, tensor))
-    yield Archive(tensors)
+    yield Archive(tensors, defined=True)
 
 
 def _load(path: str) -> Any:

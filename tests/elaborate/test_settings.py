@@ -69,6 +69,12 @@ def build(text: str, **settings: object) -> Network:
     return elaborate(parse(Source("test.mn", text)), settings)
 
 
+@pytest.mark.parametrize(("cell", "channels"), [("16", 8), ("b", 8), ("(16)", 16), ("(b)", 16), ("(8 + 8)", 16)])
+def test_brackets_keep_a_count_from_being_scaled(cell: str, channels: int) -> None:
+    text = "network m(width = 0.5)\ninput image: 8x8x3\nchannels c * width\nlet b = 16\nOperator c\nconv2d " + cell
+    assert build(text).by_name["r1.0.conv"].type.shape[-1] == channels
+
+
 def test_kinds_of_parameters() -> None:
     text = 'network n(on = true, kind = "relu", size = 8, rate = 0.5)\ninput i: size x size x 4\n'
     text += "output y = (i -> act kind) if on else i -> conv 1x1 (i.c * rate)\n"
@@ -91,6 +97,28 @@ def test_padding_can_be_a_parameter() -> None:
     text = 'network n(mode = "same")\ninput i: 8x8x4\ndefaults padding mode\noutput y = i -> conv 3x3 / 2 4\n'
     assert build(text).nodes[0].op.padding == ((0, 1), (0, 1))  # type: ignore[attr-defined]
     assert build(text, mode="valid").nodes[0].type.shape == (1, 3, 3, 4)
+
+
+def test_a_file_hands_its_settings_on(tmp_path: Path) -> None:
+    inner = "network inner\ninput i: 9x9x4\noutput y = i -> conv 3x3 / 2 4 -> norm -> act\n"
+    outer = "network outer\ninput i: 9x9x4\ndefaults padding same epsilon 1e-3 activation swish\n"
+    outer += "use inner(padding = padding, epsilon = epsilon, activation = activation)\noutput y = inner.y\n"
+    (tmp_path / "inner.mn").write_text(inner, encoding="utf-8")
+    (tmp_path / "outer.mn").write_text(outer, encoding="utf-8")
+    conv, norm, act = load(tmp_path / "outer.mn").nodes
+    assert (conv.type.shape, norm.op.epsilon, act.op.kind) == ((1, 5, 5, 4), 1e-3, "swish")  # type: ignore[attr-defined]
+    changed = load(tmp_path / "outer.mn", {"padding": "valid", "epsilon": 1e-4, "activation": "relu", "batch": 2})
+    conv, norm, act = changed.nodes
+    assert (conv.type.shape, norm.op.epsilon, act.op.kind) == ((2, 4, 4, 4), 1e-4, "relu")  # type: ignore[attr-defined]
+
+
+def test_settings_are_names_that_a_file_can_give_another_meaning() -> None:
+    text = "network n(pad = 2)\ninput i: 8x8x4\n{}\noutput y = i -> conv 3x3 (4 + {}) pad padding\n"
+    assert build(text.format("", "batch"), batch=3, padding="valid").nodes[0].type.shape == (3, 6, 6, 7)
+    assert build(text.format("let padding = pad", "0")).nodes[0].type.shape == (1, 10, 10, 4)
+    for wrong in ("network n(a = padding)\n", "network n(a = batch)\n", "network n\ndefaults padding padding\n"):
+        with pytest.raises(DiagnosticError, match=r"no name|needs one of"):
+            build(wrong + "input i: 8x8x4\noutput y = i -> relu\n")
 
 
 @pytest.mark.parametrize(

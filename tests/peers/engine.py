@@ -7,6 +7,7 @@ from contextlib import ExitStack
 from importlib.util import find_spec
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from mncc.network.graph import Network
@@ -31,10 +32,10 @@ def python_with(engine: str) -> Path:
     return INSTALLED / "bin" / "python"
 
 
-def difference(engine: str, network: Network, weights: Weights, folder: Path) -> float:
-    """The largest difference of the engine's outputs from the twin's, as a share of the largest element of an output.
-    Raises PeerError where the engine cannot be given the network."""
-    inputs = random_inputs(network)
+def difference(engine: str, network: Network, weights: Weights, folder: Path, spread: float = 1.0) -> float:
+    """The largest difference of the engine's outputs from the twin's, as a share of the largest element of an output;
+    `spread` is the standard deviation of its inputs. Raises PeerError where the engine cannot be given the network."""
+    inputs = [np.float32(spread) * array for array in random_inputs(network)]
     values = Twin(network, weights).run(inputs, keep={output.value for output in network.outputs})
     expected = [values[output.value] for output in network.outputs]
     files = Handover(folder, network, weights.tensors, folder, inputs, expected)

@@ -14,7 +14,6 @@ import pytest
 
 from mncc.elaborate import load
 from mncc.network.graph import Network
-from mncc.peers import PeerError
 from mncc.peers.ncnn_export import export_ncnn
 from mncc.peers.process import WORKER
 from mncc.reference import Twin
@@ -22,11 +21,10 @@ from mncc.weights import Weights, load_weights
 from tests.peers.test_onnx_export import CASES, single
 
 TINY = Path(__file__).resolve().parents[2] / "docs" / "tiny.mn"
-REFUSED: set[str] = set()
 
 
 def run(network: Network, weights: Weights, inputs: list[np.ndarray], folder: Path) -> list[np.ndarray]:
-    """The network's outputs as ncnn computes them, in the network's layout. Raises PeerError where it is refused."""
+    """The network's outputs as ncnn computes them, in the network's layout."""
     export_ncnn(network, weights.tensors, folder / "model.ncnn")
     if not find_spec("ncnn"):
         pytest.skip("ncnn is not installed")
@@ -51,12 +49,7 @@ def test_operators(name: str, tmp_path: Path) -> None:
     random = np.random.default_rng(1)
     inputs = [4 * random.standard_normal(shape, dtype=np.float32) for shape in shapes]
     weights = Weights(tensors, "")
-    try:
-        (got,) = run(network, weights, inputs, tmp_path)
-    except PeerError as error:
-        assert name in REFUSED and "cannot be handed to ncnn yet" in str(error)
-        return
-    assert name not in REFUSED
+    (got,) = run(network, weights, inputs, tmp_path)
     expected = Twin(network, weights).run(inputs)["y"]
     assert got.shape == expected.shape
     assert np.abs(got - expected).max() <= 1e-5 * np.abs(expected).max()

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from mncc.elaborate import elaborate, load
 from mncc.language import Source, parse
-from mncc.network.graph import Network
+from mncc.network.graph import Input, Network, Node, Output
 from mncc.network.ops import Slice
 from mncc.peers.fold import split_parts
-from mncc.weights import load_weights
+from mncc.weights import Weights, load_weights
 from tests.peers.engine import PEERS, difference
+from tests.peers.test_onnx_export import CASES, single
 
 ROOT = Path(__file__).resolve().parents[2]
 PRIMITIVES = ROOT / "tests" / "networks" / "primitives.mn"
@@ -43,6 +46,28 @@ output mixed = concat(image, image -> relu) -> maxpool 3x3 / 2 pad 1 -> avgpool 
 
 def small(text: str) -> Network:
     return elaborate(parse(Source("small.mn", text)), {})
+
+
+def side_by_side() -> tuple[Network, Weights]:
+    """Every case of one operator in one network, each with inputs and an output of its own."""
+    inputs: list[Input] = []
+    nodes: list[Node] = []
+    tensors: dict[tuple[str, str], np.ndarray] = {}
+    for number, (op, shapes) in enumerate(CASES.values()):
+        network, weights = single(op, shapes)
+        (node,) = network.nodes
+        names = [f"x{number}.{given.name}" for given in network.inputs]
+        inputs += [replace(given, name=name) for given, name in zip(network.inputs, names, strict=True)]
+        nodes.append(replace(node, name=f"y{number}", inputs=tuple(names)))
+        tensors |= {(f"y{number}", role): array for (_, role), array in weights.items()}
+    outputs = tuple(Output(name, node.name) for name, node in zip(CASES, nodes, strict=True))
+    return Network("operators", tuple(inputs), tuple(nodes), outputs), Weights(tensors, "")
+
+
+@pytest.mark.parametrize("engine", PEERS)
+def test_every_operator(engine: str, tmp_path: Path) -> None:
+    network, weights = side_by_side()
+    assert difference(engine, network, weights, tmp_path, spread=4) < 1e-5
 
 
 @pytest.mark.parametrize("engine", PEERS)

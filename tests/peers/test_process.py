@@ -86,16 +86,16 @@ def test_rounds(tmp_path: Path) -> None:
             contestants,
             meter,  # type: ignore[arg-type]
             [1, 2],
-            0.5,
+            0.7,
             lambda text, fraction: None,
             lambda contestant, error: lost.append((contestant.engine, str(error))),
         )
-    # 0.02 s a turn at 0.004 s a run: five runs, of 0.008 wall seconds each, until half a second is over.
+    # 0.02 s a turn at 0.004 s a run: five runs, of 0.008 wall seconds each, until seven tenths are over.
     one, tired, dead, two = contestants
-    assert [len(c.cpu) for c in (one, tired, dead, two)] == [65, 10, 5, 65]
+    assert [len(c.cpu) for c in (one, tired, dead, two)] == [90, 10, 5, 90]
     assert set(one.seconds) == {0.004} and set(two.seconds) == {0.008}
     assert sorted(lost) == [("dies", "its process ended with status 9"), ("tired", "RuntimeError: enough")]
-    assert peaks == {1: 125.0, 2: 226.0}
+    assert peaks == {1: 135.0, 2: 236.0}
     assert os.sched_getaffinity(0) == before
     assert {len(cpus) for cpus in meter.affinities} <= {1, 2}
 

@@ -53,6 +53,7 @@ def test_others_stay_direct(target: str) -> None:
         convolution(56, 64, 64, dilation=(2, 2), padding=((2, 2), (2, 2))),
         convolution(56, 64, 64, groups=2),
         convolution(56, 64, 64, stride=(2, 2)),
+        convolution(56, 64, 64, shuffle=2),
         replace(large, pool=True),
         replace(large, stages=(*large.stages, Stage("conv", 56, 56, 64))),
     ]

@@ -44,7 +44,7 @@ def test_bench_json_has_the_contract_s_fields() -> None:
     assert wanted <= set(content["results"][0])
     assert content["missing"] == [{"engine": "ncnn", "reason": "not here"}]
     timings, profile = (printed(table) for table in report.tables())
-    assert "72.0 %" in timings and "bottleneck" in profile
+    assert "72.0 %" in timings and "ncnn is missing: not here" in timings and "bottleneck" in profile
 
 
 def test_cost_json_has_the_contract_s_fields() -> None:

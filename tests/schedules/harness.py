@@ -65,18 +65,22 @@ class ChainRun:
         self.packed = on_line(family_of(chain).pack(chain, self.tiles, self.arrays))
 
     def run(self, ranges: Sequence[tuple[int, int]]) -> np.ndarray:
-        """The output with its borders; scratch is fresh and full of NaN for every range."""
+        """The output with its borders; scratch is fresh and full of NaN for every range, and so is what lies between
+        the pixels of all tensors."""
         chain = self.chain
         shape = (1, 1, chain.last.channels) if chain.pool else self.addend.shape
-        output = on_line(np.full(_bordered(shape, chain.output_pads), np.nan))
-        tensors = [on_line(np.pad(self.input, (*chain.input_pads, (0, 0))))]
+        output = on_line(np.full(_bordered(shape, chain.output_pads, chain.output_spare), np.nan))
+        tensors = [on_line(_placed(self.input, chain.input_pads, chain.input_spare))]
         if chain.residual:
-            tensors.append(on_line(np.pad(self.addend, (*chain.residual_pads, (0, 0)))))
+            tensors.append(on_line(_placed(self.addend, chain.residual_pads, chain.residual_spare)))
         for begin, end in ranges:
             scratch = on_line(np.full(scratch_floats(family_of(chain).scratch(chain, self.tiles)), np.nan))
             pointers = [ctypes.c_void_p(a.ctypes.data) for a in (self.packed, scratch, *tensors, output)]
             assert self.function(begin, end, *pointers) == 0
-        return output
+        (top, bottom), (left, right) = chain.output_pads
+        between = output[top : output.shape[0] - bottom, left : output.shape[1] - right, shape[2] :]
+        assert np.isnan(between).all(), "the kernel wrote between its pixels"
+        return output[..., : shape[2]]
 
     def expected(self) -> np.ndarray:
         """The output with its borders in float64."""
@@ -95,8 +99,14 @@ class ChainRun:
         return np.pad(value, (*self.chain.output_pads, (0, 0)))
 
 
-def _bordered(shape: Sequence[int], pads: Pads) -> tuple[int, int, int]:
-    return shape[0] + sum(pads[0]), shape[1] + sum(pads[1]), shape[2]
+def _bordered(shape: Sequence[int], pads: Pads, spare: int) -> tuple[int, int, int]:
+    return shape[0] + sum(pads[0]), shape[1] + sum(pads[1]), shape[2] + spare
+
+
+def _placed(value: np.ndarray, pads: Pads, spare: int) -> np.ndarray:
+    """A tensor in memory: zeros around it, NaN between its pixels."""
+    bordered = np.pad(value, (*pads, (0, 0)))
+    return np.pad(bordered, ((0, 0), (0, 0), (0, spare)), constant_values=np.nan)
 
 
 def _stage_arrays(chain: Chain, index: int, rng: np.random.Generator) -> dict[str, np.ndarray]:
@@ -110,6 +120,7 @@ def _stage_arrays(chain: Chain, index: int, rng: np.random.Generator) -> dict[st
 
 def _stage(stage: Stage, value: np.ndarray, arrays: Mapping[str, np.ndarray]) -> np.ndarray:
     """One convolution in float64, tap by tap."""
+    value = value.reshape(*value.shape[:-1], stage.shuffle, -1).swapaxes(-1, -2).reshape(value.shape)
     kernel, padded = arrays["kernel"].astype(np.float64), np.pad(value, (*stage.padding, (0, 0)))
     total = np.zeros((stage.height, stage.width, stage.channels)) + arrays["bias"]
     for y in range(stage.kernel[0]):

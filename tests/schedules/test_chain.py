@@ -115,6 +115,40 @@ CHAINS = {
         input_pads=((0, 0), (2, 2)),
         output_pads=((2, 2), (2, 2)),
     ),
+    "shuffled unit": Chain(
+        9,
+        11,
+        12,
+        (
+            window("conv", (9, 11), 24, groups=3),
+            window("depthwise", (9, 11), 24, kernel=(3, 3), padding=ONE, shuffle=3),
+            Stage("conv", 9, 11, 12, groups=3),
+        ),
+        residual=True,
+        input_spare=3,
+        residual_spare=4,
+        output_spare=20,
+    ),
+    "shuffled pair": Chain(
+        6,
+        5,
+        20,
+        (
+            window("depthwise", (6, 5), 20, kernel=(3, 3), padding=ONE, shuffle=2),
+            Stage("conv", 6, 5, 36, groups=2),
+        ),
+        input_pads=ONE,
+        output_pads=ONE,
+    ),
+    "shuffled product": Chain(5, 7, 24, (Stage("conv", 5, 7, 18, groups=2, shuffle=4),), input_spare=8),
+    "between others' pixels": Chain(
+        8,
+        7,
+        8,
+        (window("conv", (8, 7), 24, kernel=(3, 3), padding=ONE),),
+        input_spare=8,
+        output_spare=40,
+    ),
     "one pixel of three channels": Chain(1, 1, 3, (Stage("conv", 1, 1, 1),)),
 }
 
@@ -181,6 +215,9 @@ def chains(draw: st.DrawFn) -> tuple[Chain, ChainTiles]:
         input_pads=draw(BORDER),
         residual_pads=draw(BORDER) if residual else NO_PADS,
         output_pads=draw(BORDER),
+        input_spare=draw(st.integers(0, 3)),
+        output_spare=draw(st.integers(0, 3)),
+        residual_spare=draw(st.integers(0, 3)) if residual else 0,
     )
     tiles = tuple(
         ConvTile(draw(st.integers(1, 3)), draw(st.integers(1, 6)), lanes * draw(st.integers(1, 2)), lanes)

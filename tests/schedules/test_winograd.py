@@ -73,6 +73,9 @@ PICTURES = {
     "bordered residual first": winograd(
         8, 8, 17, 33, residual=True, residual_first=True, residual_pads=((1, 0), (2, 1)), output_pads=ONE
     ),
+    "parts of wider tensors": winograd(
+        9, 10, 12, 20, residual=True, output_pads=ONE, input_spare=4, residual_spare=3, output_spare=16
+    ),
     "weights past the cache": winograd(5, 6, 160, 168, output_pads=ONE),
 }
 
@@ -123,6 +126,9 @@ def convolutions(draw: st.DrawFn) -> tuple[Winograd, WinogradTiles]:
         input_pads=draw(BORDER),
         residual_pads=draw(BORDER) if residual else NO_PADS,
         output_pads=draw(BORDER),
+        input_spare=draw(st.integers(0, 3)),
+        output_spare=draw(st.integers(0, 3)),
+        residual_spare=draw(st.integers(0, 3)) if residual else 0,
     )
     lanes = draw(st.sampled_from([4, 8, 16]))
     tile = ConvTile(1, draw(st.integers(1, 6)), lanes * draw(st.integers(1, 3)), lanes)

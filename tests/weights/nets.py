@@ -78,6 +78,7 @@ def residuals(
     classes: int = 10,
     flat_classifier: bool = True,
     width: int = 1,
+    kernel: int = 3,
 ) -> Network:
     """A stem, two inverted residuals, a head and a classifier: MobileNetV2 in small."""
     b = Builder(ROWS, padding=padding, epsilon=epsilon)
@@ -85,7 +86,7 @@ def residuals(
     for row, stride in ((1, 2), (2, 1)):
         b.row = row
         expanded = b.norm(f"r{row}.expand", b.conv(f"r{row}.expand.conv", x, 2 * b.types[x].shape[-1]))
-        deep = b.norm(f"r{row}.dw", b.depthwise(f"r{row}.dw.conv", expanded, 3, stride))
+        deep = b.norm(f"r{row}.dw", b.depthwise(f"r{row}.dw.conv", expanded, kernel, stride))
         y = b.norm(f"r{row}.project", b.conv(f"r{row}.project.conv", deep, 12 * width), None)
         x = b.add(f"r{row}.add", Add(), y, x) if stride == 1 else y
     b.row = 3

@@ -8,6 +8,7 @@ import pickle
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +20,7 @@ from mncc.language.diagnostic import DiagnosticError
 from mncc.network.graph import Network
 from mncc.weights import load_weights, save_weights
 from tests.weights.nets import KERAS, TIMM, TORCHVISION, keras_state, residuals, torch_state
-from tests.weights.test_formats import config, h5_file, torch_file, write_keras
+from tests.weights.test_formats import config, h5_file, torch_file, weights_alone, write_keras
 
 HERE = Path(__file__).parent
 State = dict[str, np.ndarray]
@@ -137,10 +138,59 @@ def test_another_number_of_classes(tmp_path: Path, golden: Callable[[Path, str],
     golden(HERE / "errors" / "classes.err", refusal(network, torch_file(tmp_path / "w.pth", state)))
 
 
-def test_another_width(tmp_path: Path, golden: Callable[[Path, str], None]) -> None:
-    """Everything is wrong: ten errors and a count."""
-    state = torch_state(residuals(width=2), load_weights(residuals(width=2), "random:1"), TORCHVISION)
-    golden(HERE / "errors" / "width.err", refusal(residuals(), torch_file(tmp_path / "w.pth", state)))
+def other(trained: Network, names: tuple[str, ...] = TORCHVISION) -> State:
+    return torch_state(trained, load_weights(trained, "random:1"), names)
+
+
+def longer() -> State:
+    return other(residuals()) | {f"features.{i}.weight": np.zeros((24, 24, 3, 3), np.float32) for i in range(20, 28)}
+
+
+def biased() -> State:
+    state = other(residuals())
+    layers = [name for name, array in state.items() if array.ndim == 4]
+    return state | {name.replace("weight", "bias"): np.zeros(state[name].shape[0], np.float32) for name in layers}
+
+
+def scaled(width: float) -> tuple[Network, State]:
+    """A network with a width of 0.5, and the weights of another one."""
+    network = residuals(width=2)
+    return replace(network, settings={"width": 0.5, "classes": 10}), other(residuals(width=round(4 * width)))
+
+
+ANOTHER: dict[str, tuple[Network, State]] = {
+    "another_size": (residuals(classes=5), other(residuals(width=2))),
+    "another_width": scaled(0.75),
+    "another_longer": (residuals(), longer()),
+    "another_shorter": (residuals(), dict(list(other(residuals()).items())[:24])),
+    "another_biases": (residuals(), biased()),
+    "another_kernels": (residuals(), other(residuals(kernel=5, width=3), TIMM)),
+}
+
+
+@pytest.mark.parametrize("case", ANOTHER)
+def test_another_network(case: str, tmp_path: Path, golden: Callable[[Path, str], None]) -> None:
+    """One error that says so."""
+    network, state = ANOTHER[case]
+    text = refusal(network, torch_file(tmp_path / "w.pth", state))
+    assert text.count("error:") == 1
+    golden(HERE / "errors" / f"{case}.err", text)
+
+
+def test_another_network_with_own_names(tmp_path: Path, golden: Callable[[Path, str], None]) -> None:
+    tensors = {f"{n}.{r}": a for (n, r), a in load_weights(residuals(), "random:1").tensors.items()}
+    save_file({f"backbone.{name}": array for name, array in tensors.items()}, tmp_path / "w.safetensors")
+    golden(HERE / "errors" / "another_own.err", refusal(residuals(), str(tmp_path / "w.safetensors")))
+
+
+def test_many_errors(tmp_path: Path, golden: Callable[[Path, str], None]) -> None:
+    """Ten errors and a count."""
+    network = residuals()
+    state = torch_state(network, load_weights(network, "random:1"), TORCHVISION)
+    for name in state:
+        if name.endswith((".running_var", ".running_mean")):
+            state[name] = np.full_like(state[name], np.nan)
+    golden(HERE / "errors" / "sixteen.err", refusal(network, torch_file(tmp_path / "w.pth", state)))
 
 
 def test_own_names(tmp_path: Path, golden: Callable[[Path, str], None]) -> None:
@@ -174,7 +224,7 @@ def files(network: Network) -> dict[str, Callable[[Path], object]]:
         import h5py
 
         with h5py.File(path, "w") as file:
-            file["layers/conv2d/vars/0"] = np.zeros(3)
+            file["weights/0"] = np.zeros(3)
 
     def outside(path: Path) -> None:
         import h5py
@@ -237,7 +287,8 @@ def keras_files(folder: Path, network: Network) -> list[Path]:
     state = keras_state(network, load_weights(network, "random:1"), KERAS)
     h5_file(folder / "w.h5", state, KERAS, model_config=config(KERAS, False))
     write_keras(folder / "w.keras", state)
-    return [folder / "w.h5", folder / "w.keras"]
+    weights_alone(folder / "w.weights.h5", state)
+    return [folder / "w.h5", folder / "w.keras", folder / "w.weights.h5"]
 
 
 def test_cut_files(tmp_path: Path) -> None:

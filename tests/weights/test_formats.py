@@ -12,8 +12,9 @@ import pytest
 import torch
 from safetensors.numpy import save_file
 
+from mncc.language.diagnostic import DiagnosticError
 from mncc.network.graph import Network
-from mncc.network.ops import Activation, Conv2d, Dense, Norm, Reshape
+from mncc.network.ops import Activation, Concat, Conv2d, Dense, Norm, Reshape
 from mncc.reference import Twin
 from mncc.weights import Weights, load_weights, save_weights
 from tests.weights.nets import KERAS, TIMM, TORCHVISION, Builder, keras_state, residuals, torch_state
@@ -150,6 +151,61 @@ def write_keras(path: Path, state: dict[str, np.ndarray]) -> None:
         archive.write(inner, "model.weights.h5")
 
 
+def weights_alone(path: Path, state: dict[str, np.ndarray], named: bool = True) -> str:
+    """As Keras 3's save_weights writes a model inside a model: layers numbered by class, their names as attributes."""
+    counts: dict[str, int] = {}
+    with h5py.File(path, "w") as file:
+        for name in dict.fromkeys(key.partition("/")[0] for key in state):
+            keys = [key for key in state if key.startswith(f"{name}/")]
+            roles = {key.partition("/")[2] for key in keys}
+            kinds = {"gamma": "batch_normalization", "depthwise_kernel": "depthwise_conv2d"}
+            word = next((kind for role, kind in kinds.items() if role in roles), "conv2d")
+            if "moving_mean" in roles:
+                word = "batch_normalization"
+            place = "layers/dense" if name == "predictions" else "layers/functional/layers/" + numbered(word, counts)
+            for variable, key in enumerate(keys):
+                file[f"{place}/vars/{variable}"] = state[key]
+            if named:
+                file[f"{place}/vars"].attrs["name"] = name
+    return str(path)
+
+
+def numbered(word: str, counts: dict[str, int]) -> str:
+    number = counts.get(word, 0)
+    counts[word] = number + 1
+    return word + (f"_{number}" if number else "")
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_keras_weights_alone(named: bool, tmp_path: Path) -> None:
+    """Only the order within each class is known, and that suffices."""
+    network = residuals("same", 1e-3)
+    weights = load_weights(network, "random:4")
+    path = weights_alone(tmp_path / "w.weights.h5", keras_state(network, weights, KERAS), named)
+    assert load_weights(network, path) == weights
+
+
+def test_keras_norms_without_gamma(tmp_path: Path) -> None:
+    """`scale=False`: a gamma of 1."""
+    network = residuals("same", 1e-3)
+    weights = load_weights(network, "random:4")
+    ones = {key: np.ones_like(array) if key[1] == "gamma" else array for key, array in weights.tensors.items()}
+    state = {key: array for key, array in keras_state(network, weights, KERAS).items() if not key.endswith("gamma")}
+    for path in (h5_file(tmp_path / "w.h5", state, KERAS), weights_alone(tmp_path / "w.weights.h5", state)):
+        assert load_weights(network, path) == Weights(ones, "")
+
+
+def test_keras_branches_are_in_the_order_of_their_creation(tmp_path: Path) -> None:
+    """Which automatic names say; the file has the layers by their distance from the output."""
+    network = branches(8, 8, 8)
+    weights = load_weights(network, "random:0")
+    names = ("conv2d", "conv2d_2", "conv2d_10")
+    state = keras_state(network, weights, names)
+    for name in names:
+        state[f"{name}/kernel"] = state[f"{name}/kernel"].reshape(1, 1, 3, 8)
+    assert load_weights(network, h5_file(tmp_path / "w.h5", state, (names[2], names[0], names[1]))) == weights
+
+
 def test_keras_says_its_epsilon(tmp_path: Path) -> None:
     """A file whose model has another epsilon than Keras's usual one is taken at its word."""
     network = residuals("same", 2e-5)
@@ -159,8 +215,15 @@ def test_keras_says_its_epsilon(tmp_path: Path) -> None:
     assert load_weights(network, h5_file(tmp_path / "w.h5", state, KERAS, model_config=text)) == weights
 
 
-def test_timm_tf_variants_are_taken_with_a_warning(tmp_path: Path) -> None:
+def test_timm_without_5x5_kernels_has_no_tf_variants(tmp_path: Path) -> None:
     network = residuals("same", 1e-3)
+    path = torch_file(tmp_path / "w.pth", torch_state(network, load_weights(network, "random:3"), TIMM))
+    with pytest.raises(DiagnosticError, match="timm weights were trained with symmetric padding"):
+        load_weights(network, path)
+
+
+def test_timm_tf_variants_are_taken_with_a_warning(tmp_path: Path) -> None:
+    network = residuals("same", 1e-3, kernel=5)
     weights = load_weights(network, "random:3")
     loaded = load_weights(network, torch_file(tmp_path / "w.pth", torch_state(network, weights, TIMM)))
     assert loaded == weights
@@ -233,17 +296,46 @@ def test_torchs_flattening(tmp_path: Path) -> None:
 
 def test_another_order_is_found_by_shape(tmp_path: Path) -> None:
     """Parallel branches may be named in another order than the network defines them in: said in a warning."""
-    b = Builder(("row",))
-    wide, narrow = b.conv("wide", "image", 8), b.conv("narrow", "image", 5, 3)
-    from mncc.network.ops import Concat
-
-    network = b.network(b.add("join", Concat(), wide, narrow))
+    network = branches(8, 5)
     weights = load_weights(network, "random:0")
-    state = torch_state(network, weights, ("branch2", "branch1"))
-    loaded = load_weights(network, torch_file(tmp_path / "w.pth", state))
+    save_file(torch_state(network, weights, ("branch2", "branch1")), tmp_path / "w.safetensors")
+    loaded = load_weights(network, str(tmp_path / "w.safetensors"))
     assert loaded == weights
     assert len(loaded.warnings) == 1
     assert "matched by their shapes: branch" in loaded.warnings[0]
+
+
+def branches(*channels: int) -> Network:
+    """Convolutions beside each other."""
+    b = Builder(("row",))
+    return b.network(b.add("join", Concat(), *(b.conv(f"conv{i}", "image", c) for i, c in enumerate(channels))))
+
+
+def test_a_state_dict_has_the_order_of_definition(tmp_path: Path) -> None:
+    """Which decides where shapes do not; the names' order does where it fits better, or the file has no order."""
+    network = branches(8, 8)
+    weights = load_weights(network, "random:0")
+    state = torch_state(network, weights, ("second", "first"))
+    assert load_weights(network, torch_file(tmp_path / "w.pth", state)) == weights
+    save_file(state, tmp_path / "w.safetensors")
+    assert load_weights(network, str(tmp_path / "w.safetensors")) != weights
+
+    network = branches(8, 5)
+    weights = load_weights(network, "random:0")
+    state = dict(reversed(torch_state(network, weights, ("branch1", "branch2")).items()))
+    loaded = load_weights(network, torch_file(tmp_path / "w.pth", state))
+    assert loaded == weights
+    assert loaded.warnings == ()
+
+
+def test_heads_for_training_are_left_out(tmp_path: Path) -> None:
+    network = branches(8, 8)
+    weights = load_weights(network, "random:0")
+    state = torch_state(network, weights, ("branch1", "branch2"))
+    state |= {"aux1.conv.weight": np.zeros((4, 4, 1, 1)), "AuxLogits.fc.weight": np.zeros((4, 4))}
+    loaded = load_weights(network, torch_file(tmp_path / "w.pth", state))
+    assert loaded == weights
+    assert loaded.warnings == ("heads that only training uses were left out: aux1, AuxLogits",)
 
 
 def test_digest_tells_values_names_and_shapes() -> None:

@@ -96,6 +96,21 @@ ORDERS = {
         + ["features.transition1.norm", "features.transition1.conv"]
         + ["features.denseblock2.denselayer1.norm1", "features.norm5", "classifier"],
     ),
+    "torchvision inception": (
+        "torchvision",
+        [
+            f"Mixed_{module}.{branch}.{part}"
+            for module, branches in {
+                "5b": "1x1 5x5_1 5x5_2 3x3dbl_1 3x3dbl_2 3x3dbl_3 _pool",
+                "6a": "3x3 3x3dbl_1 3x3dbl_2 3x3dbl_3",
+                "6b": "1x1 7x7_1 7x7_2 7x7_3 7x7dbl_1 7x7dbl_2 7x7dbl_3 7x7dbl_4 7x7dbl_5 _pool",
+                "7a": "3x3_1 3x3_2 7x7x3_1 7x7x3_2 7x7x3_3 7x7x3_4",
+                "7b": "1x1 3x3_1 3x3_2a 3x3_2b 3x3dbl_1 3x3dbl_2 3x3dbl_3a 3x3dbl_3b _pool",
+            }.items()
+            for branch in (f"branch{name}" for name in branches.split())
+            for part in ("conv", "bn")
+        ],
+    ),
     "conv and bn without numbers": ("torchvision", ["stem.0.conv", "stem.0.bn", "body.0.conv", "body.0.bn", "fc"]),
 }
 
@@ -107,7 +122,7 @@ def test_orders(case: str) -> None:
     naming = recognise(file)
     assert naming is not None
     assert naming.name == producer
-    assert [module.name for module in naming.modules(file)] == names
+    assert [module.name for module in naming.orders(file)[0]] == names
 
 
 A, B, C = ("layer", 1, 1, 8, 16), ("norm", 16), ("layer", 3, 3, 1, 16)

@@ -27,8 +27,6 @@ from typing import Any, NamedTuple
 import numpy as np
 
 _TRIAL_RUNS = 3
-_POOLS: list[Any] = []
-"""Memory pools of ncnn, which have to outlive everything that it made."""
 
 
 class Session(NamedTuple):
@@ -100,14 +98,11 @@ def open_litert(model: str, inputs: Sequence[np.ndarray], threads: int, folder: 
 
 
 def open_ncnn(model: str, inputs: Sequence[np.ndarray], threads: int, folder: Path) -> Session:
-    """In float32 all through, with pools of memory as its own benchmark has them; a batch is one picture after the
-    other, for ncnn has no axis for it."""
+    """In float32 all through; a batch is one picture after the other, for ncnn has no axis for it."""
     ncnn = import_module("ncnn")
-    _POOLS[:] = ncnn.UnlockedPoolAllocator(), ncnn.PoolAllocator()
     net = ncnn.Net()
     net.opt.num_threads = threads
     net.opt.use_vulkan_compute = False
-    net.opt.blob_allocator, net.opt.workspace_allocator = _POOLS
     for option in ("use_fp16_packed", "use_fp16_storage", "use_fp16_arithmetic", "use_bf16_storage"):
         setattr(net.opt, option, False)
     if net.load_param(model) or net.load_model(f"{model}.bin"):

@@ -38,14 +38,16 @@ class Module:
     signature: Signature = ()
     unknown: Sequence[Stored] = field(default=())
     """Tensors under the module's name that have no role."""
+    queue: str = ""
+    """Where the file only says the order of the layers of one class: the class."""
+    auxiliary: bool = False
+    """Whether it belongs to a part that only training uses."""
 
 
 class Naming(Protocol):
     """One producer's naming."""
 
     name: str
-    conventions: tuple[Convention, ...]
-    """The usual one first; none where a file can come from anybody."""
     by_name: bool
     """Whether modules have the names of the network's nodes; they are matched in execution order otherwise."""
     channels_first: bool
@@ -54,8 +56,12 @@ class Naming(Protocol):
     def recognises(self, archive: Archive) -> bool:
         """Whether the file's names are of this producer."""
 
-    def modules(self, archive: Archive) -> list[Module]:
-        """The file's operators in the order in which the producer's networks run them."""
+    def conventions(self, archive: Archive) -> tuple[Convention, ...]:
+        """What its networks are trained with, the usual one first; none where a file can come from anybody."""
+
+    def orders(self, archive: Archive) -> list[list[Module]]:
+        """The file's operators in the order in which the producer's networks run them, as far as the file tells:
+        where it does not, in each of the orders that are likely, the likeliest first."""
 
     def key(self, module: str, role: str) -> str:
         """The name that a tensor of a module has in the file."""
@@ -68,3 +74,6 @@ class Naming(Protocol):
 
     def fits(self, role: str, shape: tuple[int, ...], op: Op, type: TensorType) -> bool:
         """Whether `convert` takes a tensor of this shape."""
+
+    def default(self, role: str) -> float | None:
+        """What a tensor holds that the producer leaves out where it would do nothing; None where it never does."""

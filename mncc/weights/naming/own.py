@@ -16,7 +16,6 @@ class Own:
     """`r3.1.expand.conv.kernel`, `r3.1.expand.norm.gamma`."""
 
     name = "mncc"
-    conventions: tuple[Convention, ...] = ()
     by_name = True
     channels_first = False
 
@@ -25,13 +24,17 @@ class Own:
         last = {key.rpartition(".")[2] for key in archive.tensors}
         return not archive.keras and bool(last) and last <= set(ROLES) and bool(last - {"bias"})
 
-    def modules(self, archive: Archive) -> list[Module]:
+    def conventions(self, archive: Archive) -> tuple[Convention, ...]:
+        """None: the names say nothing about a training."""
+        return ()
+
+    def orders(self, archive: Archive) -> list[list[Module]]:
         """The file's operators; their order means nothing."""
         grouped: dict[str, dict[str, Stored]] = {}
         for key, stored in archive.tensors.items():
             prefix, _, role = key.rpartition(".")
             grouped.setdefault(prefix, {})[role] = stored
-        return [Module(name, "norm" if "gamma" in roles else "layer", roles) for name, roles in grouped.items()]
+        return [[Module(name, "norm" if "gamma" in roles else "layer", roles) for name, roles in grouped.items()]]
 
     def key(self, module: str, role: str) -> str:
         """`node.role`."""
@@ -48,3 +51,7 @@ class Own:
     def fits(self, role: str, shape: tuple[int, ...], op: Op, type: TensorType) -> bool:
         """Equal shapes."""
         return shape == type.shape
+
+    def default(self, role: str) -> float | None:
+        """Nothing is left out."""
+        return None

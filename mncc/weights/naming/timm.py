@@ -28,14 +28,17 @@ class Timm(TorchModules):
     """`conv_stem`, `bn1`, `blocks.i.j.*`, `conv_head`, `bn2`, `classifier`."""
 
     name = "timm"
-    conventions: tuple[Convention, ...] = (
-        Convention("symmetric", 1e-5),
-        Convention("same", 1e-3, "a tf_ variant, ported from TensorFlow (its names do not tell)"),
-    )
 
     def recognises(self, archive: Archive) -> bool:
         """The stem has timm's name, or blocks have stage and index."""
         return any(key.startswith("conv_stem.") or BLOCK.match(key) for key in archive.tensors)
+
+    def conventions(self, archive: Archive) -> tuple[Convention, ...]:
+        """Torch's; or TensorFlow's for the variants that are ported from there, all of which have 5x5 kernels."""
+        usual = Convention("symmetric", 1e-5)
+        if not any(stored.shape[2:] == (5, 5) for stored in archive.tensors.values()):
+            return (usual,)
+        return usual, Convention("same", 1e-3, "a tf_ variant, ported from TensorFlow (its names do not tell)")
 
     def order(self, name: str, names: frozenset[str]) -> Any:
         """By the network's parts, then stage and index, then the block's own order, then as torchvision."""

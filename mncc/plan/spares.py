@@ -1,0 +1,40 @@
+"""Pass on the plan: how far apart the pixels of every tensor lie in memory."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from mncc.kernels.chain import Chain
+from mncc.kernels.tiles import spread
+from mncc.plan.model import Plan, PlannedKernel
+
+
+def spread_pixels(plan: Plan) -> Plan:
+    """The plan with workspace tensors spread over the sets of the L1 cache where products read them, and with every
+    kernel told how far apart the pixels of its tensors lie."""
+    tensors = dict(plan.tensors)
+    for name in {plan.storage(k.inputs[0])[0] for k in plan.kernels if _multiplies(k)}:
+        tensor = tensors[name]
+        shape = tensor.type.shape
+        if tensor.base == "workspace" and len(shape) == 4 and shape[1] * shape[2] > 1 and not plan.is_shared(name):
+            tensors[name] = replace(tensor, spare=spread(shape[-1]) - shape[-1])
+    plan = replace(plan, tensors=tensors)
+    kernels = tuple(_with_spares(plan, k) for k in plan.kernels)
+    return plan if kernels == plan.kernels else replace(plan, kernels=kernels)
+
+
+def _multiplies(kernel: PlannedKernel) -> bool:
+    """True where the first stage is a product over the channels, read straight from the tensor."""
+    spec = kernel.spec
+    return isinstance(spec, Chain) and spec.stages[0].kind == "conv" and kernel.images_per_call == 1
+
+
+def _with_spares(plan: Plan, kernel: PlannedKernel) -> PlannedKernel:
+    *inputs, output = (plan.spare(value) for value in (*kernel.inputs, kernel.output))
+    if not any((*inputs, output)):
+        return kernel
+    if isinstance(kernel.spec, Chain):
+        residual = inputs[1] if kernel.spec.residual else 0
+        chain = replace(kernel.spec, input_spare=inputs[0], output_spare=output, residual_spare=residual)
+        return replace(kernel, spec=chain)
+    return replace(kernel, spec=replace(kernel.spec, input_spares=tuple(inputs), output_spare=output))
