@@ -14,6 +14,7 @@ from mncc.kernels.chain import Chain, ChainTiles
 from mncc.kernels.plain import Plain, PlainTiles
 from mncc.kernels.target import Target
 from mncc.kernels.tiles import LINE
+from mncc.kernels.winograd import Winograd, WinogradTiles
 from mncc.language.diagnostic import OutsideError
 from mncc.plan.model import Plan, PlannedKernel
 
@@ -41,7 +42,7 @@ class KernelFunction:
     """What makes two kernels the same code: family, tiles and the alignment of every tensor."""
 
     spec: Chain | Plain
-    tiles: ChainTiles | PlainTiles | None
+    tiles: ChainTiles | WinogradTiles | PlainTiles | None
     aligned: tuple[bool, ...]
 
 
@@ -127,8 +128,13 @@ def _scheduled(symbol: str, function: KernelFunction) -> tvm.tirx.PrimFunc:
     """The scheduled function with the alignment of its tensors, which lowering passes on to LLVM."""
     from mncc.schedules.chain import chain_function
     from mncc.schedules.plain import plain_function
+    from mncc.schedules.winograd import winograd_function
 
-    schedules: Mapping[type, Callable[..., tvm.tirx.PrimFunc]] = {Chain: chain_function, Plain: plain_function}
+    schedules: Mapping[type, Callable[..., tvm.tirx.PrimFunc]] = {
+        Chain: chain_function,
+        Winograd: winograd_function,
+        Plain: plain_function,
+    }
     scheduled = schedules[type(function.spec)](function.spec, function.tiles, symbol)
     placed = {*scheduled.attrs["mncc.weights"], *scheduled.attrs["mncc.scratch"]}
     tensors = [p.name for p in scheduled.params[2:] if p.name not in placed]

@@ -119,6 +119,11 @@ class Chain:
         return any(n > h for pair, other in zip(need, have, strict=True) for n, h in zip(pair, other, strict=True))
 
     @property
+    def wanted_pads(self) -> Pads:
+        """Borders of the input with which the kernel reads nothing but its memory."""
+        return self.stages[0].padding
+
+    @property
     def macs(self) -> int:
         """Multiply-adds of one image, nothing recomputed."""
         return sum(s.height * s.width * s.channels * s.depth(self.in_channels(i)) for i, s in enumerate(self.stages))

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from mncc.kernels import chain, chain_cost, plain
+from mncc.kernels import chain, chain_cost, plain, winograd, winograd_cost
 from mncc.kernels.target import Target
 from mncc.kernels.tiles import Scratch
 
@@ -18,7 +18,8 @@ Arrays = Sequence[Mapping[str, np.ndarray]]
 @dataclass(frozen=True)
 class Family:
     """Functions of a spec and its tiles. `macs` and `executed_macs` are of one image; `executed_macs` counts what one
-    thread really computes. `weight_floats` is on whole lines."""
+    thread really computes, or for an algorithm that needs fewer multiplications, `macs`. `weight_floats` is on whole
+    lines."""
 
     choose_tiles: Callable[[Any, Target], Any]
     items: Callable[[Any, Any], int]
@@ -40,6 +41,16 @@ FAMILIES: Mapping[type, Family] = {
         executed_macs=chain.executed_macs,
         pack=chain.pack,
         describe=chain.describe,
+    ),
+    winograd.Winograd: Family(
+        choose_tiles=winograd_cost.choose_tiles,
+        items=winograd.items,
+        scratch=winograd.scratch_layout,
+        weight_floats=lambda spec: winograd.weight_layout(spec)[1],
+        macs=lambda spec: spec.macs,
+        executed_macs=lambda spec, tiles: spec.macs,
+        pack=winograd.pack,
+        describe=winograd.describe,
     ),
     plain.Plain: Family(
         choose_tiles=lambda spec, target: plain.choose_tiles(spec, target.lanes),

@@ -33,7 +33,7 @@ def _wanted(plan: Plan, name: str) -> Pads:
     for kernel in readers:
         assert isinstance(kernel.spec, Chain)
         if kernel.inputs[0] == name:
-            wanted = _largest(wanted, kernel.spec.stages[0].padding)
+            wanted = _largest(wanted, kernel.spec.wanted_pads)
     plain = plan.tensors[name]
     return wanted if replace(plain, pads=wanted).image_bytes <= MOST_GROWTH * plain.image_bytes else NO_PADS
 

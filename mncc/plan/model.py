@@ -14,6 +14,7 @@ from mncc.kernels.limits import KERNEL_TENSORS
 from mncc.kernels.plain import Plain, PlainTiles
 from mncc.kernels.target import Target
 from mncc.kernels.tiles import LINE, Scratch, scratch_floats
+from mncc.kernels.winograd import WinogradTiles
 from mncc.network.graph import Input, Node, Output
 from mncc.network.types import TensorType
 from mncc.network.window import Pads
@@ -41,12 +42,12 @@ class PlannedKernel:
     inputs: tuple[str, ...]
     output: str
     images: int
-    tiles: ChainTiles | PlainTiles | None = None
+    tiles: ChainTiles | WinogradTiles | PlainTiles | None = None
     weights_offset: int = 0
 
     @property
     def family(self) -> str:
-        """The family's name: chain or plain."""
+        """The family's name: chain, winograd or plain."""
         return self.spec.family
 
     @property

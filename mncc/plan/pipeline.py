@@ -7,6 +7,7 @@ from mncc.network.graph import Network, check_network
 from mncc.plan.borders import add_borders
 from mncc.plan.concats import activate_parts, own_parts, split_concats
 from mncc.plan.ends import separate_ends
+from mncc.plan.families import choose_families
 from mncc.plan.fuse import fuse
 from mncc.plan.model import Plan, check_plan, check_values
 from mncc.plan.place import choose_tiles, place_tensors, place_weights
@@ -17,7 +18,7 @@ from mncc.plan.views import find_views
 NETWORK_PASSES = (separate_ends, activate_parts, own_parts, split_concats)
 """Network -> Network: what kernels cannot express is rewritten in operators that they can."""
 
-PLAN_PASSES = (add_borders, spread_pixels, choose_tiles, place_weights, place_tensors)
+PLAN_PASSES = (choose_families, add_borders, spread_pixels, choose_tiles, place_weights, place_tensors)
 """Plan -> Plan, behind `fuse`, which makes the first plan from the network's units."""
 
 

@@ -68,12 +68,7 @@ class _ChainWriter:
             s.stage: (T.arg(s.name, T.buffer((s.rows, s.cols * s.pitch), "float32")), s.pitch)
             for s in scratch_layout(chain, tiles)
         }
-        shape = (chain.last.height, chain.last.width, chain.last.channels)
-        source = (chain.height, chain.width, chain.channels)
-        self.input = _tensor("source", source, chain.input_pads, chain.input_spare)
-        self.residual = _tensor("addend", shape, chain.residual_pads, chain.residual_spare) if chain.residual else None
-        result = (1, 1, shape[2]) if chain.pool else shape
-        self.output = _tensor("result", result, chain.output_pads, chain.output_spare)
+        self.input, self.residual, self.output = chain_tensors(chain)
         self.blocks = TileWriter(self.weights, self.residual, chain.residual_first)
 
     def write(self) -> None:
@@ -105,7 +100,7 @@ class _ChainWriter:
                 break
             consumer = needed[index + 1] if index + 1 < len(stages) else None
             source = self.stage(index, needed[index], source, consumer)
-        self.output_border(rows)
+        zero_output_border(self.blocks, self.chain, self.output, rows)
 
     def bands(self, index: int, rows: Rows, source: Window) -> None:
         """A stage and the pointwise one behind it, band by band, so that the rows between stay in the L1 cache."""
@@ -200,19 +195,29 @@ class _ChainWriter:
         self.blocks.zero(window.buffer, Rows(above, below), 0, left * channels)
         self.blocks.zero(window.buffer, Rows(above, below), (left + width) * channels, right * channels)
 
-    def output_border(self, rows: Rows) -> None:
-        """The zeros around the output tensor, as far as they lie beside these rows."""
-        (top, bottom), (left, right) = self.chain.output_pads
-        last, buffer, channels = self.chain.last, self.output.buffer, self.output.pitch
-        line = (last.width + left + right) * channels
-        beside = Rows(rows.first + top, rows.last + top)
-        self.blocks.zero(buffer, beside, 0, left * channels)
-        self.blocks.zero(buffer, beside, (left + last.width) * channels, right * channels)
-        if top:
-            self.blocks.zero(buffer, Rows(0, T.if_then_else(rows.first == 0, top, 0)), 0, line)
-        if bottom:
-            end = top + last.height
-            self.blocks.zero(buffer, Rows(end, T.if_then_else(rows.last == last.height, end + bottom, end)), 0, line)
+
+def zero_output_border(blocks: TileWriter, chain: Chain, output: Window, rows: Rows) -> None:
+    """The zeros around the output tensor, as far as they lie beside these rows."""
+    (top, bottom), (left, right) = chain.output_pads
+    last, buffer, channels = chain.last, output.buffer, output.pitch
+    line = (last.width + left + right) * channels
+    beside = Rows(rows.first + top, rows.last + top)
+    blocks.zero(buffer, beside, 0, left * channels)
+    blocks.zero(buffer, beside, (left + last.width) * channels, right * channels)
+    if top:
+        blocks.zero(buffer, Rows(0, T.if_then_else(rows.first == 0, top, 0)), 0, line)
+    if bottom:
+        end = top + last.height
+        blocks.zero(buffer, Rows(end, T.if_then_else(rows.last == last.height, end + bottom, end)), 0, line)
+
+
+def chain_tensors(chain: Chain) -> tuple[Window, Window | None, Window]:
+    """The parameters for the input, the residual and the output, in this order."""
+    shape = (chain.last.height, chain.last.width, chain.last.channels)
+    source = _tensor("source", (chain.height, chain.width, chain.channels), chain.input_pads, chain.input_spare)
+    residual = _tensor("addend", shape, chain.residual_pads, chain.residual_spare) if chain.residual else None
+    result = (1, 1, shape[2]) if chain.pool else shape
+    return source, residual, _tensor("result", result, chain.output_pads, chain.output_spare)
 
 
 def _tensor(name: str, shape: tuple[int, int, int], pads: Any, spare: int) -> Window:

@@ -123,6 +123,15 @@ class Builder:
         value = self.add(Norm(), self.add(Conv2d(channels if self.chance() else self.random.randint(1, 40)), value))
         return self.add(Add(), value, source) if self.types[value] == self.types[source] else value
 
+    def residual(self) -> str:
+        """Two 3x3 convolutions around a value."""
+        source = value = self.any_value(4)
+        for channels in (self.pick(8, 16, 40), self.types[source].shape[-1]):
+            value = self.add(Norm(), self.add(Conv2d(channels, (3, 3), padding=((1, 1), (1, 1))), value))
+            if self.chance():
+                value = self.activation(value)
+        return self.activation(self.add(Add(), value, source))
+
     def pool(self) -> str:
         value = self.any_value(4)
         kernel, stride = (self.pick(2, 3), self.pick(2, 3)), (self.pick(1, 2), self.pick(1, 2, 3))
@@ -203,6 +212,7 @@ class Builder:
         moves = [
             *[self.convolution] * 3,
             *[self.bottleneck] * 3,
+            *[self.residual] * 2,
             *[self.depthwise, self.pool, self.gate, self.unit_of_halves, self.joined, self.joined_rows],
             *[self.resized, self.single, self.reshaped, self.head, self.pair],
         ]

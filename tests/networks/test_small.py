@@ -7,6 +7,7 @@ from hypothesis import HealthCheck, Phase, given, note, settings
 from hypothesis import strategies as st
 
 from mncc.elaborate import show_network
+from mncc.kernels import winograd_cost
 from mncc.network.graph import Network
 from mncc.weights.random_weights import random_weights
 from tests.networks.compare import expect_right
@@ -32,6 +33,16 @@ def expect_network(network: Network, seed: int, tmp_path_factory: pytest.TempPat
 @given(networks(), st.integers(0, 99))
 def test_small_network(tmp_path_factory: pytest.TempPathFactory, network: Network, seed: int) -> None:
     expect_network(network, seed, tmp_path_factory, "native")
+
+
+@QUICK
+@given(networks(), st.integers(0, 99))
+def test_with_winograd_wherever_it_can_be(
+    tmp_path_factory: pytest.TempPathFactory, network: Network, seed: int
+) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(winograd_cost, "GAIN", 0.0)
+        expect_network(network, seed, tmp_path_factory, "native")
 
 
 @pytest.mark.full

@@ -12,10 +12,11 @@ from pathlib import Path
 import numpy as np
 
 from mncc.backend import KernelFunction, compile_functions
-from mncc.kernels import chain as chains
 from mncc.kernels.chain import Chain, ChainTiles, Stage
+from mncc.kernels.family import family_of
 from mncc.kernels.target import load_target
 from mncc.kernels.tiles import scratch_floats
+from mncc.kernels.winograd import WinogradTiles
 from mncc.network.window import Pads
 
 Arrays = Sequence[Mapping[str, np.ndarray]]
@@ -43,10 +44,10 @@ def load_function(function: KernelFunction, folder: Path, target: str = "native"
 
 @dataclass
 class ChainRun:
-    """A compiled chain with weights and inputs; `run` computes the given ranges of items in their order."""
+    """A chain or Winograd convolution compiled, with weights and inputs; `run` computes ranges of items in order."""
 
     chain: Chain
-    tiles: ChainTiles
+    tiles: ChainTiles | WinogradTiles
     folder: Path
     seed: int = 0
     target: str = "native"
@@ -61,7 +62,7 @@ class ChainRun:
         self.input = rng.standard_normal((chain.height, chain.width, chain.channels)).astype(np.float32)
         last = chain.last
         self.addend = rng.standard_normal((last.height, last.width, last.channels)).astype(np.float32)
-        self.packed = on_line(chains.pack(chain, self.tiles, self.arrays))
+        self.packed = on_line(family_of(chain).pack(chain, self.tiles, self.arrays))
 
     def run(self, ranges: Sequence[tuple[int, int]]) -> np.ndarray:
         """The output with its borders; scratch is fresh and full of NaN for every range, and so is what lies between
@@ -73,7 +74,7 @@ class ChainRun:
         if chain.residual:
             tensors.append(on_line(_placed(self.addend, chain.residual_pads, chain.residual_spare)))
         for begin, end in ranges:
-            scratch = on_line(np.full(scratch_floats(chains.scratch_layout(chain, self.tiles)), np.nan))
+            scratch = on_line(np.full(scratch_floats(family_of(chain).scratch(chain, self.tiles)), np.nan))
             pointers = [ctypes.c_void_p(a.ctypes.data) for a in (self.packed, scratch, *tensors, output)]
             assert self.function(begin, end, *pointers) == 0
         (top, bottom), (left, right) = chain.output_pads
