@@ -1,7 +1,12 @@
-/* A run allocates nothing, and neither rounding mode nor flush-to-zero of the calling thread changes its bits. */
+/* A run allocates nothing, takes denormals for zero, and neither rounding mode nor flush-to-zero of the calling thread
+ * changes its bits. */
 #define _GNU_SOURCE
 #include <fenv.h>
 #include <stdatomic.h>
+
+#if defined(__x86_64__)
+#include <xmmintrin.h>
+#endif
 
 #include "check.h"
 #include "toy.h"
@@ -27,6 +32,16 @@ void *realloc(void *memory, size_t bytes) {
 static float image[TOY_IMAGE_ELEMS], bias[TOY_BIAS_ELEMS], hidden[TOY_HIDDEN_ELEMS];
 static float expected[TOY_SCORES_ELEMS], scores[TOY_SCORES_ELEMS];
 
+/* Every way to run gives the expected bits. */
+static void check_bits(void *workspace, size_t bytes, const mncc_exec *pool) {
+  const mncc_exec *ways[] = {NULL, pool};
+  for (int way = 0; way < 2; way++) {
+    memset(scores, 0, sizeof scores);
+    CHECK(toy_run(image, bias, hidden, scores, workspace, bytes, ways[way]) == MNCC_OK);
+    CHECK(memcmp(scores, expected, sizeof scores) == 0);
+  }
+}
+
 int main(void) {
   const int modes[] = {FE_TONEAREST, FE_UPWARD, FE_DOWNWARD, FE_TOWARDZERO};
   const size_t bytes = toy_model()->workspace_bytes(3);
@@ -38,15 +53,23 @@ int main(void) {
   CHECK(toy_run(image, bias, hidden, expected, workspace, bytes, NULL) == MNCC_OK);
   for (int i = 0; i < 4; i++) {
     CHECK(fesetround(modes[i]) == 0);
-    const mncc_exec *ways[] = {NULL, pool};
-    for (int way = 0; way < 2; way++) {
-      memset(scores, 0, sizeof scores);
-      CHECK(toy_run(image, bias, hidden, scores, workspace, bytes, ways[way]) == MNCC_OK);
-      CHECK(memcmp(scores, expected, sizeof scores) == 0);
-      CHECK(fegetround() == modes[i]);
-    }
+    check_bits(workspace, bytes, pool);
+    CHECK(fegetround() == modes[i]);
   }
   fesetround(FE_TONEAREST);
+#if defined(__x86_64__)
+  for (unsigned mode = 0x1f80; mode <= 0x9fc0; mode += 0x8040) { /* FTZ and DAZ off, then on */
+    _mm_setcsr(mode);
+    check_bits(workspace, bytes, pool);
+    CHECK(_mm_getcsr() == mode);
+  }
+  _mm_setcsr(0x1f80);
+#endif
+#if defined(__x86_64__) || defined(__aarch64__)
+  for (size_t i = 0; i < TOY_IMAGE_ELEMS; i++) image[i] = 1e-40f;
+  CHECK(toy_run(image, bias, hidden, scores, workspace, bytes, pool) == MNCC_OK);
+  for (size_t i = 0; i < TOY_HIDDEN_ELEMS; i++) CHECK(hidden[i] == 0.0f);
+#endif
   char message[100] = "";
   mncc_exec exec = *pool;
   exec.message = message;
