@@ -39,6 +39,7 @@ from mncc.network.ops import (
     Upsample,
 )
 from mncc.network.ops.activation import KINDS
+from tests.networks.specials import expect_specials, with_specials
 
 TARGETS = ("native", "x86-64-v3")
 PADS = ((1, 1), (1, 1))
@@ -235,9 +236,10 @@ def arrays_of(name: str) -> tuple[list[np.ndarray], list[Mapping[str, np.ndarray
     return inputs, weights
 
 
-def expected_of(name: str) -> np.ndarray:
-    """The twins in float64."""
-    plain, (inputs, weights) = CASES[name], arrays_of(name)
+def expected_of(name: str, inputs: Sequence[np.ndarray] | None = None) -> np.ndarray:
+    """The twins in float64, on the case's inputs or others."""
+    plain, (usual, weights) = CASES[name], arrays_of(name)
+    inputs = usual if inputs is None else inputs
     sources = [torch.from_numpy(array).double()[None] for array in inputs]
     made: list[torch.Tensor] = []
     for step, roles in zip(plain.ops, weights, strict=True):
@@ -263,6 +265,16 @@ def test_plain(name: str, compiled: Compiled) -> None:
     ranges = list(itertools.pairwise(sorted({0, count // 3, count * 2 // 3, count})))
     for order in (ranges, ranges[::-1], [(i, i + 1) for i in reversed(range(count))]):
         assert np.array_equal(compiled.run(name, inputs, packed, "end", order), whole)
+
+
+@pytest.mark.parametrize("name", [name for name in CASES if name != "softmax of one"])  # x - x is taken for 0
+def test_nan_and_infinity(name: str, compiled: Compiled) -> None:
+    """They come out where torch has them, and nowhere else."""
+    plain, (inputs, weights) = CASES[name], arrays_of(name)
+    inputs = [with_specials(array, seed) for seed, array in enumerate(inputs)]
+    expect_specials(
+        compiled.run(name, inputs, plains.pack(plain, weights), "end", [(0, items(plain))]), expected_of(name, inputs)
+    )
 
 
 @pytest.mark.parametrize("name", [name for name, plain in CASES.items() if items(plain) > 1])

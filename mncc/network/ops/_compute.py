@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -82,8 +83,20 @@ def covering(size: Pair, out: Pair, kernel: Pair, stride: Pair, padding: Pads) -
     return (padding[0][0], after[0]), (padding[1][0], after[1])
 
 
+def largest_te(x: Any, axis: Any) -> Any:
+    """The largest element along reduction axes, NaN where there is one. A plain maximum takes the second where two
+    cannot be compared, and so forgets NaN at the next step."""
+    from tvm import te, tirx
+
+    def larger(a: Any, b: Any) -> Any:
+        return tirx.Select(b <= tirx.const(math.inf, "float32"), te.max(b, a), b)
+
+    return te.comm_reducer(larger, te.min_value, name="largest")(x, axis=axis)
+
+
 def exp_te(x: Any) -> Any:
-    """e^x in float32, from operations that vectorise; relative error below 3e-7, arguments held to [-87, 88].
+    """e^x in float32, from operations that vectorise; relative error below 3e-7 for x from -87 to 88.3. It is e^-87 below
+    that, infinity above, and NaN where x is.
 
     Cephes' expf: x = n ln 2 + f with ln 2 in two pieces, so that n ln 2 is exact, and a polynomial in f.
     """
@@ -92,14 +105,15 @@ def exp_te(x: Any) -> Any:
     def const(value: float) -> Any:
         return tirx.const(value, "float32")
 
-    x = te.min(te.max(x, const(-87.0)), const(88.0))
+    x = te.min(const(89.0), te.max(const(-87.0), x))  # the constants first: NaN stays
     n = te.floor(x * const(1.44269504088896341) + const(0.5))
     f = x - n * const(0.693359375) - n * const(-2.12194440e-4)
     p = const(1.9875691500e-4)
     for coefficient in (1.3981999507e-3, 8.3334519073e-3, 4.1665795894e-2, 1.6666665459e-1, 5.0000001201e-1):
         p = p * f + const(coefficient)
     mantissa = p * f * f + f + const(1.0)
-    power = tirx.reinterpret("float32", (n.astype("int32") + 127) << 23)
+    # 89 has n = 128, whose power is infinity. No integer is NaN's: here the constant stands last, so that it goes.
+    power = tirx.reinterpret("float32", (te.max(n, const(-126.0)).astype("int32") + 127) << 23)
     return mantissa * power
 
 

@@ -50,11 +50,12 @@ class Activation(Op):
         def const(value: float) -> Any:
             return tirx.const(value, "float32")
 
+        # max(a, b) is `a > b ? a : b`, as the instruction is: the constant stands first, so that NaN stays.
         def clip(value: Any) -> Any:
-            return te.min(te.max(value, const(0.0)), const(6.0))
+            return te.min(const(6.0), te.max(const(0.0), value))
 
         if self.kind == "relu":
-            return te.max(x, const(0.0))
+            return te.max(const(0.0), x)
         if self.kind == "relu6":
             return clip(x)
         if self.kind == "hard_sigmoid":

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from mncc.network.ops._compute import covering, pad_torch, read_padded
+from mncc.network.ops._compute import covering, largest_te, pad_torch, read_padded
 from mncc.network.ops._rules import checked, expect_picture, pair_text, window_output
 from mncc.network.ops.base import Op, ShapeError
 from mncc.network.types import TensorType
@@ -68,7 +68,7 @@ class MaxPool(_Pool):
         lowest = te.min_value("float32")
         return te.compute(
             (*self._size((h, w)), channels),
-            lambda i, j, c: te.max(self._read(x, i, j, c, rh, rw, lowest), axis=[rh, rw]),
+            lambda i, j, c: largest_te(self._read(x, i, j, c, rh, rw, lowest), axis=[rh, rw]),
             name="maxpool",
         )
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from mncc.network.ops._compute import largest_te
 from mncc.network.ops._rules import checked, expect_axis, expect_count, expect_picture
 from mncc.network.ops.base import Op, ShapeError
 from mncc.network.types import TensorType
@@ -35,7 +36,7 @@ class GlobalPool(Op):
         x = inputs[0]
         h, w, channels = (int(size) for size in x.shape)
         rh, rw = te.reduce_axis((0, h), "rh"), te.reduce_axis((0, w), "rw")
-        combine = te.sum if self.kind == "avg" else te.max
+        combine = te.sum if self.kind == "avg" else largest_te
         pooled = te.compute((1, 1, channels), lambda i, j, c: combine(x[rh, rw, c], axis=[rh, rw]), name="globalpool")
         if self.kind == "max":
             return pooled

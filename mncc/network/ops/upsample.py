@@ -60,9 +60,8 @@ class Upsample(Op):
         def bilinear(i: Any, j: Any, c: Any) -> Any:
             top, bottom, down = self._source(i, h, self.size[0])
             left, right, across = self._source(j, w, self.size[1])
-            above = x[top, left, c] + (x[top, right, c] - x[top, left, c]) * across
-            below = x[bottom, left, c] + (x[bottom, right, c] - x[bottom, left, c]) * across
-            return above + (below - above) * down
+            above, below = (x[row, left, c] * (1 - across) + x[row, right, c] * across for row in (top, bottom))
+            return above * (1 - down) + below * down
 
         return te.compute((*self.size, channels), bilinear, name="upsample")
 
