@@ -22,7 +22,9 @@ def expect_specials(got: np.ndarray, twin: np.ndarray, what: str = "") -> None:
     """NaN and each infinity exactly where the twin has them; everything else is close to it."""
     for name, test in {"NaN": np.isnan, "inf": np.isposinf, "-inf": np.isneginf}.items():
         wrong = np.argwhere(test(got) != test(twin))
-        assert not len(wrong), f"{what}: {name} at {wrong[:3].tolist()}: {got[tuple(wrong[0])]}, {twin[tuple(wrong[0])]}"
+        assert not len(wrong), (
+            f"{what}: {name} at {wrong[:3].tolist()}: {got[tuple(wrong[0])]}, {twin[tuple(wrong[0])]}"
+        )
     finite = np.isfinite(twin)
     if finite.any():
         largest = max(np.abs(twin[finite]).max(), 1e-30)

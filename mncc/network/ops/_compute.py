@@ -95,8 +95,8 @@ def largest_te(x: Any, axis: Any) -> Any:
 
 
 def exp_te(x: Any) -> Any:
-    """e^x in float32, from operations that vectorise; relative error below 3e-7 for x from -87 to 88.3. It is e^-87 below
-    that, infinity above, and NaN where x is.
+    """e^x in float32, from operations that vectorise; relative error below 3e-7 for x from -87 to 88.3, e^-87 below
+    that, infinity above, and NaN where x is NaN.
 
     Cephes' expf: x = n ln 2 + f with ln 2 in two pieces, so that n ln 2 is exact, and a polynomial in f.
     """
