@@ -16,6 +16,7 @@ from mncc.kernels.target import load_target
 from mncc.kernels.tiles import ConvTile
 from mncc.network.ops import Activation
 from mncc.network.window import output_size
+from tests.networks.specials import expect_specials, with_specials
 from tests.schedules.harness import ChainRun
 
 RELU6 = Activation("relu6")
@@ -39,7 +40,8 @@ def inverted(height: int, width: int, channels: int, hidden: int, out: int, stri
 
 
 def expect_exact(run: ChainRun, parts: int = 3) -> None:
-    """The kernel agrees with float64, and its bits do not depend on how its items are shared out."""
+    """The kernel agrees with float64, its bits do not depend on how its items are shared out, and NaN and infinity come
+    out where they have to, and nowhere else."""
     count = items(run.chain, run.tiles)
     whole, expected = run.run([(0, count)]), run.expected()
     assert np.abs(whole - expected).max() <= 2e-6 * np.abs(expected).max()
@@ -47,6 +49,8 @@ def expect_exact(run: ChainRun, parts: int = 3) -> None:
     ranges = list(itertools.pairwise(cuts))
     for order in (ranges, ranges[::-1]):
         assert np.array_equal(run.run(order), whole)
+    run.input = with_specials(run.input, seed=run.seed, share=0)
+    expect_specials(run.run([(0, count)]), run.expected())
 
 
 CHAINS = {

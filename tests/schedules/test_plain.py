@@ -267,7 +267,7 @@ def test_plain(name: str, compiled: Compiled) -> None:
         assert np.array_equal(compiled.run(name, inputs, packed, "end", order), whole)
 
 
-@pytest.mark.parametrize("name", [name for name in CASES if name != "softmax of one"])  # x - x is taken for 0
+@pytest.mark.parametrize("name", [name for name in CASES if name != "softmax of one"])  # TVM takes x - x for 0
 def test_nan_and_infinity(name: str, compiled: Compiled) -> None:
     """They come out where torch has them, and nowhere else."""
     plain, (inputs, weights) = CASES[name], arrays_of(name)
