@@ -42,7 +42,7 @@ def test_kernels(size: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.full
-@pytest.mark.parametrize("target", ["x86-64-v3", "x86-64-v4"])
+@pytest.mark.parametrize("target", ["native", "x86-64-v3"])
 @pytest.mark.parametrize("batch", ["1", "3"])
 @pytest.mark.parametrize("size", SIZES)
 def test_other_targets_and_batches(size: str, batch: str, target: str, tmp_path: Path) -> None:

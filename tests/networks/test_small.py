@@ -33,7 +33,7 @@ def expect_network(network: Network, seed: int, tmp_path_factory: pytest.TempPat
     library = expect_right(network, weights, folder, target)
     if not any(is_simplified(node) for node in network.nodes):
         inputs = [with_specials(array, seed, share=0) for array in inputs_of(network)]
-        twin = Twin(network, weights).run(inputs, keep={o.value for o in network.outputs})
+        twin = Twin(network, weights).run(inputs, dtype="float32", keep={o.value for o in network.outputs})
         for output, got in zip(network.outputs, library.run(*inputs), strict=True):
             expect_specials(got, twin[output.value], output.name)
 
