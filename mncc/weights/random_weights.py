@@ -16,9 +16,9 @@ from mncc.weights.tensors import Weights, frozen
 ACTIVE = 0.65
 """Beta in front of an activation. A norm around 0 followed by a ReLU amplifies every difference by 1.2 (of the
 variance, half passes and a third is left once the mean is gone: 0.5 / 0.34 = 1.21 squared), rounding errors too, which
-35 layers turn into 800 times. Around 0.65 it is 1.1, as in trained networks, and inputs still tell outputs apart. Around
-1 it would be less, but there the means that products cancel are so much larger than what is left that hard swish and
-gates lose more than ReLUs gain."""
+35 layers turn into 800 times. Around 0.65 it is 1.1, as in trained networks, and inputs still tell outputs apart.
+Around 1 it would be less, but there the means that products cancel are so much larger than what is left that hard swish
+and gates lose more than ReLUs gain."""
 
 
 def random_weights(network: Network, seed: int) -> Weights:

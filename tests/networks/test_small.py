@@ -31,7 +31,9 @@ def expect_network(network: Network, seed: int, tmp_path_factory: pytest.TempPat
     folder = tmp_path_factory.mktemp("small") / "out"
     weights = random_weights(network, seed)
     library = expect_right(network, weights, folder, target)
-    if not any(is_simplified(node) for node in network.nodes):
+    # A Winograd convolution spreads what it cannot add over its tile.
+    spread = any(kernel["family"] == "winograd" for kernel in library.manifest["kernels"])
+    if not (spread or any(is_simplified(node) for node in network.nodes)):
         inputs = [with_specials(array, seed, share=0) for array in inputs_of(network)]
         twin = Twin(network, weights).run(inputs, dtype="float32", keep={o.value for o in network.outputs})
         for output, got in zip(network.outputs, library.run(*inputs), strict=True):
