@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from mncc.kernels.limits import KERNEL_TENSORS
 from mncc.network.graph import Network, Node
-from mncc.network.ops import Activation, Concat, Reshape
+from mncc.network.ops import Activation, Concat, Slice
 from mncc.plan.views import can_be_part, joins_channels
 
 
@@ -45,7 +45,8 @@ def _alone(network: Network, act: Node) -> bool:
 
 def own_parts(network: Network) -> Network:
     """The network with a copy of every part of a concatenation that cannot lie in it: a network's input or output,
-    what another concatenation holds already, what a reshape shares. The same object where there is none."""
+    what another concatenation holds already, what a reshape shares. The copy is a slice of all channels. The same
+    object where there is none."""
     nodes: list[Node] = []
     taken: set[str] = set()
     for node in network.nodes:
@@ -54,7 +55,7 @@ def own_parts(network: Network) -> Network:
             for number, part in enumerate(node.inputs):
                 if part in taken or not can_be_part(network, part):
                     kind = network.types[part]
-                    copy = Node(f"{node.name}.part{number}", Reshape(kind.shape[1:]), (part,), kind, node.origin)
+                    copy = Node(f"{node.name}.copy{number}", Slice(-1, 0, kind.shape[-1]), (part,), kind, node.origin)
                     nodes.append(copy)
                     inputs[number] = copy.name
                 taken.add(inputs[number])

@@ -29,14 +29,14 @@ def fuse(network: Network, units: tuple[Unit, ...], views: Views, target: Target
     kernels: list[PlannedKernel] = []
     for group in _groups(network, units, target):
         head = group[0].head
-        if views.in_place(head.name) or (isinstance(head.op, Reshape) and not _copies(network, group[0], views)):
+        if views.in_place(head.name) or (isinstance(head.op, Reshape) and not _copies(network, group[0])):
             continue
         kernel = _kernel(network, group)
         kernels.append(replace(kernel, name=f"k{len(kernels):02d}_{_words(kernel.nodes[-1])}"))
     tensors = {i.name: PlannedTensor(i.name, i.type, base="input", index=n) for n, i in enumerate(network.inputs)}
     kept = [*(k.output for k in kernels), *views.joins]
     tensors |= {name: PlannedTensor(name, network.types[name]) for name in kept if name not in views.views}
-    aliases = _reshape_aliases(network, units, views)
+    aliases = _reshape_aliases(network, units)
     plan = Plan(network.name, target, network.inputs, network.outputs, tuple(kernels), tensors, aliases, views)
     for index, output in enumerate(network.outputs):
         root = plan.root(output.value)
@@ -44,17 +44,14 @@ def fuse(network: Network, units: tuple[Unit, ...], views: Views, target: Target
     return plan
 
 
-def _reshape_aliases(network: Network, units: tuple[Unit, ...], views: Views) -> dict[str, str]:
+def _reshape_aliases(network: Network, units: tuple[Unit, ...]) -> dict[str, str]:
     """Reshapes that are their input's memory under another shape: value -> the value it shares."""
-    reshapes = (u for u in units if isinstance(u.head.op, Reshape))
-    return {u.output: u.head.inputs[0] for u in reshapes if not _copies(network, u, views)}
+    return {u.output: u.head.inputs[0] for u in units if isinstance(u.head.op, Reshape) and not _copies(network, u)}
 
 
-def _copies(network: Network, unit: Unit, views: Views) -> bool:
-    """A reshape has to copy where it is a part of a concatenation, and where both sides belong to the caller: where an
-    output would be an input's memory or another output's."""
-    if views.is_part(unit.output):
-        return True
+def _copies(network: Network, unit: Unit) -> bool:
+    """A reshape has to copy where both sides belong to the caller: where an output would be an input's memory or
+    another output's."""
     outputs = {o.value for o in network.outputs}
     if unit.output not in outputs:
         return False
@@ -91,24 +88,30 @@ def _groups(network: Network, units: tuple[Unit, ...], target: Target) -> list[t
     claimed = {pair[-1].output for pair in pairs.values()}
     groups: dict[str, tuple[Unit, ...]] = {u.output: (u,) for u in units}
     for unit in units:
-        group = _extended(pairs.get(unit.output, (unit,)), by_output, claimed, reader)
+        group = _extended(pairs.get(unit.output, (unit,)), by_output, groups, claimed, reader)
         while sum(u.is_convolution for u in group) > 1 and not _worth(network, group, target):
             group = _shortened(group, unit)
         pool = reader.get(unit.output)
-        if len(group) == 1 and unit.output not in claimed and pool is not None and _pools(network, unit, pool):
-            group = (unit, pool)
+        alone = sum(u.is_convolution for u in group) == 1 and unit.output not in claimed
+        if alone and pool is not None and _pools(network, unit, pool):
+            group = (*group, pool)
         if len(group) > 1:
             for member in group[:-1]:
-                del groups[member.output]
+                groups.pop(member.output, None)  # a shuffle went with its reader already
             groups[group[-1].output] = group
     order = {u.output: i for i, u in enumerate(units)}
     return sorted(groups.values(), key=lambda g: order[g[-1].output])
 
 
 def _extended(
-    group: tuple[Unit, ...], by_output: dict[str, Unit], claimed: set[str], reader: dict[str, Unit]
+    group: tuple[Unit, ...],
+    by_output: dict[str, Unit],
+    groups: dict[str, tuple[Unit, ...]],
+    claimed: set[str],
+    reader: dict[str, Unit],
 ) -> tuple[Unit, ...]:
-    """The group with the shuffle in front of it and, before a depthwise unit, the convolution in front of that."""
+    """The group with the shuffle in front of it and, before a depthwise unit, the convolution in front of that, with a
+    shuffle of its own."""
     first, pair = group[0], len(group) == 2
     if not (pair or _is_pointwise(first)):
         return group
@@ -117,13 +120,14 @@ def _extended(
         group = (before, *group)
         before = by_output.get(before.head.inputs[0])
     if pair and before is not None and before.output not in claimed and _leads(before, group[0], reader):
-        group = (before, *group)
+        group = (*groups[before.output], *group)
     return group
 
 
 def _shortened(group: tuple[Unit, ...], depthwise: Unit) -> tuple[Unit, ...]:
     """The group without its leading convolution; where it has none, the depthwise unit alone."""
-    return group[1:] if sum(u.is_convolution for u in group) > 2 else (depthwise,)
+    convolutions = [number for number, unit in enumerate(group) if unit.is_convolution]
+    return group[convolutions[0] + 1 :] if len(convolutions) > 2 else (depthwise,)
 
 
 def _pair(network: Network, unit: Unit, reader: dict[str, Unit]) -> tuple[Unit, Unit] | None:

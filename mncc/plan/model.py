@@ -227,6 +227,8 @@ def check_values(plan: Plan) -> None:
         assert kernel.output not in known, f"{kernel.output} is made twice"
         known.add(kernel.output)
         _check_kernel(plan, kernel)
+    for value in (*plan.aliases.values(), *(output.value for output in plan.outputs)):
+        assert plan.root(value) not in plan.views.views, f"{value} needs memory without gaps, and is a part of another"
     roots = [plan.root(output.value) for output in plan.outputs]
     assert len(set(roots)) == len(roots), "two outputs are one tensor"
     for output in plan.outputs:

@@ -99,9 +99,5 @@ def _is_picture(node: Node) -> bool:
 
 
 def _is_reshaped(network: Network, value: str) -> bool:
-    """True where a reshape shares the value's memory, which then has to be without gaps. One that is a part of a
-    concatenation copies."""
-    return any(
-        isinstance(user.op, Reshape) and not any(joins_channels(network, after) for after in network.users[user.name])
-        for user in network.users[value]
-    )
+    """True where a reshape shares the value's memory, which then has to be without gaps."""
+    return any(isinstance(user.op, Reshape) for user in network.users[value])

@@ -189,8 +189,21 @@ class Builder:
     def reshaped(self) -> str:
         value = self.any_value()
         shape = self.types[value].shape[1:]
-        new = self.random.choice([(math.prod(shape),), (math.prod(shape[:-1]), shape[-1]), (1, 1, math.prod(shape))])
-        return self.add(Reshape(new), value)
+        shapes = [(math.prod(shape),), (math.prod(shape[:-1]), shape[-1]), (1, 1, math.prod(shape))]
+        if len(shape) == 3:
+            shapes.append((shape[1], shape[0], shape[2]))
+        return self.add(Reshape(self.random.choice(shapes)), value)
+
+    def shuffled(self) -> str:
+        """A shuffle in front of a product, a depthwise convolution or both."""
+        value = self.any_value(4)
+        channels = self.types[value].shape[-1]
+        value = self.add(ChannelShuffle(self.random.choice([g for g in (1, 2, 3, 4) if channels % g == 0])), value)
+        if self.chance():
+            value = self.add(Conv2d(channels * self.pick(1, 2)), value)
+        if self.chance():
+            value = self.add(Depthwise((3, 3), padding=((1, 1), (1, 1))), value)
+        return self.tail(self.add(Conv2d(self.random.randint(1, 20)), value))
 
     def head(self) -> str:
         """A classifier, with or without probabilities."""
@@ -211,6 +224,7 @@ class Builder:
         """One of the moves above; what does not fit leaves the network without it."""
         moves = [
             *[self.convolution] * 3,
+            self.shuffled,
             *[self.bottleneck] * 3,
             *[self.residual] * 2,
             *[self.depthwise, self.pool, self.gate, self.unit_of_halves, self.joined, self.joined_rows],

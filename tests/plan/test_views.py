@@ -11,7 +11,7 @@ from mncc.kernels.chain import Chain
 from mncc.kernels.plain import Plain
 from mncc.kernels.target import load_target
 from mncc.language import Source, parse
-from mncc.network.ops import ChannelShuffle, Concat, Reshape, Slice
+from mncc.network.ops import ChannelShuffle, Concat, Slice
 from mncc.plan import Plan, make_plan
 
 HEAD = "network n\ninput image: 14x14x16\ndefaults padding symmetric activation relu\n"
@@ -70,7 +70,7 @@ def test_an_activation_stays_where_parts_have_other_readers() -> None:
 def test_what_cannot_be_a_part_is_copied_once(lines: tuple[str, ...], copies: int) -> None:
     plan = plan_of(*lines)
     found = [k for k in plan.kernels if isinstance(k.spec, Plain)]
-    assert len(found) == copies and operators(plan) == {Reshape}
+    assert len(found) == copies and operators(plan) == {Slice}
 
 
 def test_concatenations_inside_of_each_other() -> None:
@@ -90,6 +90,17 @@ def test_slices_are_read_where_they_lie() -> None:
     )
     assert len(plan.kernels) == 3 and Slice not in operators(plan)
     assert [plan.storage(k.inputs[0])[1] for k in plan.kernels] == [0, 0, 16]
+
+
+def test_what_a_reshape_shares_is_no_part() -> None:
+    """It would have gaps, which the reshape does not know."""
+    plan = plan_of(
+        "let a = image -> conv 1x1 8",
+        "let r = a -> reshape (7, 7, 32)",
+        "output y = concat(r, image -> avgpool 2x2 / 2)",
+        "output z = concat(a, image)",
+    )
+    assert plan.root("r.reshape") == "a.conv" and plan.spare("a.conv") == 0
 
 
 def test_a_slice_that_is_a_part_is_the_only_copy() -> None:
@@ -116,6 +127,17 @@ def test_a_shuffle_is_part_of_the_kernel_behind_it() -> None:
     spec = plan.kernels[0].spec
     assert isinstance(spec, Chain) and [s.shuffle for s in spec.stages] == [1, 4, 1]
     assert [spec.order(i) for i in range(3)] == [1, 4, 4]
+
+
+def test_a_shuffle_in_front_of_an_inverted_residual() -> None:
+    plan = plan_of("output y = image -> shuffle 4 -> conv 1x1 48 -> depthwise 3x3 -> conv 1x1 24")
+    assert len(plan.kernels) == 1
+    assert isinstance(spec := plan.kernels[0].spec, Chain) and [s.shuffle for s in spec.stages] == [4, 1, 1]
+
+
+def test_a_shuffle_in_front_of_a_pooled_product() -> None:
+    plan = plan_of("output y = image -> shuffle 4 -> conv 1x1 48 -> globalpool")
+    assert len(plan.kernels) == 1 and isinstance(spec := plan.kernels[0].spec, Chain) and spec.pool
 
 
 def test_a_shuffle_that_two_kernels_read_is_made() -> None:
