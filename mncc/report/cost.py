@@ -38,7 +38,7 @@ class RowCost:
 
 @dataclass(frozen=True)
 class PartCost:
-    """What some papers leave out of their counts: `batch norm`, `biases` or the `classifier`, the last row with any."""
+    """What papers leave out: `batch norm`, `biases`, `dense layers`, or the `classifier`: the last row with any."""
 
     part: str
     row: str

@@ -84,8 +84,8 @@ class _WinogradWriter:
         if self.tiles.split == "rows":
             real = Rows(rows.first * self.spec.size, T.min(rows.last * self.spec.size, height))
         else:
-            # One of the tasks writes the whole border.
-            real = Rows(0, T.if_then_else(self.begin == 0, height, 0))
+            # One of the tasks writes the whole border; for the others no row is beside it.
+            real = Rows(T.if_then_else(self.begin == 0, 0, -1), T.if_then_else(self.begin == 0, height, -1))
         zero_output_border(self.blocks, self.spec, self.output, real)
 
     def transform_inputs(self, rows: Rows) -> None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mncc.network.ops import Dense
 from mncc.report.cost import CostReport, KernelCost, LayerCost, PartCost, RowCost
 from mncc.verbs.job import find_target, load_network
 
@@ -58,11 +60,14 @@ def _rows(network: Network) -> tuple[RowCost, ...]:
 def parts(network: Network) -> tuple[PartCost, ...]:
     """What some papers leave out. The classifier is the last row (or line outside of the table) with multiply-adds."""
     norms = biases = 0
-    for node in network.nodes:
+    dense = PartCost("dense layers", "", 0, 0)
+    for node, layer in zip(network.nodes, _layers(network), strict=True):
         weights = network.weights(node)
+        if isinstance(node.op, Dense):
+            dense = replace(dense, params=dense.params + layer.params, macs=dense.macs + layer.macs)
         biases += weights["bias"].elements if "bias" in weights else 0
         norms += node.op.params(*network.input_types(node)) if "gamma" in weights else 0
-    found = [PartCost("batch norm", "", norms, 0), PartCost("biases", "", biases, 0)]
+    found = [PartCost("batch norm", "", norms, 0), PartCost("biases", "", biases, 0), dense]
     last = next((row for row in reversed(_rows(network)) if row.macs), None)
     if last is not None:
         row = f"row {last.number}: {last.row}" if last.number > 0 else last.row

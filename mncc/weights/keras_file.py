@@ -31,6 +31,8 @@ VARIABLES: Mapping[str, Sequence[str]] = {
 """Keras 3 numbers a layer's variables; these are their names."""
 LAYER = ("kernel", "bias")
 """Of every other layer."""
+NORM = "batch_normalization"
+"""The class of a norm, as the files of weights alone write it."""
 MAX_NESTING = 16
 
 
@@ -83,7 +85,9 @@ def _weights_alone(path: str, file: Any) -> Archive:
             tensors[key] = _stored(path, "HDF5", key, _dataset(variables, str(number)))
     if not tensors:
         raise DiagnosticError([NoModelInFile(path)])
-    return Archive(tensors, keras=True, queues=queues)
+    short = [name for name, kind in queues.items() if kind == NORM and f"{name}/gamma" not in tensors]
+    assumed = f"norms of three variables ({short[0]}) are taken to have no gamma (scale=False)" if short else ""
+    return Archive(tensors, keras=True, queues=queues, warning=assumed)
 
 
 def _numbered_layers(file: Any, place: str, depth: int = 0) -> Iterator[tuple[str, str]]:
@@ -109,7 +113,7 @@ def _class_and_number(name: str) -> tuple[str, int]:
 def _roles_of(kind: str, count: int) -> Sequence[str]:
     """The names of that many variables of a class: a norm of three has no gamma, a layer of one no bias."""
     roles = next((roles for name, roles in VARIABLES.items() if _snake(name) == kind), LAYER)
-    return roles[1:] if kind == "batch_normalization" and count == 3 else roles[:count]
+    return roles[1:] if kind == NORM and count == 3 else roles[:count]
 
 
 @contextmanager

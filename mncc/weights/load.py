@@ -68,7 +68,8 @@ def _from_archive(network: Network, path: str, archive: Archive) -> Weights:
     errors, warnings = check_conventions(network, naming, archive)
     _refuse([*errors, *taking.errors])
     source = f"{PurePath(path).name} ({naming.name})"
-    return Weights(tensors, source, (*warnings, *_auxiliary(naming, archive), *_moved(pairing)))
+    assumed = [archive.warning] if archive.warning else []
+    return Weights(tensors, source, (*warnings, *assumed, *_auxiliary(naming, archive), *_moved(pairing)))
 
 
 def _pair(network: Network, naming: Naming, archive: Archive) -> Pairing:

@@ -33,6 +33,8 @@ class Archive:
     """Whether the file's order is that in which a program defined its modules (a torch state dict)."""
     queues: Mapping[str, str] = field(default_factory=dict)
     """Layer -> its class, where the file only has the order of the layers of one class (Keras 3's weights alone)."""
+    warning: str = ""
+    """What had to be assumed because the file does not say it."""
 
 
 FLOATS = ("float32", "float16", "bfloat16", "float64")

@@ -43,7 +43,7 @@ class Count(Run):
     macs: int = 0
     published: dict[str, str] = field(default_factory=dict)
     without: list[str] = field(default_factory=list)
-    """The parts that the published numbers leave out: `classifier`, `batch norm`, `biases`."""
+    """The parts that the published numbers leave out: `classifier`, `batch norm`, `biases`, `dense layers`."""
     rounding: str = "nearest"
     digits: int = 0
     """How many digits of the published numbers are meant, where their last zeros are not: 720 M has 2; 0 for all."""

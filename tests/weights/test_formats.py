@@ -192,7 +192,9 @@ def test_keras_norms_without_gamma(tmp_path: Path) -> None:
     ones = {key: np.ones_like(array) if key[1] == "gamma" else array for key, array in weights.tensors.items()}
     state = {key: array for key, array in keras_state(network, weights, KERAS).items() if not key.endswith("gamma")}
     for path in (h5_file(tmp_path / "w.h5", state, KERAS), weights_alone(tmp_path / "w.weights.h5", state)):
-        assert load_weights(network, path) == Weights(ones, "")
+        loaded = load_weights(network, path)
+        assert loaded == Weights(ones, "")
+        assert ("are taken to have no gamma" in " ".join(loaded.warnings)) == path.endswith(".weights.h5")
 
 
 def test_keras_branches_are_in_the_order_of_their_creation(tmp_path: Path) -> None:
@@ -215,7 +217,7 @@ def test_keras_says_its_epsilon(tmp_path: Path) -> None:
     assert load_weights(network, h5_file(tmp_path / "w.h5", state, KERAS, model_config=text)) == weights
 
 
-def test_timm_without_5x5_kernels_has_no_tf_variants(tmp_path: Path) -> None:
+def test_timm_with_the_operators_of_v2_alone_has_no_tf_variants(tmp_path: Path) -> None:
     network = residuals("same", 1e-3)
     path = torch_file(tmp_path / "w.pth", torch_state(network, load_weights(network, "random:3"), TIMM))
     with pytest.raises(DiagnosticError, match="timm weights were trained with symmetric padding"):

@@ -34,9 +34,12 @@ class Timm(TorchModules):
         return any(key.startswith("conv_stem.") or BLOCK.match(key) for key in archive.tensors)
 
     def conventions(self, archive: Archive) -> tuple[Convention, ...]:
-        """Torch's; or TensorFlow's for the variants that are ported from there, all of which have 5x5 kernels."""
+        """Torch's; or TensorFlow's where the file may be of a family that timm has from there as well: those with 5x5
+        kernels, squeeze and excitation, or a bias in the head (MobileNetV3's minimal ones have nothing else). Its
+        MobileNetV1 and V2, which have none of these, were all trained with torch."""
         usual = Convention("symmetric", 1e-5)
-        if not any(stored.shape[2:] == (5, 5) for stored in archive.tensors.values()):
+        large = any(stored.shape[2:] == (5, 5) for stored in archive.tensors.values())
+        if not (large or any(".se." in key or key == "conv_head.bias" for key in archive.tensors)):
             return (usual,)
         return usual, Convention("same", 1e-3, "a tf_ variant, ported from TensorFlow (its names do not tell)")
 
