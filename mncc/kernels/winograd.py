@@ -37,6 +37,13 @@ class Winograd(Chain):
 
     size: int = 4
 
+    def __post_init__(self) -> None:
+        """Raises AssertionError for a chain that the family does not take."""
+        only = self.stages[0]
+        dense = only.kind == "conv" and only.groups == only.shuffle == 1 and not self.pool
+        assert dense and (only.kernel, only.stride, only.dilation) == ((3, 3), (1, 1), (1, 1)), only
+        assert len(self.stages) == 1, "a Winograd convolution stands alone"
+
     @property
     def patch(self) -> int:
         """Input rows, and columns, behind a tile."""

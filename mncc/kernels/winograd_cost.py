@@ -1,4 +1,8 @@
-"""The cost model of Winograd convolutions: their tiles, and which convolutions gain by them."""
+"""The cost model of Winograd convolutions: their tiles, and which convolutions gain by them.
+
+The constants are fits to times of the layers of VGG-16, ResNet-50 and SqueezeNet on a Zen 4 core (AVX-512 and AVX2), as
+`mncc bench --profile` prints them; a target's registers, vectors and caches come from its file.
+"""
 
 from __future__ import annotations
 
@@ -6,13 +10,12 @@ from dataclasses import fields, replace
 from functools import cache
 
 from mncc.kernels.chain import Chain, Stage
+from mncc.kernels.chain_cost import FMA_LATENCY
 from mncc.kernels.target import Target
 from mncc.kernels.tiles import ConvTile, cover_channels, scratch_floats
 from mncc.kernels.toom import PAIRS, TAPS
 from mncc.kernels.winograd import Winograd, WinogradTiles, scratch_layout, weight_layout
 
-FMA_LATENCY = 8
-"""Slots; a tile with fewer accumulators in flight waits for its own sums."""
 LOAD_OVERHEAD, WEIGHT_OVERHEAD = 0.2, 0.4
 """Slots a load of a product costs although it runs beside the multiplications: of a value, and of a vector of weights,
 whose panel does not stay in the L1 cache. Values cost as much where those of a register tile fill half of it."""

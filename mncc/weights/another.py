@@ -13,17 +13,17 @@ from mncc.weights.errors import AnotherNetwork, OtherSizes, shape_text
 from mncc.weights.match import Pairing, fits, node_signature, structure
 from mncc.weights.naming import Module, Naming
 
-SHARE = 0.25
-"""Of all operators may fit nothing, and each be an error of its own; beyond, the file is another network's."""
-LEAST = 4
-"""Operators that fit nothing in another network's file."""
+MISFIT_SHARE = 0.25
+"""A file of whose operators more than this share fits nothing is taken for another network's."""
+FEWEST_MISFITS = 4
+"""Up to fewer than this, every operator that fits nothing is an error of its own."""
 
 
 def another_network(network: Network, path: str, naming: Naming, pairing: Pairing) -> Diagnostic | None:
     """The error for a file of which too much fits nowhere; None where its tensors are to be looked at one by one."""
     misfits = [(node, module) for node, module in pairing.pairs if not _whole(network, naming, node, module)]
     count = len(misfits) + len(pairing.extras)
-    if count < LEAST or count <= SHARE * (len(pairing.pairs) + len(pairing.extras)):
+    if count < FEWEST_MISFITS or count <= MISFIT_SHARE * (len(pairing.pairs) + len(pairing.extras)):
         return None
     file = f"{PurePath(path).name} ({naming.name})"
     span, reason = _first_difference(network, naming, pairing, misfits)
