@@ -171,7 +171,8 @@ def scratch_layout(chain: Chain, tiles: ChainTiles) -> tuple[Scratch, ...]:
         (top, bottom), (left, right) = stage.padding
         rows = min(rows, height + top + bottom)
         if index > 0 or chain.copies_input:
-            arrays.append((index, rows, width + left + right, channels, channels))
+            pitch = spread(channels) if stage.kind == "conv" else channels
+            arrays.append((index, rows, width + left + right, channels, pitch))
         rows = min(rows, height)
     layout: list[Scratch] = []
     offset = 0

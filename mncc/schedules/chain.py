@@ -184,16 +184,16 @@ class _ChainWriter:
         if stage.pointwise:
             return
         left, right = stage.padding[1]
-        _, width, channels = self.chain.in_shape(index)
-        line = (width + left + right) * channels
+        width, pitch = self.chain.in_shape(index)[1], window.pitch
+        line = (width + left + right) * pitch
         end = stage.rows_needed(rows.count)
         # Where all rows are padding, the real ones lie outside of the window, above or below it.
         above, below = (T.min(T.max(row + window.row_shift, 0), end) for row in (real.first, real.last))
         if stage.padding[0] != (0, 0):
             self.blocks.zero(window.buffer, Rows(0, above), 0, line)
             self.blocks.zero(window.buffer, Rows(below, end), 0, line)
-        self.blocks.zero(window.buffer, Rows(above, below), 0, left * channels)
-        self.blocks.zero(window.buffer, Rows(above, below), (left + width) * channels, right * channels)
+        self.blocks.zero(window.buffer, Rows(above, below), 0, left * pitch)
+        self.blocks.zero(window.buffer, Rows(above, below), (left + width) * pitch, right * pitch)
 
 
 def zero_output_border(blocks: TileWriter, chain: Chain, output: Window, rows: Rows) -> None:

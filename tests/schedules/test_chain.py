@@ -153,6 +153,15 @@ CHAINS = {
         input_spare=8,
         output_spare=40,
     ),
+    "wide and far apart": Chain(
+        5, 6, 512, (window("conv", (5, 6), 24, kernel=(3, 3), padding=((6, 6), (6, 6)), dilation=(6, 6)),)
+    ),
+    "wide between stages": Chain(
+        6,
+        5,
+        8,
+        (window("conv", (6, 5), 512), window("conv", (6, 5), 16, kernel=(3, 3), padding=ONE)),
+    ),
     "one pixel of three channels": Chain(1, 1, 3, (Stage("conv", 1, 1, 1),)),
 }
 
