@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from tvm import tirx
 from tvm.s_tir import Schedule
@@ -11,7 +12,7 @@ from tvm.script.ir_builder import IRBuilder
 from tvm.script.ir_builder import tirx as T
 
 from mncc.kernels.chain import Chain, ChainTiles, Stage, fuses_band, scratch_layout, segments, weight_layout
-from mncc.kernels.tiles import Segment, panel_offset
+from mncc.kernels.tiles import Scratch, Segment, panel_offset
 from mncc.schedules.convolution import Part, TileWriter, Window
 
 Expr = Any
@@ -43,16 +44,31 @@ def chain_function(chain: Chain, tiles: ChainTiles, symbol: str) -> tirx.PrimFun
 
     begin and end are items as in `mncc.kernels.chain.items`.
     """
+    return written_function(lambda: _ChainWriter(chain, tiles), scratch_layout(chain, tiles), symbol)
+
+
+class Writer(Protocol):
+    """Declares a function's parameters where it is made, writes its body, and knows how to schedule it."""
+
+    def write(self) -> None:
+        """Writes the body."""
+
+    def schedule(self, sch: Schedule) -> None:
+        """Schedules everything that was written."""
+
+
+def written_function(make: Callable[[], Writer], scratch: Sequence[Scratch], symbol: str) -> tirx.PrimFunc:
+    """The scheduled function of a writer, whose weights are one buffer `weights`."""
     with IRBuilder() as builder:
         with T.prim_func(s_tir=True):
             T.func_name("main")
-            writer = _ChainWriter(chain, tiles)
+            writer = make()
             writer.write()
         function = builder.get()
     sch = Schedule(function)
-    writer.blocks.schedule(sch)
+    writer.schedule(sch)
     function = sch.mod["main"].with_attr("global_symbol", symbol)
-    offsets = {s.name: s.offset * 4 for s in scratch_layout(chain, tiles)}
+    offsets = {array.name: array.offset * 4 for array in scratch}
     return function.with_attrs({"mncc.weights": {"weights": 0}, "mncc.scratch": offsets})
 
 
@@ -70,6 +86,10 @@ class _ChainWriter:
         }
         self.input, self.residual, self.output = chain_tensors(chain)
         self.blocks = TileWriter(self.weights, self.residual, chain.residual_first)
+
+    def schedule(self, sch: Schedule) -> None:
+        """Schedules everything that was written."""
+        self.blocks.schedule(sch)
 
     def write(self) -> None:
         """The loop over strips; where tasks share out channels, all rows are one strip."""

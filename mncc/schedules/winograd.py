@@ -8,13 +8,12 @@ from typing import Any
 
 from tvm import tirx
 from tvm.s_tir import Schedule
-from tvm.script.ir_builder import IRBuilder
 from tvm.script.ir_builder import tirx as T
 
 from mncc.kernels.tiles import ConvTile, Segment, cover_channels, panel_offset
 from mncc.kernels.toom import transform_input, transform_output
 from mncc.kernels.winograd import Winograd, WinogradTiles, scratch_layout, segments, weight_layout
-from mncc.schedules.chain import Rows, chain_tensors, zero_output_border
+from mncc.schedules.chain import Rows, chain_tensors, written_function, zero_output_border
 from mncc.schedules.convolution import Part, TileWriter
 from mncc.schedules.microkernel import TiledProduct
 
@@ -26,17 +25,7 @@ def winograd_function(spec: Winograd, tiles: WinogradTiles, symbol: str) -> tirx
 
     begin and end are items as in `mncc.kernels.winograd.items`.
     """
-    with IRBuilder() as builder:
-        with T.prim_func(s_tir=True):
-            T.func_name("main")
-            writer = _WinogradWriter(spec, tiles)
-            writer.write()
-        function = builder.get()
-    sch = Schedule(function)
-    writer.schedule(sch)
-    function = sch.mod["main"].with_attr("global_symbol", symbol)
-    offsets = {s.name: s.offset * 4 for s in scratch_layout(spec, tiles)}
-    return function.with_attrs({"mncc.weights": {"weights": 0}, "mncc.scratch": offsets})
+    return written_function(lambda: _WinogradWriter(spec, tiles), scratch_layout(spec, tiles), symbol)
 
 
 class _WinogradWriter:
