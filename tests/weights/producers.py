@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -77,3 +78,22 @@ def settle_keras(model: Any, resolution: int) -> None:
         mean, variance = (np.asarray(value.detach()) for value in (norm.moving_mean.value, norm.moving_variance.value))
         norm.moving_mean.assign(mean + np.sqrt(variance) * generator.uniform(-0.2, 0.2, mean.shape))
         norm.moving_variance.assign(variance * generator.uniform(0.8, 1.25, mean.shape))
+
+
+def keras_result(keras: Any, build: Callable[[], Any], model: Any, picture: np.ndarray) -> np.ndarray:
+    """What a Keras model makes of (N, H, W, C), in float64: `build` makes it again, with the values of `model`."""
+    # Keras rounds to float32 wherever it asks for a common type, whatever the types of inputs and layers.
+    narrower = keras.src.backend.common.dtypes.BIT64_TO_BIT32_DTYPE
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(narrower, "float64", "float64")
+        single = keras.config.floatx(), keras.config.dtype_policy()
+        keras.config.set_floatx("float64")
+        keras.config.set_dtype_policy("float64")
+        try:
+            exact = build()
+            exact.set_weights(model.get_weights())
+            result: np.ndarray = exact(picture.astype(np.float64), training=False).detach().numpy()
+        finally:
+            keras.config.set_floatx(single[0])
+            keras.config.set_dtype_policy(single[1])
+    return result

@@ -6,6 +6,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from mncc.network.ops import Softmax
 from mncc.reference import Twin
 from mncc.weights import load_weights
 from mncc.weights.errors import number_text
-from tests.weights.producers import FOLDER, producer, settle_keras, settled, torch_result
+from tests.weights.producers import FOLDER, keras_result, producer, settle_keras, settled, torch_result
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 CLASSES = 11
@@ -152,14 +153,14 @@ def noise(network: Network) -> np.ndarray:
 
 
 def agree(network: Network, path: Path, naming: str, picture: np.ndarray, expected: np.ndarray) -> None:
-    """With the file's weights the twin computes the library's result, up to a softmax behind it."""
+    """With the file's weights the twin computes the library's result, both in float64, up to a softmax behind it."""
     weights = load_weights(network, str(path))
     assert weights.source == f"{path.name} ({naming})"
     output = network.outputs[0].value
     if isinstance(network.by_name[output].op, Softmax):
         output = network.by_name[output].inputs[0]
     got = Twin(network, weights).run([picture], keep={output})[output].reshape(expected.shape)
-    assert np.abs(got - expected).max() <= 1e-5 * np.abs(expected).max()
+    assert np.abs(got - expected).max() <= 1e-12 * np.abs(expected).max()
     # A test of constants would prove nothing.
     other = Twin(network, weights).run([-picture], keep={output})[output].reshape(expected.shape)
     assert np.abs(got - other).max() > 1e-2 * np.abs(expected).max()
@@ -194,14 +195,15 @@ def test_timm(case: Case, tmp_path: Path) -> None:
 @pytest.mark.parametrize("case", KERAS, ids=str)
 def test_keras(case: Case, tmp_path: Path) -> None:
     """A whole model as .keras and as .h5, and weights alone."""
-    applications = producer("keras").applications
-    shape = (case.resolution, case.resolution, 3)
-    build = getattr(applications, case.model)
-    model = build(input_shape=shape, classes=CLASSES, weights=None, classifier_activation=None, **case.arguments)
+    keras = producer("keras")
+    keras.utils.set_random_seed(0)
+    given = {"input_shape": (case.resolution, case.resolution, 3), "classes": CLASSES, **case.arguments}
+    build = partial(getattr(keras.applications, case.model), weights=None, classifier_activation=None, **given)
+    model = build()
     settle_keras(model, case.resolution)
     network = case.network()
     picture = noise(network)
-    expected = model(picture.astype(np.float32), training=False).detach().numpy()
+    expected = keras_result(keras, build, model, picture)
     model.save(tmp_path / "w.keras")
     agree(network, tmp_path / "w.keras", "Keras", picture, expected)
     model.save(tmp_path / "w.h5")
