@@ -27,11 +27,23 @@ def inputs_of(network: Network, seed: int = 0) -> list[np.ndarray]:
     return [rng.standard_normal(i.type.shape).astype(np.float32) for i in network.inputs]
 
 
-def expect_close(got: np.ndarray, twin: np.ndarray, what: str) -> None:
-    """Within the contract's tolerances; NaN never is."""
+ROUNDING = 4
+"""An ill-conditioned network may be as many times as far off as torch's own float32."""
+
+
+def errors(got: np.ndarray, twin: np.ndarray) -> tuple[float, float]:
+    """The largest and the median one, of the twin's largest element."""
+    found = np.abs(got - twin) / max(np.abs(twin).max(), 1e-30)
+    return float(found.max()), float(np.median(found))
+
+
+def expect_close(got: np.ndarray, twin: np.ndarray, what: str, single: np.ndarray | None = None) -> None:
+    """Within the contract's tolerances, or within those that float32 leaves to `single`; NaN never is."""
     assert got.shape == twin.shape, what
-    errors = np.abs(got - twin) / max(np.abs(twin).max(), 1e-30)
-    assert errors.max() < LARGEST and np.median(errors) < MEDIAN, f"{what}: {errors.max()}, median {np.median(errors)}"
+    found, allowed = errors(got, twin), (LARGEST, MEDIAN)
+    if single is not None:
+        allowed = tuple(max(a, ROUNDING * e) for a, e in zip(allowed, errors(single, twin), strict=True))
+    assert all(e < a for e, a in zip(found, allowed, strict=True)), f"{what}: {found[0]}, median {found[1]}"
 
 
 def run_on_nan(library: Library, inputs: Sequence[np.ndarray], threads: int) -> list[np.ndarray]:
@@ -48,10 +60,11 @@ def expect_right(network: Network, weights: Weights, folder: Path, target: str =
     spec, _ = compile_network(network, load_target(target), weights, "net")
     write_library(spec, folder)
     library, inputs = Library(folder), inputs_of(network)
-    twin = Twin(network, weights).run(inputs, keep={o.value for o in network.outputs})
+    reference, keep = Twin(network, weights), {o.value for o in network.outputs}
+    twin, single = reference.run(inputs, keep=keep), reference.run(inputs, keep=keep, dtype="float32")
     outputs = library.run(*inputs)
     for output, got in zip(network.outputs, outputs, strict=True):
-        expect_close(got, twin[output.value], output.name)
+        expect_close(got, twin[output.value], output.name, single[output.value])
     bits = [output.tobytes() for output in outputs]
     for threads in THREADS:
         assert [o.tobytes() for o in run_on_nan(library, inputs, threads)] == bits, f"{threads} threads, reversed"
