@@ -1,6 +1,7 @@
-"""The family that fuses: chains of pointwise, depthwise and ordinary convolutions on strips of output rows.
+"""The family that fuses: chains of pointwise, depthwise and ordinary convolutions on rows of output.
 
-A strip's rows of every intermediate tensor live in scratch, padded with zeros, and never exist whole. What an
+Of every intermediate tensor only the rows that the next stage is reading live in scratch, in a ring, padded with zeros;
+none is computed twice by a task, and the tensor never exists whole. What an
 inverted residual is to one paper and a separable convolution to another is here a tuple of stages.
 """
 
@@ -8,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -133,8 +135,9 @@ class Chain:
 class ChainTiles:
     """The knobs of a chain.
 
-    `strip`: output rows computed together; intermediate rows at a strip's edges are computed again by the next.
-    `band`: of a strip, the rows for which a depthwise stage runs ahead of the pointwise one behind it.
+    `strip`: output rows computed in one step. What lies between stages is a ring of as many rows as a step reads: of
+    those that the step before has made, none is computed again.
+    `band`: of a step, the rows for which a depthwise stage runs ahead of the pointwise one behind it.
     `split`: what tasks share out, `rows` of the output or `channels` (tiles of the only stage's channels).
     """
 
@@ -155,29 +158,54 @@ def fuses_band(chain: Chain, index: int) -> bool:
     return index == len(chain.stages) - 2 and chain.stages[index + 1].pointwise
 
 
+def in_steps(chain: Chain, tiles: ChainTiles) -> bool:
+    """True where a task may take several steps."""
+    return tiles.split == "rows" and tiles.strip < chain.last.height
+
+
+def opens(chain: Chain, tiles: ChainTiles) -> bool:
+    """True where a task begins with a step that makes no output, only the rows above its first ones."""
+    return in_steps(chain, tiles) and any(_opening_rows(chain)[0 if chain.copies_input else 1 :])
+
+
+def _opening_rows(chain: Chain) -> list[int]:
+    """Of the input and of every stage, the most rows that the opening step makes."""
+    rows = [0]
+    for stage in reversed(chain.stages):
+        rows.insert(0, max(0, (rows[0] - 1) * stage.stride[0] + stage.reach))
+    return rows
+
+
+def step_rows(chain: Chain, tiles: ChainTiles) -> list[int]:
+    """For every stage, the most rows that a step makes."""
+    rows = [min(tiles.strip, chain.last.height)]
+    for index in reversed(range(1, len(chain.stages))):
+        stage, height = chain.stages[index], chain.in_shape(index)[0]
+        more = rows[0] * stage.stride[0] if in_steps(chain, tiles) else stage.rows_needed(rows[0])
+        rows.insert(0, min(height, more))
+    return [max(pair) for pair in zip(rows, _opening_rows(chain)[1:], strict=True)] if in_steps(chain, tiles) else rows
+
+
 def scratch_layout(chain: Chain, tiles: ChainTiles) -> tuple[Scratch, ...]:
     """The arrays of a task's scratch: the padded copy of the input where one is needed, and what lies between
-    stages. All are live at once while a strip is computed, so none share memory."""
-    arrays: list[tuple[int, int, int, int, int]] = []
-    rows = min(tiles.strip, chain.last.height)
-    for index in reversed(range(len(chain.stages))):
-        stage = chain.stages[index]
-        if index > 0 and fuses_band(chain, index - 1):
-            height, width, channels = chain.in_shape(index)
-            arrays.append((index, min(tiles.band, rows), width, channels, spread(channels)))
-            continue
-        rows = stage.rows_needed(rows)
-        height, width, channels = chain.in_shape(index)
-        (top, bottom), (left, right) = stage.padding
-        rows = min(rows, height + top + bottom)
-        if index > 0 or chain.copies_input:
-            pitch = spread(channels) if stage.kind == "conv" else channels
-            arrays.append((index, rows, width + left + right, channels, pitch))
-        rows = min(rows, height)
+    stages. All are live at once while a step is computed, so none share memory. An array of fewer rows than its tensor
+    has with its padding is a ring: row r of the padded tensor lies at r modulo its rows."""
+    made = step_rows(chain, tiles)
     layout: list[Scratch] = []
     offset = 0
-    for array in arrays:
-        layout.append(Scratch(*array, offset))
+    for index in reversed(range(len(chain.stages))):
+        stage = chain.stages[index]
+        height, width, channels = chain.in_shape(index)
+        if index > 0 and fuses_band(chain, index - 1):
+            size = min(tiles.band, made[index]), width, channels, spread(channels)
+        elif index > 0 or chain.copies_input:
+            (top, bottom), (left, right) = stage.padding
+            rows = min(stage.rows_needed(made[index]), height + top + bottom)
+            pitch = spread(channels) if stage.kind == "conv" else channels
+            size = rows, width + left + right, channels, pitch
+        else:
+            continue
+        layout.append(Scratch(index, *size, offset))
         offset += aligned(layout[-1].floats)
     return tuple(layout)
 
@@ -226,23 +254,43 @@ def pack(chain: Chain, tiles: ChainTiles, arrays: Sequence[Mapping[str, np.ndarr
     return packed
 
 
-def executed_macs(chain: Chain, tiles: ChainTiles) -> int:
-    """Multiply-adds of one image on one thread, with what neighbouring strips compute twice."""
+def executed_macs(chain: Chain, tiles: ChainTiles, tasks: int = 1) -> int:
+    """Multiply-adds of one image, with what neighbouring tasks compute twice."""
+    height = chain.last.height
+    cuts = [height * task // tasks for task in range(tasks + 1)]
+    each = [s.width * s.channels * s.depth(chain.in_channels(i)) for i, s in enumerate(chain.stages)]
     total = 0
-    for first in range(0, chain.last.height, tiles.strip):
-        low, high = first, min(first + tiles.strip, chain.last.height)
-        for index in reversed(range(len(chain.stages))):
-            stage = chain.stages[index]
-            total += (high - low) * stage.width * stage.channels * stage.depth(chain.in_channels(index))
-            low, high = input_rows(stage, chain.in_shape(index)[0], low, high)
+    for begin, end in pairwise(cuts):
+        starts = range(begin, end, tiles.strip)
+        steps = [(begin, begin, True)] if opens(chain, tiles) else []
+        steps += [(low, min(low + tiles.strip, end), not in_steps(chain, tiles)) for low in starts]
+        for first, last, opening in steps:
+            rows = fresh_rows(chain, first, last, opening)[1:]
+            total += sum((high - low) * one for (low, high), one in zip(rows, each, strict=True))
     return total
 
 
-def input_rows(stage: Stage, height: int, low: int, high: int) -> tuple[int, int]:
-    """The input rows (of `height`, padding left out) behind output rows low to high."""
-    top = stage.padding[0][0]
-    first = min(height, max(0, low * stage.stride[0] - top))
-    return first, max(first, min(height, (high - 1) * stage.stride[0] - top + stage.reach))
+def fresh_rows(
+    chain: Chain, first: Any, last: Any, opening: Any, least: Any = min, most: Any = max
+) -> list[tuple[Any, Any]]:
+    """The rows of the input, and of every stage's output, that the step which makes the output rows `first` to `last`
+    has to make: those behind them, without those behind the rows before `first` unless `opening` (1 or 0). Numbers,
+    or expressions of a schedule with its `least` and `most`."""
+
+    def after(stage: Stage, height: int, row: Any) -> Any:
+        """One past the last input row behind the output rows before `row`."""
+        end = (row - 1) * stage.stride[0] - stage.padding[0][0] + stage.reach
+        return row if stage.pointwise else most(0, least(height, end))
+
+    rows, earliest, done, end = [(first, last)], first, first, last
+    for index in reversed(range(len(chain.stages))):
+        stage, height = chain.stages[index], chain.in_shape(index)[0]
+        if not stage.pointwise:
+            earliest = least(height, most(0, earliest * stage.stride[0] - stage.padding[0][0]))
+        done, end = after(stage, height, done), after(stage, height, end)
+        begin = opening * earliest + (1 - opening) * most(earliest, done)
+        rows.insert(0, (begin, most(begin, end)))
+    return rows
 
 
 def items(chain: Chain, tiles: ChainTiles) -> int:

@@ -1,11 +1,11 @@
-"""The cost model of a chain and the tiles that it chooses: registers and issue slots per tile, caches per strip."""
+"""The cost model of a chain and the tiles that it chooses: registers and issue slots per tile, caches per step."""
 
 from __future__ import annotations
 
 from functools import cache
 from itertools import product
 
-from mncc.kernels.chain import Chain, ChainTiles, Stage, executed_macs, fuses_band, scratch_layout
+from mncc.kernels.chain import Chain, ChainTiles, Stage, fuses_band, scratch_layout
 from mncc.kernels.target import Target
 from mncc.kernels.tiles import ConvTile, cover_channels, cover_pixels, scratch_floats
 
@@ -14,10 +14,8 @@ FMA_LATENCY = 8
 FEW_PIXELS = 64
 """Up to here a pointwise convolution takes the whole picture as one row, so that no tile is cut at a row's end, and
 tasks share out its channels."""
-LARGE_PIXELS = 28 * 28
-"""A picture with more pixels never lies in scratch as a whole between stages, whatever the cache would hold."""
-MOST_EXECUTED = 1.12
-"""Strips are not cut finer where that would execute more than this share of the multiply-adds needed."""
+STEP_PIXELS = 112
+"""Of the output, what a step makes at least: every step reads all weights again."""
 STORE_OVERHEAD = 3
 """Slots a pixel of a tile spends on its stores, however few: they go to places far apart, so that narrow tiles of
 many pixels touch more cache lines and pages than wide tiles of few."""
@@ -35,7 +33,7 @@ L1_SHARE = 0.6
 HEAVY_SHARE = 0.2
 """Of the L2 cache: weights of a stage beyond this are not read again for every band of rows."""
 L2_SHARE = 0.75
-"""Of the L2 cache, what a strip's scratch may fill; weights and tensors pass through the rest."""
+"""Of the L2 cache, what a step's scratch may fill; weights and tensors pass through the rest."""
 
 
 def choose_tiles(chain: Chain, target: Target) -> ChainTiles:
@@ -54,39 +52,23 @@ def _shares_channels(chain: Chain, stage: Stage) -> bool:
 
 
 def _choose_strip(chain: Chain, stages: tuple[ConvTile, ...], target: Target) -> ChainTiles:
-    """The highest strip whose scratch fits into the L2 cache, cut so that the strips are equally high; higher than
-    that only where lower ones would compute too much twice."""
+    """Steps of at least STEP_PIXELS of the output, all equally high; lower where their scratch would not fit into the
+    L2 cache."""
     height = chain.last.height
-    for count in range(1, height + 1):
+    fewest = -(-height // max(1, -(-STEP_PIXELS // chain.last.width)))
+    for count in range(max(1, fewest), height + 1):
         tiles = _cut(chain, stages, target, -(-height // count))
-        if _holds_whole(chain, tiles) and tiles.strip > 1:
-            continue
-        bytes_ = scratch_floats(scratch_layout(chain, tiles)) * 4
-        if bytes_ <= L2_SHARE * target.l2:
-            break
-        finer = _cut(chain, stages, target, -(-height // (count + 1)))
-        if executed_macs(chain, finer) > MOST_EXECUTED * chain.macs:
+        if scratch_floats(scratch_layout(chain, tiles)) * 4 <= L2_SHARE * target.l2:
             break
     return tiles
 
 
 def _cut(chain: Chain, stages: tuple[ConvTile, ...], target: Target, strip: int) -> ChainTiles:
-    """Tiles with strips of that height, and bands that keep what lies between two stages in the L1 cache."""
+    """Tiles with steps of that many rows, and bands that keep what lies between two stages in the L1 cache."""
     band = strip
     if len(stages) > 1 and fuses_band(chain, len(stages) - 2):
         band = min(strip, max(stages[-1].rows, stages[-2].rows, _band_rows(chain, target)))
     return ChainTiles(strip, band, "rows", stages)
-
-
-def _holds_whole(chain: Chain, tiles: ChainTiles) -> bool:
-    """True where an intermediate tensor larger than 28x28 would lie in scratch as a whole."""
-    return any(
-        array.floats >= stage.height * stage.width * stage.channels
-        for array in scratch_layout(chain, tiles)
-        if array.stage > 0
-        for stage in (chain.stages[array.stage - 1],)
-        if stage.height * stage.width > LARGE_PIXELS
-    )
 
 
 def _band_rows(chain: Chain, target: Target) -> int:

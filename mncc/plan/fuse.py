@@ -20,7 +20,7 @@ from mncc.plan.units import Unit
 from mncc.plan.views import Views
 
 RECOMPUTED = 0.15
-"""Of a chain's multiply-adds, the most that strips may compute twice; past it the stages stay separate."""
+"""Of a chain's multiply-adds, the most that may be computed twice; past it the stages stay separate."""
 
 
 def fuse(network: Network, units: tuple[Unit, ...], views: Views, target: Target) -> Plan:

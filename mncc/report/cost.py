@@ -49,7 +49,7 @@ class PartCost:
 
 @dataclass(frozen=True)
 class KernelCost:
-    """One kernel of the plan; `executed_macs` includes what neighbouring strips compute twice."""
+    """One kernel of the plan; `executed_macs` includes what a task computes twice."""
 
     name: str
     family: str

@@ -1,4 +1,4 @@
-"""A planned chain -> TensorIR: strips of rows, windows of intermediate rows in scratch, and one microkernel a stage."""
+"""A planned chain -> TensorIR: steps of rows, rings of intermediate rows in scratch, and one microkernel a stage."""
 
 from __future__ import annotations
 
@@ -11,7 +11,17 @@ from tvm.s_tir import Schedule
 from tvm.script.ir_builder import IRBuilder
 from tvm.script.ir_builder import tirx as T
 
-from mncc.kernels.chain import Chain, ChainTiles, Stage, fuses_band, scratch_layout, segments, weight_layout
+from mncc.kernels.chain import (
+    Chain,
+    ChainTiles,
+    fresh_rows,
+    fuses_band,
+    in_steps,
+    opens,
+    scratch_layout,
+    segments,
+    weight_layout,
+)
 from mncc.kernels.tiles import Scratch, Segment, panel_offset
 from mncc.schedules.convolution import Part, TileWriter, Window
 
@@ -20,7 +30,7 @@ Expr = Any
 
 @dataclass(frozen=True)
 class Rows:
-    """Rows first to last (exclusive) of one stage's output; expressions of a strip's or band's bounds."""
+    """Rows first to last (exclusive) of one stage's output; expressions of a step's or band's bounds."""
 
     first: Expr
     last: Expr
@@ -29,14 +39,6 @@ class Rows:
     def count(self) -> Expr:
         """Number of rows."""
         return self.last - self.first
-
-    def behind(self, stage: Stage, height: int) -> Rows:
-        """The input rows, without padding, that these output rows of `stage` need."""
-        if stage.pointwise:
-            return self
-        top, step = stage.padding[0][0], stage.stride[0]
-        first = T.min(height, T.max(0, self.first * step - top))
-        return Rows(first, T.max(first, T.min(height, (self.last - 1) * step - top + stage.reach)))
 
 
 def chain_function(chain: Chain, tiles: ChainTiles, symbol: str) -> tirx.PrimFunc:
@@ -73,7 +75,7 @@ def written_function(make: Callable[[], Writer], scratch: Sequence[Scratch], sym
 
 
 class _ChainWriter:
-    """Declares the parameters and writes strips, bands, windows and borders; tiles are the TileWriter's."""
+    """Declares the parameters and writes steps, bands, windows and borders; tiles are the TileWriter's."""
 
     def __init__(self, chain: Chain, tiles: ChainTiles) -> None:
         self.chain, self.tiles = chain, tiles
@@ -92,43 +94,45 @@ class _ChainWriter:
         self.blocks.schedule(sch)
 
     def write(self) -> None:
-        """The loop over strips; where tasks share out channels, all rows are one strip."""
+        """The loop over steps; where tasks share out channels, all rows are one step."""
         chain, tiles = self.chain, self.tiles
+        for stage in self.scratch:
+            self.zero_sides(stage)
         if tiles.split == "channels":
-            with T.sblock("strip"):
+            with T.sblock("step"):
                 self.stage(0, Rows(0, chain.last.height), self.input, None)
             return
-        with T.serial(0, T.ceildiv(self.end - self.begin, tiles.strip)) as i, T.sblock("strip"):
-            self.strip(self.slice(Rows(self.begin, self.end), i, tiles.strip))
+        opening = int(opens(chain, tiles))
+        with T.serial(0, T.ceildiv(self.end - self.begin, tiles.strip) + opening) as i, T.sblock("step"):
+            first = self.begin + T.max(i - opening, 0) * tiles.strip
+            last = T.min(self.begin + (i + 1 - opening) * tiles.strip, self.end)
+            rows = Rows(T.axis.opaque(chain.last.height, first), T.axis.opaque(chain.last.height + 1, last))
+            whole = int(not in_steps(chain, tiles))
+            self.step(rows, T.axis.opaque(2, T.Cast("int32", i == 0)) if opening else whole)
 
-    def slice(self, rows: Rows, index: Expr, size: int) -> Rows:
-        """Part `index` of `rows`, `size` rows long but for the last one, as axes of the enclosing block."""
-        height, low = self.chain.last.height, rows.first + index * size
-        first = T.axis.opaque(height, low)
-        return Rows(first, T.axis.opaque(height + 1, T.min(low + size, rows.last)))
-
-    def strip(self, rows: Rows) -> None:
-        """Every stage over the rows that a strip of the output needs, the first stage first."""
-        stages = self.chain.stages
-        needed = [rows]
-        for index in range(len(stages) - 1, 0, -1):
-            needed.insert(0, needed[0].behind(stages[index], self.chain.in_shape(index)[0]))
-        source = self.copy_input(needed[0]) if self.chain.copies_input else self.input
-        for index in range(len(stages)):
-            if fuses_band(self.chain, index):
-                self.bands(index, needed[index], source)
+    def step(self, rows: Rows, opening: Expr) -> None:
+        """What every stage adds so that these rows of the output can be made, the first stage first."""
+        chain = self.chain
+        made = [Rows(*pair) for pair in fresh_rows(chain, rows.first, rows.last, opening, T.min, T.max)]
+        source = self.copy_input(made[0], made[1]) if chain.copies_input else self.input
+        for index in range(len(chain.stages)):
+            if fuses_band(chain, index):
+                self.bands(index, rows, source)
                 break
-            consumer = needed[index + 1] if index + 1 < len(stages) else None
-            source = self.stage(index, needed[index], source, consumer)
-        zero_output_border(self.blocks, self.chain, self.output, rows)
+            consumer = made[index + 2] if index + 1 < len(chain.stages) else None
+            source = self.stage(index, made[index + 1], source, consumer)
+        zero_output_border(self.blocks, chain, self.output, rows)
 
     def bands(self, index: int, rows: Rows, source: Window) -> None:
         """A stage and the pointwise one behind it, band by band, so that the rows between stay in the L1 cache."""
         if self.tiles.band >= self.tiles.strip:
             self.stage(index + 1, rows, self.stage(index, rows, source, rows), None)
             return
+        height = self.chain.last.height
         with T.serial(0, T.ceildiv(rows.count, self.tiles.band)) as i, T.sblock("band"):
-            band = self.slice(rows, i, self.tiles.band)
+            first = rows.first + i * self.tiles.band
+            last = T.min(first + self.tiles.band, rows.last)
+            band = Rows(T.axis.opaque(height, first), T.axis.opaque(height + 1, last))
             self.stage(index + 1, band, self.stage(index, band, source, band), None)
 
     def stage(self, index: int, rows: Rows, source: Window, consumer: Rows | None) -> Window:
@@ -137,7 +141,7 @@ class _ChainWriter:
             target = self.output
         else:
             target = self.window(index + 1, consumer)
-            self.zero_borders(index + 1, consumer, rows, target)
+            self.zero_ends(index + 1, consumer, target)
         place = self.places[index]
         depth = self.chain.stages[index].depth(self.chain.in_channels(index))
         for segment in segments(self.chain, self.tiles, index):
@@ -181,54 +185,58 @@ class _ChainWriter:
         low = T.max(self.begin - before, 0)
         return Rows(low, T.max(low, T.min(self.end - before, segment.count)))
 
-    def window(self, index: int, rows: Rows) -> Window:
-        """The scratch that stage `index` reads while it makes `rows`."""
-        stage, (buffer, pitch) = self.chain.stages[index], self.scratch[index]
-        top, left = stage.padding[0][0], stage.padding[1][0]
-        return Window(buffer, top - rows.first * stage.stride[0], left, pitch)
+    def window(self, index: int, rows: Rows | None = None) -> Window:
+        """The scratch that stage `index` reads, while it makes `rows` where it is a band."""
+        (top, bottom), (left, _) = self.chain.stages[index].padding
+        buffer, pitch = self.scratch[index]
+        if index > 0 and fuses_band(self.chain, index - 1):
+            assert rows is not None
+            return Window(buffer, -rows.first, left, pitch)
+        wraps = int(buffer.shape[0]) < self.chain.in_shape(index)[0] + top + bottom
+        return Window(buffer, top, left, pitch, int(buffer.shape[0]) if wraps else None)
 
-    def copy_input(self, rows: Rows) -> Window:
-        """The input rows behind `rows` of the first stage, in scratch with zeros around them."""
-        chain = self.chain
-        window = self.window(0, rows)
-        real = rows.behind(chain.stages[0], chain.height)
-        self.zero_borders(0, rows, real, window)
-        with T.serial(0, real.count) as i, T.sblock("copy_row"):
-            row = T.axis.opaque(chain.height, real.first + i)
+    def copy_input(self, rows: Rows, consumer: Rows) -> Window:
+        """These rows of the input, in scratch with zeros around them."""
+        chain, window = self.chain, self.window(0)
+        self.zero_ends(0, consumer, window)
+        with T.serial(0, rows.count) as i, T.sblock("copy_row"):
+            row = T.axis.opaque(chain.height, rows.first + i)
             self.blocks.copy(self.input, window, row, chain.width, chain.channels)
         return window
 
-    def zero_borders(self, index: int, rows: Rows, real: Rows, window: Window) -> None:
-        """Zeros where stage `index` reads padding while it makes `rows`; `real` are the rows that are not padding."""
-        stage = self.chain.stages[index]
-        if stage.pointwise:
-            return
-        left, right = stage.padding[1]
-        width, pitch = self.chain.in_shape(index)[1], window.pitch
-        line = (width + left + right) * pitch
-        end = stage.rows_needed(rows.count)
-        # Where all rows are padding, the real ones lie outside of the window, above or below it.
-        above, below = (T.min(T.max(row + window.row_shift, 0), end) for row in (real.first, real.last))
-        if stage.padding[0] != (0, 0):
-            self.blocks.zero(window.buffer, Rows(0, above), 0, line)
-            self.blocks.zero(window.buffer, Rows(below, end), 0, line)
-        self.blocks.zero(window.buffer, Rows(above, below), 0, left * pitch)
-        self.blocks.zero(window.buffer, Rows(above, below), (left + width) * pitch, right * pitch)
+    def zero_ends(self, index: int, rows: Rows, window: Window) -> None:
+        """Zeros in the rows above and below the picture that stage `index` reads while it makes `rows`."""
+        stage, height = self.chain.stages[index], self.chain.in_shape(index)[0]
+        (top, bottom), line = stage.padding[0], int(window.buffer.shape[1])
+        first = rows.first * stage.stride[0]
+        end = first + stage.rows_needed(rows.count)
+        if top:
+            self.blocks.zero(window, Rows(first, T.min(end, top)), 0, line)
+        if bottom:
+            self.blocks.zero(window, Rows(T.max(first, top + height), end), 0, line)
+
+    def zero_sides(self, index: int) -> None:
+        """Zeros left and right of the picture in all rows that stage `index` reads; nothing writes there again."""
+        (left, right), window = self.chain.stages[index].padding[1], self.window(index, Rows(0, 0))
+        rows, width = Rows(0, int(window.buffer.shape[0])), self.chain.in_shape(index)[1]
+        plain = Window(window.buffer, 0, 0, window.pitch)
+        self.blocks.zero(plain, rows, 0, left * window.pitch)
+        self.blocks.zero(plain, rows, (left + width) * window.pitch, right * window.pitch)
 
 
 def zero_output_border(blocks: TileWriter, chain: Chain, output: Window, rows: Rows) -> None:
     """The zeros around the output tensor, as far as they lie beside these rows."""
     (top, bottom), (left, right) = chain.output_pads
-    last, buffer, channels = chain.last, output.buffer, output.pitch
+    last, channels = chain.last, output.pitch
     line = (last.width + left + right) * channels
     beside = Rows(rows.first + top, rows.last + top)
-    blocks.zero(buffer, beside, 0, left * channels)
-    blocks.zero(buffer, beside, (left + last.width) * channels, right * channels)
+    blocks.zero(output, beside, 0, left * channels)
+    blocks.zero(output, beside, (left + last.width) * channels, right * channels)
     if top:
-        blocks.zero(buffer, Rows(0, T.if_then_else(rows.first == 0, top, 0)), 0, line)
+        blocks.zero(output, Rows(0, T.if_then_else(rows.first == 0, top, 0)), 0, line)
     if bottom:
         end = top + last.height
-        blocks.zero(buffer, Rows(end, T.if_then_else(rows.last == last.height, end + bottom, end)), 0, line)
+        blocks.zero(output, Rows(end, T.if_then_else(rows.last == last.height, end + bottom, end)), 0, line)
 
 
 def chain_tensors(chain: Chain) -> tuple[Window, Window | None, Window]:

@@ -26,16 +26,21 @@ MANY_TAPS = 25
 @dataclass(frozen=True)
 class Window:
     """Rows of a tensor in a buffer of (rows, columns * pitch): real row r, column w lie at
-    (r + row_shift, w + column_shift)."""
+    (r + row_shift, w + column_shift); in a `ring` of rows, at r + row_shift modulo their number."""
 
     buffer: Any
     row_shift: Expr
     column_shift: int
     pitch: int
+    ring: int | None = None
+
+    def line(self, row: Expr) -> Expr:
+        """Where in the buffer a row lies, counted from the first row of padding."""
+        return row if self.ring is None else T.floormod(row, self.ring)
 
     def at(self, row: Expr, column: Expr, channel: Expr) -> tuple[Expr, Expr]:
         """Index of one element."""
-        return row + self.row_shift, (column + self.column_shift) * self.pitch + channel
+        return self.line(row + self.row_shift), (column + self.column_shift) * self.pitch + channel
 
 
 @dataclass(frozen=True)
@@ -200,16 +205,17 @@ class TileWriter:
             T.buffer_store(target.buffer, value, list(target.at(row, column, element)))
         self.copies.append(name)
 
-    def zero(self, buffer: Any, rows: Any, start: int, floats: int) -> None:
-        """Zeros in the rows first to last of a buffer, `floats` floats from `start` on."""
+    def zero(self, window: Window, rows: Any, start: int, floats: int) -> None:
+        """Zeros in the rows first to last of a window, counted from its first row of padding: `floats` floats from
+        `start` on."""
         if not floats:
             return
         name = f"zero{len(self.copies)}"
         with T.serial(0, T.max(rows.last - rows.first, 0)) as i, T.sblock(f"{name}_row"):
-            row = T.axis.opaque(buffer.shape[0], rows.first + i)
+            row = T.axis.opaque(window.buffer.shape[0], window.line(rows.first + i))
             with T.serial(0, floats) as j, T.sblock(name):
                 element = T.axis.spatial(floats, j)
-                T.buffer_store(buffer, T.float32(0), [row, element + start])
+                T.buffer_store(window.buffer, T.float32(0), [row, element + start])
         self.copies.append(name)
 
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from mncc.kernels.chain import NO_PADS, Chain, ChainTiles, Stage, executed_macs, items
+from mncc.kernels.chain import NO_PADS, Chain, ChainTiles, Stage, executed_macs, items, scratch_layout
 from mncc.kernels.chain_cost import choose_tiles
 from mncc.kernels.target import load_target
 from mncc.kernels.tiles import ConvTile
@@ -187,6 +187,25 @@ def test_strips_and_bands(strip: int, band: int, tmp_path: Path) -> None:
     expect_exact(ChainRun(chain, ChainTiles(strip, min(strip, band), "rows", stages), tmp_path))
 
 
+def deep(height: int = 21, width: int = 6) -> Chain:
+    """A stem and two blocks, the second with a larger window: halos add up over five windows."""
+    first = inverted(height, width, 4, 12, 6).stages
+    stem = window("conv", (height * 2, width * 2), 4, kernel=(3, 3), stride=(2, 2), padding=ONE)
+    middle = window("depthwise", (height, width), 18, kernel=(5, 5), stride=(2, 1), padding=((2, 2), (2, 2)))
+    second = (window("conv", (height, width), 18), middle, Stage("conv", middle.height, middle.width, 5))
+    return Chain(height * 2, width * 2, 3, (stem, *first, *second))
+
+
+@pytest.mark.parametrize("strip", [1, 2, 5, 10])
+def test_nothing_is_computed_twice(strip: int, tmp_path: Path) -> None:
+    """However high the steps: one task makes every row once, in scratch that does not grow with the picture."""
+    chain, stage = deep(), ConvTile(1, 3, 16, 16)
+    tiles = ChainTiles(strip, 1, "rows", (stage,) * len(chain.stages))
+    assert executed_macs(chain, tiles) == chain.macs < executed_macs(chain, tiles, tasks=2)
+    assert scratch_layout(chain, tiles) == scratch_layout(deep(121), tiles)
+    expect_exact(ChainRun(chain, tiles, tmp_path))
+
+
 BORDER = st.tuples(st.tuples(st.integers(0, 2), st.integers(0, 2)), st.tuples(st.integers(0, 2), st.integers(0, 2)))
 
 
@@ -207,11 +226,11 @@ def windows(draw: st.DrawFn, kind: str, size: tuple[int, int], in_channels: int)
 
 @st.composite
 def chains(draw: st.DrawFn) -> tuple[Chain, ChainTiles]:
-    """Up to three stages of any kind, any borders and residual, any tiles."""
+    """Up to five stages of any kind, any borders and residual, any tiles."""
     size = height, width = draw(st.integers(2, 13)), draw(st.integers(2, 13))
     channels = in_channels = draw(st.integers(1, 13))
     stages: list[Stage] = []
-    for kind in draw(st.lists(st.sampled_from(["conv", "depthwise", "pointwise"]), min_size=1, max_size=3)):
+    for kind in draw(st.lists(st.sampled_from(["conv", "depthwise", "pointwise"]), min_size=1, max_size=5)):
         if kind == "pointwise":
             stages.append(window("conv", size, draw(st.integers(1, 37))))
         else:
