@@ -1,7 +1,7 @@
 # make demo       builds MobileNetV2 with trained weights, checks it against torch, names the animal in a picture
 # make test       everything but the long tests, with ruff, mypy and the import contracts
 # make test-full  the long tests as well
-# make bench      installs other engines beside mncc and measures all of them; python -m bench.peers measures again
+# make bench      installs other engines beside mncc, measures and draws all of them; python -m bench.peers does it again
 # make check      only ruff, mypy and the import contracts
 
 PYTHON ?= python3
@@ -64,7 +64,7 @@ $(PRODUCERS)/.installed: tests/weights/producers.txt | $(BIN)/python
 	touch $@
 
 $(VENV)/.installed-peers: $(VENV)/.installed
-	$(PIP) install 'onnx>=1.17,<2'
+	$(PIP) install -e '.[bench]'
 	touch $@
 
 # The engines have an environment of their own, so that their pins and mncc's never meet.

@@ -1,10 +1,12 @@
-"""Measures mncc beside other engines, writes bench/results/NETWORK.json, and prints the tables of the README.
+"""Measures mncc beside other engines, writes bench/results/NETWORK.json, draws bench/results/peers.svg from them, and
+prints the tables of the README.
 
     python -m bench.peers                         the three networks of the first table, in less than three minutes
     python -m bench.peers --all                   every network of networks.toml, in less than half an hour
     python -m bench.peers shufflenet_v1 resnet50  some: by their names, or all that are made from an example
     python -m bench.peers --table                 only the tables, from the results that are there
-    python -m bench.peers --readme                puts the table of all networks into README.md, from those results
+    python -m bench.peers --readme                puts the table of all networks into README.md, from those results, and
+                                                  draws docs/peers.svg, which README.md shows
 
 A network whose engines are not all installed is measured with those that are. Quiet machines give better numbers: the
 processes are pinned, so a neighbour on the same core is measured along.
@@ -16,11 +18,13 @@ import argparse
 import json
 import sys
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from bench.peers.cases import Case, choose, load_cases
-from bench.peers.table import markdown, overview, with_overview
+from bench.peers.plot import picture
+from bench.peers.table import Results, markdown, overview, with_overview
 from mncc.language.diagnostic import DiagnosticError, OutsideError
 from mncc.report.console import say, say_diagnostics
 from mncc.report.failures import guarded
@@ -31,6 +35,7 @@ from mncc.verbs.job import prepare
 ROOT = Path(__file__).resolve().parents[2]
 RESULTS = ROOT / "bench" / "results"
 README = ROOT / "README.md"
+PICTURE = ROOT / "docs" / "peers.svg"
 PYTHON = Path(__file__).parent / ".venv" / "bin" / "python"
 ENGINES = ("litert", "openvino", "onnxruntime", "ncnn")
 SECONDS, SECONDS_OF_MANY = 3.0, 1.0
@@ -57,6 +62,8 @@ def main() -> int:
     second = overview(results, {case.name: case.title for case in cases})
     if options.readme:
         README.write_text(with_overview(README.read_text(encoding="utf-8"), second), encoding="utf-8")
+    if options.readme or not options.table:
+        draw(results, cases, PICTURE if options.readme else options.results / PICTURE.name)
     detailed = {case.name: results[case.name] for case in cases if case.detailed and case.name in results}
     first = [markdown(detailed)] if detailed or not results else []
     print("\n\n".join([*first, *([second] if len(results) > len(detailed) else [])]))
@@ -71,12 +78,26 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--peer-python", type=Path, default=PYTHON, help="the Python that has the engines")
     parser.add_argument("--results", type=Path, default=RESULTS, help="the folder that is written")
     parser.add_argument("--table", action="store_true", help="print the tables of the results that are there")
-    parser.add_argument("--readme", action="store_true", help="write the second table into README.md as well")
+    parser.add_argument("--readme", action="store_true", help="write the second table into README.md, and its picture")
     return parser.parse_args()
 
 
 def _read(file: Path) -> dict[str, Any] | None:
     return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else None
+
+
+def draw(results: Results, cases: Iterable[Case], file: Path) -> None:
+    """Writes the picture of the results to the file; leaves the file as it is where matplotlib is missing, which is
+    said, and where there is nothing to draw."""
+    try:
+        drawn = picture(results, {case.name: case.title for case in cases if case.pictured})
+    except ModuleNotFoundError as error:
+        message = f"warning: {file.name} is not drawn: {error.name} is not installed"
+        say(message, "pip install -e '.[bench]' installs it")
+        return
+    if drawn:
+        file.write_text(drawn, encoding="utf-8")
+        say(f"drawn: {file}")
 
 
 def measure(case: Case, seconds: float | None, python: Path, results: Path) -> bool:

@@ -25,6 +25,7 @@ class Case:
     trained: tuple[str, str] | None = None
     """A package and the file in it."""
     detailed: tuple[int, ...] = ()
+    pictured: bool = False
 
     def weights(self) -> str:
         """What --weights would be given."""
@@ -50,7 +51,7 @@ def choose(cases: Sequence[Case], names: Iterable[str]) -> tuple[Case, ...]:
 
 
 def _case(entry: dict[str, Any]) -> Case:
-    unknown = set(entry) - {"name", "title", "example", "settings", "weights", "detailed"}
+    unknown = set(entry) - {"name", "title", "example", "settings", "weights", "detailed", "pictured"}
     if unknown:
         raise ValueError(f"{entry.get('name')}: {', '.join(sorted(unknown))} means nothing in networks.toml")
     return Case(
@@ -60,6 +61,7 @@ def _case(entry: dict[str, Any]) -> Case:
         settings={name: _text(value) for name, value in entry.get("settings", {}).items()},
         trained=tuple(entry["weights"]) if "weights" in entry else None,
         detailed=tuple(entry.get("detailed", ())),
+        pictured=entry.get("pictured", False),
     )
 
 

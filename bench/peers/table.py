@@ -30,7 +30,7 @@ def markdown(results: Results) -> str:
         timings = [cells.get((engine, *column)) for column in columns]
         version = next(timing["version"] for timing in timings if timing)
         lines.append(_row([_engine(engine, version), *map(_cell, timings)]))
-    return "\n".join([*lines, "", _caption(results)])
+    return "\n".join([*lines, "", caption(results)])
 
 
 NAMES = {"litert": "LiteRT", "openvino": "OpenVINO", "onnxruntime": "onnxruntime", "ncnn": "ncnn"}
@@ -55,13 +55,29 @@ def overview(results: Results, titles: Mapping[str, str]) -> str:
         notes += [f"No time of {NAMES[m['engine']]} on {titles.get(name, name)}: {m['reason']}." for m in lost]
     if len(rows) == 2:
         return "no results yet"
-    only = {
-        name: {**content, "results": [t for t in content["results"] if t["engine"] in (*NAMES, "mncc")]}
+    used = versions(results)
+    engines = ", ".join(f"{name} {used[engine]}" for engine, name in NAMES.items() if engine in used)
+    notes += [""] if notes else []
+    return "\n".join([*map(_row, rows), "", *notes, f"{engines}; {caption(compared(results))}"])
+
+
+def compared(results: Results) -> Results:
+    """The same results, with only the timings of mncc and of the engines of NAMES."""
+    engines = ("mncc", *NAMES)
+    return {
+        name: {**content, "results": [timing for timing in content["results"] if timing["engine"] in engines]}
         for name, content in results.items()
     }
-    versions = {NAMES[t["engine"]]: t["version"] for c in only.values() for t in c["results"] if t["engine"] in NAMES}
-    caption = f"{', '.join(f'{engine} {versions[engine]}' for engine in NAMES.values() if engine in versions)}; "
-    return "\n".join([*map(_row, rows), "", *notes, *([""] if notes else []), caption + _caption(only)])
+
+
+def versions(results: Results) -> dict[str, str]:
+    """Engine -> its version; all of them, `1.0 and 1.1`, where networks were measured with different ones."""
+    timings = [timing for content in results.values() for timing in content["results"]]
+    engines = dict.fromkeys(timing["engine"] for timing in timings)
+    return {
+        engine: " and ".join(dict.fromkeys(timing["version"] for timing in timings if timing["engine"] == engine))
+        for engine in engines
+    }
 
 
 def with_overview(readme: str, table: str) -> str:
@@ -107,15 +123,17 @@ def _milliseconds(value: float) -> str:
     return f"{value:.{1 if value >= 100 else 2 if value >= 1 else 3}f}"
 
 
-def _caption(results: Results) -> str:
+def caption(results: Results) -> str:
+    """What was measured, and where: the machines, their FMA peaks, how far outputs differ, and the days."""
     contents = list(results.values())
     machines = sorted({f"{c['machine']['cpu']}, {c['machine']['cpus']} CPUs" for c in contents if c.get("machine")})
     peaks = sorted(c["fma_peak_gflops"] for c in contents if c["fma_peak_gflops"])
+    ends = dict.fromkeys(f"{peak:.0f}" for peak in (*peaks[:1], *peaks[-1:]))
     largest = max(timing["difference"] for c in contents for timing in c["results"])
     dates = sorted({c["measured"] for c in contents if c.get("measured")})
     parts = [
         "; ".join(machines),
-        f"FMA peak {peaks[0]:.0f} to {peaks[-1]:.0f} GFLOP/s a core" if peaks else "",
+        f"FMA peak {' to '.join(ends)} GFLOP/s a core" if peaks else "",
         f"outputs within {largest:.0e} of mncc's",
         " to ".join(dict.fromkeys((dates[0], dates[-1]))) if dates else "",
     ]

@@ -89,7 +89,7 @@ def test_every_network_in_a_line() -> None:
         "",
         "No time of ncnn on VGG-16: softmax cannot be handed to ncnn yet.",
         "",
-        "LiteRT 2.3.0, OpenVINO 2026.4.1, ncnn 1.0; Zen 4, 2 CPUs; FMA peak 118 to 118 GFLOP/s a core; "
+        "LiteRT 2.3.0, OpenVINO 2026.4.1, ncnn 1.0; Zen 4, 2 CPUs; FMA peak 118 GFLOP/s a core; "
         "outputs within 3e-06 of mncc's; 2026-01-02.",
     ]
     assert overview({}, {}) == "no results yet"
