@@ -55,12 +55,22 @@ def _choose_strip(chain: Chain, stages: tuple[ConvTile, ...], target: Target) ->
     """Steps of at least STEP_PIXELS of the output, all equally high; lower where their scratch would not fit into the
     L2 cache."""
     height = chain.last.height
-    fewest = -(-height // max(1, -(-STEP_PIXELS // chain.last.width)))
-    for count in range(max(1, fewest), height + 1):
+    for count in range(_fewest_steps(chain), height + 1):
         tiles = _cut(chain, stages, target, -(-height // count))
         if scratch_floats(scratch_layout(chain, tiles)) * 4 <= L2_SHARE * target.l2:
             break
     return tiles
+
+
+def _fewest_steps(chain: Chain) -> int:
+    """Into how many steps a picture is cut where the caches have room."""
+    return max(1, -(-chain.last.height // -(-STEP_PIXELS // chain.last.width)))
+
+
+def in_long_steps(chain: Chain, tiles: ChainTiles, target: Target) -> bool:
+    """True where the scratch of steps of half of STEP_PIXELS or more fits into the L2 cache."""
+    whole = tiles.strip == chain.last.height or tiles.strip * chain.last.width >= STEP_PIXELS / 2
+    return whole and scratch_floats(scratch_layout(chain, tiles)) * 4 <= L2_SHARE * target.l2
 
 
 def _cut(chain: Chain, stages: tuple[ConvTile, ...], target: Target, strip: int) -> ChainTiles:

@@ -9,7 +9,7 @@ from dataclasses import replace
 from itertools import pairwise
 
 from mncc.kernels.chain import NO_PADS, Chain, ChainTiles, Stage, executed_macs
-from mncc.kernels.chain_cost import FEW_PIXELS, choose_tiles
+from mncc.kernels.chain_cost import FEW_PIXELS, choose_tiles, in_long_steps
 from mncc.kernels.plain import Plain, PlainOp
 from mncc.kernels.target import Target
 from mncc.kernels.tiles import FLOATS_PER_LINE
@@ -19,6 +19,8 @@ from mncc.plan.model import Plan, PlannedKernel, PlannedTensor, StageSource
 from mncc.plan.units import Unit
 from mncc.plan.views import Views
 
+LARGE_SHARE = 0.5
+"""Of the L2 cache; an image of a tensor beyond this is not kept whole between two chains."""
 RECOMPUTED = 0.15
 """Of a chain's multiply-adds, the most that may be computed twice; past it the stages stay separate."""
 
@@ -89,7 +91,7 @@ def _groups(network: Network, units: tuple[Unit, ...], target: Target) -> list[t
     groups: dict[str, tuple[Unit, ...]] = {u.output: (u,) for u in units}
     for unit in units:
         group = _extended(pairs.get(unit.output, (unit,)), by_output, groups, claimed, reader)
-        while sum(u.is_convolution for u in group) > 1 and not _worth(network, group, target):
+        while sum(u.is_convolution for u in group) > 1 and not _worth(network, group, target, 1):
             group = _shortened(group, unit)
         pool = reader.get(unit.output)
         alone = sum(u.is_convolution for u in group) == 1 and unit.output not in claimed
@@ -100,7 +102,34 @@ def _groups(network: Network, units: tuple[Unit, ...], target: Target) -> list[t
                 groups.pop(member.output, None)  # a shuffle went with its reader already
             groups[group[-1].output] = group
     order = {u.output: i for i, u in enumerate(units)}
-    return sorted(groups.values(), key=lambda g: order[g[-1].output])
+    return _joined(network, sorted(groups.values(), key=lambda g: order[g[-1].output]), reader, target)
+
+
+def _joined(
+    network: Network, groups: list[tuple[Unit, ...]], reader: dict[str, Unit], target: Target
+) -> list[tuple[Unit, ...]]:
+    """The groups, those made one between which a tensor would lie that the L2 cache does not hold."""
+    joined: dict[str, tuple[Unit, ...]] = {}
+    for group in groups:
+        value = group[0].head.inputs[0]
+        before = joined.get(value)
+        if before is not None and reader.get(value) is group[0] and _joins(network, before, group, target):
+            del joined[value]
+            group = (*before, *group)
+        joined[group[-1].output] = group
+    return list(joined.values())
+
+
+def _joins(network: Network, before: tuple[Unit, ...], group: tuple[Unit, ...], target: Target) -> bool:
+    """True where both are chains of several stages and long steps have their rings in the L2 cache."""
+    image = network.types[before[-1].output]
+    if image.bytes // image.shape[0] <= LARGE_SHARE * target.l2 or before[-1].residual is not None:
+        return False
+    if any(sum(u.is_convolution for u in g) < 2 or not g[-1].is_convolution for g in (before, group)):
+        return False
+    spec = _kernel(network, (*before, *group)).spec
+    assert isinstance(spec, Chain)
+    return in_long_steps(spec, choose_tiles(spec, target), target) and _worth(network, (*before, *group), target, 2)
 
 
 def _extended(
@@ -168,11 +197,12 @@ def _pools(network: Network, unit: Unit, pool: Unit) -> bool:
     return mean and _is_pointwise(unit) and unit.residual is None
 
 
-def _worth(network: Network, group: tuple[Unit, ...], target: Target) -> bool:
+def _worth(network: Network, group: tuple[Unit, ...], target: Target, tasks: int) -> bool:
+    """True where so many tasks compute little twice."""
     spec = _kernel(network, group).spec
     assert isinstance(spec, Chain)
     tiles: ChainTiles = choose_tiles(spec, target)
-    return executed_macs(spec, tiles) <= (1 + RECOMPUTED) * spec.macs
+    return executed_macs(spec, tiles, tasks) <= (1 + RECOMPUTED) * spec.macs
 
 
 def _kernel(network: Network, group: tuple[Unit, ...]) -> PlannedKernel:

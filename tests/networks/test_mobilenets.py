@@ -81,7 +81,7 @@ def expect_sizes(files: LibraryFiles, manifest: dict[str, Any]) -> None:
     stated = re.search(rf"#define {manifest['name'].upper()}_WORKSPACE_BYTES (\d+)u", header)
     assert stated and int(stated[1]) == manifest["workspace_bytes"]
     if manifest["name"] == "mobilenet_v2" and manifest["settings"]["width"] == 1.0:
-        assert manifest["workspace_bytes"] < 3_000_000
+        assert manifest["workspace_bytes"] < 1_300_000
 
 
 def expect_fused(manifest: dict[str, Any], network: Network) -> None:
