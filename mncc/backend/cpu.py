@@ -105,8 +105,7 @@ def _functions(plan: Plan) -> tuple[tuple[str, ...], Mapping[KernelFunction, str
 
 def _alignment(plan: Plan, kernel: PlannedKernel) -> tuple[bool, ...]:
     """Whether each tensor begins on a 64-byte line: the workspace's do, the caller's and parts of others need not."""
-    values = (*kernel.inputs, kernel.output)
-    return tuple(plan.tensor(v).base == "workspace" and plan.storage(v)[1] * 4 % LINE == 0 for v in values)
+    return tuple(plan.tensor(v).base == "workspace" and plan.storage(v)[1] * 4 % LINE == 0 for v in kernel.values)
 
 
 def _lowered(target: Target, functions: Mapping[KernelFunction, str], progress: Progress | None) -> tvm.IRModule:

@@ -134,8 +134,9 @@ def guarded_kernels(probe: Probe, inputs: Sequence[np.ndarray], side: Side) -> t
                 GuardedBuffer(place.nbytes, side, place if _is_filled(slot, slots) else None, _alignment(slot, image))
                 for slot, place in zip(slots, places, strict=True)
             ]
-            for tensor in tensors[:-1]:
-                tensor.read_only()
+            for slot, tensor in zip(slots[:-1], tensors, strict=False):
+                if not slot["shared"]:
+                    tensor.read_only()
             scratch = GuardedBuffer(manifest["scratch_bytes"], side, align=ALIGN)
             probe.run(index, [t.bytes for t in tensors], scratch.bytes, weights=weights.bytes)
             for buffer in (*tensors, scratch):
@@ -153,7 +154,7 @@ def _place(memory: dict[tuple[str, int], np.ndarray], slot: dict[str, Any], imag
 
 def _is_filled(slot: dict[str, Any], slots: Sequence[dict[str, Any]]) -> bool:
     """Whether a buffer begins with what is there already: every input, and an output between other kernels' results."""
-    return slot is not slots[-1] or slot["part"]
+    return not slot["shared"] and (slot is not slots[-1] or slot["part"])
 
 
 def _alignment(slot: dict[str, Any], image: int) -> int:

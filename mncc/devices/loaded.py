@@ -373,8 +373,9 @@ class Probe:
     ) -> None:
         """Runs kernel number `kernel` on one image.
 
-        `tensors` are its inputs, then its output, C-contiguous; `scratch` 64-byte aligned, by default the size that the
-        manifest states; `items` a part (begin, end) of its items; `weights` a copy of the network's. Raises RunError.
+        `tensors` are its inputs, what its phases share, then its output, C-contiguous; `scratch` 64-byte aligned, by
+        default the size that the manifest states; `items` a part (begin, end) of its items; `weights` a copy of the
+        network's. Raises RunError.
         """
         begin, end = items if items is not None else (0, self.kernels[kernel]["items"])
         if scratch is None:

@@ -14,7 +14,7 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 
-from mncc.kernels.tiles import ConvTile, Scratch, Segment, aligned, cover_channels, pack_panels, spread
+from mncc.kernels.tiles import ConvTile, Phase, Scratch, Segment, aligned, cover_channels, pack_panels, spread
 from mncc.network.ops import Activation
 from mncc.network.window import Pads
 
@@ -138,7 +138,9 @@ class ChainTiles:
     `strip`: output rows computed in one step. What lies between stages is a ring of as many rows as a step reads: of
     those that the step before has made, none is computed again.
     `band`: of a step, the rows for which a depthwise stage runs ahead of the pointwise one behind it.
-    `split`: what tasks share out, `rows` of the output or `channels` (tiles of the only stage's channels).
+    `split`: what tasks share out, `rows` of the output or `channels`. A chain of several stages whose channels are
+    shared out has two phases (`phases`): all stages but the last, one tile of the first one's channels after the
+    other, then the last one. What lies between the phases lies whole in memory that all tasks see.
     """
 
     strip: int
@@ -186,10 +188,46 @@ def step_rows(chain: Chain, tiles: ChainTiles) -> list[int]:
     return [max(pair) for pair in zip(rows, _opening_rows(chain)[1:], strict=True)] if in_steps(chain, tiles) else rows
 
 
+def in_phases(chain: Chain, tiles: ChainTiles) -> bool:
+    """True where tasks share out the channels of several stages."""
+    return tiles.split == "channels" and len(chain.stages) > 1
+
+
+def can_split_channels(chain: Chain) -> bool:
+    """True where a tile of the first stage's channels passes through all stages but the last alone: a depthwise stage
+    with nothing but a product in front of it, and a product over all channels behind it."""
+    stages = chain.stages
+    if len(stages) not in (2, 3) or stages[-2].kind != "depthwise" or chain.copies_input:
+        return False
+    products = all(s.kind == "conv" and s.groups == 1 for s in (*stages[:-2], stages[-1]))
+    return products and stages[-1].pointwise and all(s.shuffle == 1 for s in stages)
+
+
+def shared_array(chain: Chain, tiles: ChainTiles) -> Scratch | None:
+    """What lies between two phases, which all tasks see."""
+    if not in_phases(chain, tiles):
+        return None
+    last = len(chain.stages) - 1
+    height, width, channels = chain.in_shape(last)
+    return Scratch(last, height, width, channels, spread(channels), 0)
+
+
+def _chunk_layout(chain: Chain, tiles: ChainTiles) -> tuple[Scratch, ...]:
+    """Scratch of the first of two phases: a tile's channels between the product and the depthwise stage."""
+    if len(chain.stages) == 2:
+        return ()
+    height, width, _ = chain.in_shape(1)
+    (top, bottom), (left, right) = chain.stages[1].padding
+    channels = max(s.width for s in segments(chain, tiles, 0))
+    return (Scratch(1, height + top + bottom, width + left + right, channels, channels, 0),)
+
+
 def scratch_layout(chain: Chain, tiles: ChainTiles) -> tuple[Scratch, ...]:
     """The arrays of a task's scratch: the padded copy of the input where one is needed, and what lies between
     stages. All are live at once while a step is computed, so none share memory. An array of fewer rows than its tensor
     has with its padding is a ring: row r of the padded tensor lies at r modulo its rows."""
+    if in_phases(chain, tiles):
+        return _chunk_layout(chain, tiles)
     made = step_rows(chain, tiles)
     layout: list[Scratch] = []
     offset = 0
@@ -256,6 +294,8 @@ def pack(chain: Chain, tiles: ChainTiles, arrays: Sequence[Mapping[str, np.ndarr
 
 def executed_macs(chain: Chain, tiles: ChainTiles, tasks: int = 1) -> int:
     """Multiply-adds of one image, with what neighbouring tasks compute twice."""
+    if tiles.split == "channels":
+        return chain.macs
     height = chain.last.height
     cuts = [height * task // tasks for task in range(tasks + 1)]
     each = [s.width * s.channels * s.depth(chain.in_channels(i)) for i, s in enumerate(chain.stages)]
@@ -293,11 +333,16 @@ def fresh_rows(
     return rows
 
 
-def items(chain: Chain, tiles: ChainTiles) -> int:
-    """Work items of one image: output rows, or tiles of channels."""
+def phases(chain: Chain, tiles: ChainTiles) -> tuple[Phase, ...]:
+    """Work items of one image, phase by phase: output rows, or tiles of channels; of the last of two phases, rows of
+    such tiles."""
+    height = chain.last.height
     if tiles.split == "rows":
-        return chain.last.height
-    return sum(s.count for s in segments(chain, tiles, 0))
+        return (Phase(height, height),)
+    first = Phase(sum(s.count for s in segments(chain, tiles, 0)), 1)
+    if not in_phases(chain, tiles):
+        return (first,)
+    return first, Phase(height * sum(s.count for s in segments(chain, tiles, len(chain.stages) - 1)), height)
 
 
 def describe(chain: Chain, tiles: ChainTiles) -> list[str]:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache
 from itertools import product
 
-from mncc.kernels.chain import Chain, ChainTiles, Stage, fuses_band, scratch_layout
+from mncc.kernels.chain import Chain, ChainTiles, Stage, can_split_channels, fuses_band, scratch_layout
 from mncc.kernels.target import Target
 from mncc.kernels.tiles import ConvTile, cover_channels, cover_pixels, scratch_floats
 
@@ -14,6 +15,9 @@ FMA_LATENCY = 8
 FEW_PIXELS = 64
 """Up to here a pointwise convolution takes the whole picture as one row, so that no tile is cut at a row's end, and
 tasks share out its channels."""
+SMALL_PIXELS = 64
+"""Up to here tasks share out the channels of several stages: rows would be too few to share out evenly, and each task
+would compute those at its edges for itself."""
 STEP_PIXELS = 112
 """Of the output, what a step makes at least: every step reads all weights again."""
 STORE_OVERHEAD = 3
@@ -42,6 +46,10 @@ def choose_tiles(chain: Chain, target: Target) -> ChainTiles:
     only = chain.stages[0]
     if len(chain.stages) == 1 and (chain.pool or _shares_channels(chain, only)):
         return ChainTiles(only.height, only.height, "channels", stages)
+    if chain.last.height * chain.last.width <= SMALL_PIXELS and can_split_channels(chain):
+        in_phases = _phase_tiles(chain, stages)
+        if in_phases is not None:
+            return in_phases
     return _choose_strip(chain, stages, target)
 
 
@@ -49,6 +57,20 @@ def _shares_channels(chain: Chain, stage: Stage) -> bool:
     """True where few rows meet much weight: tasks then share out channels, and each reads only its own weights."""
     dense = stage.kind == "conv" and stage.pointwise and stage.groups == 1
     return dense and stage.height * stage.width <= FEW_PIXELS and not any(map(any, chain.output_pads))
+
+
+def _phase_tiles(chain: Chain, stages: tuple[ConvTile, ...]) -> ChainTiles | None:
+    """Tiles of two phases: the depthwise stage's vectors fill the tiles of the product before it; None where no vectors
+    do."""
+    height, middle = chain.last.height, len(stages) - 2
+    cuts = cover_channels(chain.stages[0].channels, stages[0].channels, stages[0].lanes)
+    lanes = stages[middle].lanes
+    while lanes > 1 and any(s.start % lanes or s.width % lanes for s in cuts):
+        lanes //= 2
+    if lanes < stages[middle].lanes // 2:
+        return None
+    tile = replace(stages[middle], channels=lanes, lanes=lanes)
+    return ChainTiles(height, height, "channels", (*stages[:middle], tile, stages[-1]))
 
 
 def _choose_strip(chain: Chain, stages: tuple[ConvTile, ...], target: Target) -> ChainTiles:

@@ -10,19 +10,19 @@ import numpy as np
 
 from mncc.kernels import chain, chain_cost, plain, winograd, winograd_cost
 from mncc.kernels.target import Target
-from mncc.kernels.tiles import Scratch
+from mncc.kernels.tiles import Phase, Scratch, one_phase
 
 Arrays = Sequence[Mapping[str, np.ndarray]]
 
 
 @dataclass(frozen=True)
 class Family:
-    """Functions of a spec and its tiles. `macs` and `executed_macs` are of one image; `executed_macs` counts what one
-    thread really computes, or for an algorithm that needs fewer multiplications, `macs`. `weight_floats` is on whole
-    lines."""
+    """Functions of a spec and its tiles. `macs` and `executed_macs` are of one image; `executed_macs` counts what
+    two threads really compute, or for an algorithm that needs fewer multiplications, `macs`. `weight_floats` is on
+    whole lines."""
 
     choose_tiles: Callable[[Any, Target], Any]
-    items: Callable[[Any, Any], int]
+    phases: Callable[[Any, Any], tuple[Phase, ...]]
     scratch: Callable[[Any, Any], tuple[Scratch, ...]]
     weight_floats: Callable[[Any], int]
     macs: Callable[[Any], int]
@@ -34,17 +34,17 @@ class Family:
 FAMILIES: Mapping[type, Family] = {
     chain.Chain: Family(
         choose_tiles=chain_cost.choose_tiles,
-        items=chain.items,
+        phases=chain.phases,
         scratch=chain.scratch_layout,
         weight_floats=lambda spec: chain.weight_layout(spec)[1],
         macs=lambda spec: spec.macs,
-        executed_macs=chain.executed_macs,
+        executed_macs=lambda spec, tiles: chain.executed_macs(spec, tiles, tasks=2),
         pack=chain.pack,
         describe=chain.describe,
     ),
     winograd.Winograd: Family(
         choose_tiles=winograd_cost.choose_tiles,
-        items=winograd.items,
+        phases=lambda spec, tiles: one_phase(winograd.items(spec, tiles)),
         scratch=winograd.scratch_layout,
         weight_floats=lambda spec: winograd.weight_layout(spec)[1],
         macs=lambda spec: spec.macs,
@@ -54,7 +54,7 @@ FAMILIES: Mapping[type, Family] = {
     ),
     plain.Plain: Family(
         choose_tiles=lambda spec, target: plain.choose_tiles(spec, target.lanes),
-        items=lambda spec, tiles: plain.items(spec),
+        phases=lambda spec, tiles: one_phase(plain.items(spec)),
         scratch=lambda spec, tiles: (),
         weight_floats=lambda spec: plain.weight_layout(spec)[1],
         macs=lambda spec: 0,

@@ -2,3 +2,5 @@
 
 KERNEL_TENSORS = 16
 """Inputs and output of one kernel, at most: the C runtime has a case for each count up to it."""
+PHASES = 2
+"""Parts of one kernel that tasks share out one after the other, at most."""

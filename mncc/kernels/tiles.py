@@ -107,6 +107,20 @@ class Scratch:
         return self.rows * self.cols * self.pitch
 
 
+@dataclass(frozen=True)
+class Phase:
+    """Work of a kernel that tasks share out before any of them goes on: `items` of one image, contiguous for a task.
+    Of several images, all make the same `block` of items, with the same weights, before one makes the next."""
+
+    items: int
+    block: int
+
+
+def one_phase(items: int) -> tuple[Phase, ...]:
+    """The phases of a kernel that tasks share out at once, image by image."""
+    return (Phase(items, items),)
+
+
 def spread(channels: int) -> int:
     """The pitch at which a product reads the pixels of a tile from different sets of the L1 cache: its lines of one
     channel lie a pixel apart, and 2048 bytes or multiples of it fall on one or two sets of 64."""

@@ -8,6 +8,8 @@ from typing import Any, Literal
 
 import numpy as np
 
+from mncc.kernels.tiles import Phase
+
 
 @dataclass(frozen=True)
 class Slot:
@@ -15,7 +17,8 @@ class Slot:
 
     `base` `input` and `output` mean the caller's buffer number `index`; `workspace` the caller's workspace.
     `offset` and `image_stride` are bytes; image n of the batch lies at offset + n * image_stride. A `part` is some
-    channels of a larger tensor, whose image begins `skipped` bytes before: between its pixels lie other results.
+    channels of a larger tensor, whose image begins `skipped` bytes before: between its pixels lie other results. What
+    is `shared` is written in the kernel's first phase and read in its second.
     """
 
     base: Literal["input", "output", "workspace"]
@@ -24,6 +27,7 @@ class Slot:
     image_stride: int
     part: bool = False
     skipped: int = 0
+    shared: bool = False
 
 
 @dataclass(frozen=True)
@@ -32,16 +36,22 @@ class KernelEntry:
 
     `symbol` is a function of the kernel object, with C signature
     `int32_t symbol(int32_t begin, int32_t end, const void *weights, void *scratch, void *tensor0, ...)`:
-    computes items begin (inclusive) to end (exclusive) of one image; the tensors are inputs, then the output.
-    Entries of one shape share a symbol. Tasks split the images x items of a step evenly, contiguously.
+    computes items begin (inclusive) to end (exclusive) of one image, which count through all phases; the tensors are
+    inputs, then what is shared between phases, then the output. Entries of one shape share a symbol. Tasks split the
+    images x items of a phase evenly, contiguously, and begin the next when all are done.
     """
 
     name: str
     symbol: str
-    items: int
+    phases: tuple[Phase, ...]
     images: int
     weights_offset: int
     tensors: tuple[Slot, ...]
+
+    @property
+    def items(self) -> int:
+        """Items of one image, of all phases."""
+        return sum(phase.items for phase in self.phases)
 
 
 @dataclass(frozen=True)

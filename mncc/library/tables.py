@@ -6,7 +6,7 @@ import re
 
 import numpy as np
 
-from mncc.kernels.limits import KERNEL_TENSORS
+from mncc.kernels.limits import KERNEL_TENSORS, PHASES
 from mncc.library.cpu_features import feature_rows
 from mncc.library.header import ABI, elements, parameters, selftest_bytes
 from mncc.library.names import c_string, parameter_names
@@ -31,8 +31,10 @@ def check_spec(spec: LibrarySpec) -> None:
             problems.append(f"kernel {kernel.name}: {kernel.symbol!r} is not a C symbol")
         if not 1 <= len(kernel.tensors) <= KERNEL_TENSORS:
             problems.append(f"kernel {kernel.name} has {len(kernel.tensors)} tensors")
-        if kernel.items < 1 or kernel.images < 1:
-            problems.append(f"kernel {kernel.name} has {kernel.images} images of {kernel.items} items")
+        if not 1 <= len(kernel.phases) <= PHASES or kernel.images < 1:
+            problems.append(f"kernel {kernel.name} has {kernel.images} images of {len(kernel.phases)} phases")
+        if any(phase.items < 1 or phase.block < 1 for phase in kernel.phases):
+            problems.append(f"kernel {kernel.name} has {kernel.phases}")
         if not 0 <= kernel.weights_offset <= spec.weights.nbytes:
             problems.append(f"kernel {kernel.name}: weights at {kernel.weights_offset} of {spec.weights.nbytes} bytes")
         for slot in kernel.tensors:
@@ -131,8 +133,9 @@ def _kernels(spec: LibrarySpec) -> list[str]:
         text = f"int32_t {function}(int32_t begin, int32_t end, const void *weights, void *scratch{pointers})"
         if prototypes.setdefault(kernel.symbol, text) != text:
             raise ValueError(f"kernels share the symbol {kernel.symbol} but not the number of tensors")
+        phases = ", ".join(f"{{{phase.items}, {phase.block}}}" for phase in kernel.phases)
         rows.append(
-            f"{{{c_string(kernel.name)}, (kernel_function){function}, {kernel.items}, {kernel.images}, "
+            f"{{{c_string(kernel.name)}, (kernel_function){function}, {{{phases}}}, {kernel.images}, "
             f"{kernel.weights_offset}, {len(slots)}, {len(kernel.tensors)}}}"
         )
         slots += [
@@ -145,7 +148,7 @@ def _kernels(spec: LibrarySpec) -> list[str]:
         "",
         "/* base, index, offset, bytes from image to image */",
         *_array("slot", "slots", slots),
-        "/* name, function, items, images, offset of the weights, first slot, tensors */",
+        "/* name, function, phases (items, items a block), images, offset of the weights, first slot, tensors */",
         *_array("kernel", "kernels", rows),
     ]
 

@@ -120,6 +120,7 @@ def manifest_content(spec: LibrarySpec, compiler: str, files: list[str]) -> dict
                 "name": kernel.name,
                 "symbol": kernel.symbol,
                 "items": kernel.items,
+                "phases": [vars(phase) for phase in kernel.phases],
                 "images": kernel.images,
                 "weights_offset": kernel.weights_offset,
                 "tensors": [vars(slot) for slot in kernel.tensors],

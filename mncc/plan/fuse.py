@@ -22,7 +22,7 @@ from mncc.plan.views import Views
 LARGE_SHARE = 0.5
 """Of the L2 cache; an image of a tensor beyond this is not kept whole between two chains."""
 RECOMPUTED = 0.15
-"""Of a chain's multiply-adds, the most that may be computed twice; past it the stages stay separate."""
+"""Of a chain's multiply-adds, the most that two threads may compute twice; past it the stages stay separate."""
 
 
 def fuse(network: Network, units: tuple[Unit, ...], views: Views, target: Target) -> Plan:
@@ -91,7 +91,7 @@ def _groups(network: Network, units: tuple[Unit, ...], target: Target) -> list[t
     groups: dict[str, tuple[Unit, ...]] = {u.output: (u,) for u in units}
     for unit in units:
         group = _extended(pairs.get(unit.output, (unit,)), by_output, groups, claimed, reader)
-        while sum(u.is_convolution for u in group) > 1 and not _worth(network, group, target, 1):
+        while sum(u.is_convolution for u in group) > 1 and not _worth(network, group, target):
             group = _shortened(group, unit)
         pool = reader.get(unit.output)
         alone = sum(u.is_convolution for u in group) == 1 and unit.output not in claimed
@@ -129,7 +129,7 @@ def _joins(network: Network, before: tuple[Unit, ...], group: tuple[Unit, ...], 
         return False
     spec = _kernel(network, (*before, *group)).spec
     assert isinstance(spec, Chain)
-    return in_long_steps(spec, choose_tiles(spec, target), target) and _worth(network, (*before, *group), target, 2)
+    return in_long_steps(spec, choose_tiles(spec, target), target) and _worth(network, (*before, *group), target)
 
 
 def _extended(
@@ -197,12 +197,12 @@ def _pools(network: Network, unit: Unit, pool: Unit) -> bool:
     return mean and _is_pointwise(unit) and unit.residual is None
 
 
-def _worth(network: Network, group: tuple[Unit, ...], target: Target, tasks: int) -> bool:
-    """True where so many tasks compute little twice."""
+def _worth(network: Network, group: tuple[Unit, ...], target: Target) -> bool:
+    """True where two threads compute little twice."""
     spec = _kernel(network, group).spec
     assert isinstance(spec, Chain)
     tiles: ChainTiles = choose_tiles(spec, target)
-    return executed_macs(spec, tiles, tasks) <= (1 + RECOMPUTED) * spec.macs
+    return executed_macs(spec, tiles, tasks=2) <= (1 + RECOMPUTED) * spec.macs
 
 
 def _kernel(network: Network, group: tuple[Unit, ...]) -> PlannedKernel:

@@ -13,7 +13,7 @@ from mncc.kernels.family import family_of
 from mncc.kernels.limits import KERNEL_TENSORS
 from mncc.kernels.plain import Plain, PlainTiles
 from mncc.kernels.target import Target
-from mncc.kernels.tiles import LINE, Scratch, scratch_floats
+from mncc.kernels.tiles import LINE, Phase, Scratch, scratch_floats
 from mncc.kernels.winograd import WinogradTiles
 from mncc.network.graph import Input, Node, Output
 from mncc.network.types import TensorType
@@ -43,6 +43,8 @@ class PlannedKernel:
     output: str
     images: int
     tiles: ChainTiles | WinogradTiles | PlainTiles | None = None
+    shared: str | None = None
+    """The tensor between its two phases, where it has two."""
     weights_offset: int = 0
 
     @property
@@ -74,12 +76,12 @@ class PlannedKernel:
 
     @property
     def executed_macs(self) -> int:
-        """Multiply-adds that really run on one thread."""
+        """Multiply-adds that really run on two threads; one computes nothing twice."""
         return family_of(self.spec).executed_macs(self.spec, self.tiles) * self.images
 
     @property
     def recomputed_share(self) -> float:
-        """Of the multiply-adds needed, how many are done a second time."""
+        """Of the multiply-adds needed, how many are done a second time where two threads share the work."""
         return self.executed_macs / self.macs - 1 if self.macs else 0.0
 
     @property
@@ -93,9 +95,19 @@ class PlannedKernel:
         return scratch_floats(self.scratch) * 4
 
     @property
+    def values(self) -> tuple[str, ...]:
+        """Everything in memory that it is given: inputs, what lies between its phases, the output."""
+        return (*self.inputs, *((self.shared,) if self.shared else ()), self.output)
+
+    @property
+    def phases(self) -> tuple[Phase, ...]:
+        """Work of one image that tasks share out, one phase after the other."""
+        return family_of(self.spec).phases(self.spec, self.tiles)
+
+    @property
     def items(self) -> int:
-        """Work items of one image that tasks share out."""
-        return family_of(self.spec).items(self.spec, self.tiles)
+        """Work items of one image, of all phases."""
+        return sum(phase.items for phase in self.phases)
 
     @property
     def weight_floats(self) -> int:
@@ -191,7 +203,7 @@ class Plan:
         """Workspace tensor -> the first and the last kernel (by number) that touches it."""
         spans: dict[str, tuple[int, int]] = {}
         for number, kernel in enumerate(self.kernels):
-            for value in (*kernel.inputs, kernel.output):
+            for value in kernel.values:
                 name, _ = self.storage(value)
                 if self.tensors[name].base == "workspace":
                     spans[name] = (spans.get(name, (number, number))[0], number)

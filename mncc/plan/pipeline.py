@@ -10,7 +10,7 @@ from mncc.plan.ends import separate_ends
 from mncc.plan.families import choose_families
 from mncc.plan.fuse import fuse
 from mncc.plan.model import Plan, check_plan, check_values
-from mncc.plan.place import choose_tiles, place_tensors, place_weights
+from mncc.plan.place import choose_tiles, place_tensors, place_weights, share_between_phases
 from mncc.plan.spares import spread_pixels
 from mncc.plan.units import find_units
 from mncc.plan.views import find_views
@@ -18,7 +18,15 @@ from mncc.plan.views import find_views
 NETWORK_PASSES = (separate_ends, activate_parts, own_parts, split_concats)
 """Network -> Network: what kernels cannot express is rewritten in operators that they can."""
 
-PLAN_PASSES = (choose_families, add_borders, spread_pixels, choose_tiles, place_weights, place_tensors)
+PLAN_PASSES = (
+    choose_families,
+    add_borders,
+    spread_pixels,
+    choose_tiles,
+    share_between_phases,
+    place_weights,
+    place_tensors,
+)
 """Plan -> Plan, behind `fuse`, which makes the first plan from the network's units."""
 
 

@@ -1,10 +1,13 @@
-"""Passes on the plan: tiles, the places of packed weights, and the places of tensors in the workspace."""
+"""Passes on the plan: tiles, tensors between two phases, the places of packed weights, and those of tensors in the
+workspace."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 
+from mncc.kernels.chain import Chain, ChainTiles, shared_array
 from mncc.kernels.family import family_of
+from mncc.network.types import TensorType
 from mncc.plan.model import Plan, PlannedTensor
 
 
@@ -14,6 +17,19 @@ def choose_tiles(plan: Plan) -> Plan:
         plan,
         kernels=tuple(replace(k, tiles=family_of(k.spec).choose_tiles(k.spec, plan.target)) for k in plan.kernels),
     )
+
+
+def share_between_phases(plan: Plan) -> Plan:
+    """Every kernel of two phases with a tensor of its own between them."""
+    kernels, tensors = [], dict(plan.tensors)
+    for kernel in plan.kernels:
+        spec, tiles, name = kernel.spec, kernel.tiles, f"{kernel.name}.shared"
+        array = shared_array(spec, tiles) if isinstance(spec, Chain) and isinstance(tiles, ChainTiles) else None
+        if array is not None:
+            shape = TensorType((kernel.output_type.shape[0], array.rows, array.cols, array.channels))
+            tensors[name] = PlannedTensor(name, shape, spare=array.pitch - array.channels)
+        kernels.append(kernel if array is None else replace(kernel, shared=name))
+    return plan if kernels == list(plan.kernels) else replace(plan, kernels=tuple(kernels), tensors=tensors)
 
 
 def place_weights(plan: Plan) -> Plan:

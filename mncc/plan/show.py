@@ -33,10 +33,12 @@ def _kernel(kernel: PlannedKernel) -> list[str]:
     head = f"{kernel.name}: {kernel.family} ({', '.join(kernel.inputs)}) -> {kernel.output} {kernel.output_type}"
     facts = (
         f"  rows {'; '.join(kernel.rows)} | {kernel.images} x {kernel.items} items | {kernel.macs} multiply-adds, "
-        f"{kernel.recomputed_share:.1%} recomputed | scratch {kernel.scratch_bytes}"
+        f"{kernel.recomputed_share:.1%} again on two threads | scratch {kernel.scratch_bytes}"
     )
     lines = [head, facts]
     lines += [f"  {line}" for line in family_of(kernel.spec).describe(kernel.spec, kernel.tiles)]
+    if kernel.shared:
+        lines.append("    " + " then ".join(f"{phase.items} items" for phase in kernel.phases))
     for array in kernel.scratch:
         lines.append(f"    scratch {array.name}: {array.rows}x{array.cols}x{array.channels} at {array.offset * 4}")
     return lines

@@ -49,7 +49,7 @@ class PartCost:
 
 @dataclass(frozen=True)
 class KernelCost:
-    """One kernel of the plan; `executed_macs` includes what a task computes twice."""
+    """One kernel of the plan; `executed_macs` includes what the second of two threads computes again."""
 
     name: str
     family: str
@@ -130,6 +130,6 @@ class CostReport:
             )
             for k in self.kernels
         ]
-        columns = ("kernel", "family", "~rows", "output", ">multiply-adds", ">recomputed", ">scratch")
+        columns = ("kernel", "family", "~rows", "output", ">multiply-adds", ">again on 2 threads", ">scratch")
         title = f"{len(self.kernels)} kernels for {self.target}; workspace {size(self.workspace_bytes)} for one thread"
         return table(title, columns, rows)

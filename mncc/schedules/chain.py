@@ -12,18 +12,22 @@ from tvm.script.ir_builder import IRBuilder
 from tvm.script.ir_builder import tirx as T
 
 from mncc.kernels.chain import (
+    NO_PADS,
     Chain,
     ChainTiles,
     fresh_rows,
     fuses_band,
+    in_phases,
     in_steps,
     opens,
+    phases,
     scratch_layout,
     segments,
+    shared_array,
     weight_layout,
 )
 from mncc.kernels.tiles import Scratch, Segment, panel_offset
-from mncc.schedules.convolution import Part, TileWriter, Window
+from mncc.schedules.convolution import Panel, Part, TileWriter, Window
 
 Expr = Any
 
@@ -42,9 +46,10 @@ class Rows:
 
 
 def chain_function(chain: Chain, tiles: ChainTiles, symbol: str) -> tirx.PrimFunc:
-    """The scheduled function; parameters (begin, end, weights, scratch arrays..., input, [residual], output).
+    """The scheduled function; parameters (begin, end, weights, scratch arrays..., input, [residual], [shared],
+    output).
 
-    begin and end are items as in `mncc.kernels.chain.items`.
+    begin and end are items, counted through the phases of `mncc.kernels.chain.phases`.
     """
     return written_function(lambda: _ChainWriter(chain, tiles), scratch_layout(chain, tiles), symbol)
 
@@ -86,7 +91,8 @@ class _ChainWriter:
             s.stage: (T.arg(s.name, T.buffer((s.rows, s.cols * s.pitch), "float32")), s.pitch)
             for s in scratch_layout(chain, tiles)
         }
-        self.input, self.residual, self.output = chain_tensors(chain)
+        self.phases, between = phases(chain, tiles), shared_array(chain, tiles)
+        self.input, self.residual, self.shared, self.output = chain_tensors(chain, between)
         self.blocks = TileWriter(self.weights, self.residual, chain.residual_first)
 
     def schedule(self, sch: Schedule) -> None:
@@ -96,6 +102,12 @@ class _ChainWriter:
     def write(self) -> None:
         """The loop over steps; where tasks share out channels, all rows are one step."""
         chain, tiles = self.chain, self.tiles
+        if in_phases(chain, tiles):
+            with T.sblock("first"):
+                self.first_phase()
+            with T.sblock("second"):
+                self.second_phase()
+            return
         for stage in self.scratch:
             self.zero_sides(stage)
         if tiles.split == "channels":
@@ -142,28 +154,86 @@ class _ChainWriter:
         else:
             target = self.window(index + 1, consumer)
             self.zero_ends(index + 1, consumer, target)
-        place = self.places[index]
-        depth = self.chain.stages[index].depth(self.chain.in_channels(index))
         for segment in segments(self.chain, self.tiles, index):
-            part = Part(
-                stage=self.chain.stages[index],
-                in_channels=self.chain.in_channels(index),
-                tile=self.tiles.stages[index],
-                segment=segment,
-                kernel=place.kernel + panel_offset(segment, depth),
-                bias=place.bias,
-                source=source,
-                target=target,
-                final=consumer is None,
-                shuffle=self.chain.order(index),
-            )
-            self.nest(part, rows)
+            self.nest(self.part(index, segment, source, target), rows)
         return target
+
+    def part(self, index: int, segment: Segment, source: Window, target: Window, repeats: int = 1) -> Part:
+        """One segment of a stage."""
+        place, in_channels = self.places[index], self.chain.in_channels(index)
+        return Part(
+            stage=self.chain.stages[index],
+            in_channels=in_channels,
+            tile=self.tiles.stages[index],
+            segment=segment,
+            kernel=place.kernel + panel_offset(segment, self.chain.stages[index].depth(in_channels)),
+            bias=place.bias,
+            source=source,
+            target=target,
+            final=index == len(self.chain.stages) - 1,
+            shuffle=self.chain.order(index),
+            repeats=repeats,
+        )
+
+    def first_phase(self) -> None:
+        """All stages but the last, a tile of the first one's channels after the other: what lies between them stays in
+        the L1 cache. The task with the first item writes the zeros around the output."""
+        chain = self.chain
+        mine = T.if_then_else(self.begin == 0, 0, -1), T.if_then_else(self.begin == 0, chain.last.height, -1)
+        zero_output_border(self.blocks, chain, self.output, Rows(*mine))
+        if len(chain.stages) == 3:
+            self.zero_chunk()
+        for segment in segments(chain, self.tiles, 0):
+            panels = self.panels(segment)
+            with T.serial(0, panels.count) as p, T.sblock("chunk"):
+                self.chunk(segment, T.axis.opaque(segment.count, panels.first + p))
+
+    def zero_chunk(self) -> None:
+        """Zeros around the picture in the scratch of the first phase, where this call has items of it."""
+        (top, bottom), (left, right) = self.chain.stages[1].padding
+        height, width, _ = self.chain.in_shape(1)
+        buffer, pitch = self.scratch[1]
+        window, line = Window(buffer, 0, 0, pitch), int(buffer.shape[1])
+        some = T.if_then_else(self.begin < self.phases[0].items, 1, 0)
+        self.blocks.zero(window, Rows(0, some * top), 0, line)
+        self.blocks.zero(window, Rows(top + height, top + height + some * bottom), 0, line)
+        self.blocks.zero(window, Rows(top, top + some * height), 0, left * pitch)
+        self.blocks.zero(window, Rows(top, top + some * height), (left + width) * pitch, right * pitch)
+
+    def chunk(self, segment: Segment, panel: Expr) -> None:
+        """One tile of channels through the first phase."""
+        chain, source, middle = self.chain, self.input, len(self.chain.stages) - 2
+        assert self.shared is not None
+        if middle:
+            (top, _), (left, _) = chain.stages[1].padding
+            buffer, pitch = self.scratch[1]
+            source = Window(buffer, top, left, pitch, None, segment.start + panel * segment.width)
+            self.rows(self.part(0, segment, self.input, source), (0, panel), Rows(0, chain.stages[0].height))
+        lanes = self.tiles.stages[middle].lanes
+        own = Segment(segment.start, segment.width // lanes, lanes, lanes)
+        part = self.part(middle, own, source, self.shared, segment.count)
+        self.rows(part, (0, panel * own.count), Rows(0, chain.stages[middle].height))
+
+    def second_phase(self) -> None:
+        """The last stage; an item is a row of a tile of channels."""
+        chain, last = self.chain, len(self.chain.stages) - 1
+        assert self.shared is not None
+        height, before = chain.last.height, self.phases[0].items
+        for segment in segments(chain, self.tiles, last):
+            low, high = T.max(self.begin - before, 0), T.min(self.end - before, segment.count * height)
+            first = T.floordiv(low, height)
+            part = self.part(last, segment, self.shared, self.output)
+            with T.serial(0, T.max(T.floordiv(high + height - 1, height) - first, 0)) as p, T.sblock("panel"):
+                panel = T.axis.opaque(segment.count, first + p)
+                start = T.axis.opaque(height, T.max(low - (first + p) * height, 0))
+                stop = T.axis.opaque(height + 1, T.min(high - (first + p) * height, height))
+                self.rows(part, (0, panel), Rows(start, stop))
+            before += segment.count * height
 
     def nest(self, part: Part, rows: Rows) -> None:
         """The loops over groups, panels and rows of one part. A product's panels stand outside, so that one panel of
         weights stays in the L1 cache over all rows; a depthwise stage's are inside its tiles."""
-        panels, high = self.panels(part.segment), part.tile.rows
+        panels = self.panels(part.segment)
         if part.panels_inside:
             panels = Rows(0, 1)
         with T.grid(part.stage.groups, panels.count) as (group, p):
@@ -171,11 +241,16 @@ class _ChainWriter:
             if self.chain.pool:
                 self.blocks.pool(part, (group, panel))
                 return
-            with T.serial(0, T.floordiv(rows.count, high)) as i:
-                self.blocks.row(part, (group, panel), rows.first + i * high, high)
-            if high > 1:
-                with T.serial(0, T.floormod(rows.count, high)) as i:
-                    self.blocks.row(part, (group, panel), rows.last - 1 - i, 1)
+            self.rows(part, (group, panel), rows)
+
+    def rows(self, part: Part, panel: Panel, rows: Rows) -> None:
+        """The loop over rows of one panel, as many at once as the tile is high."""
+        high = part.tile.rows
+        with T.serial(0, T.floordiv(rows.count, high)) as i:
+            self.blocks.row(part, panel, rows.first + i * high, high)
+        if high > 1:
+            with T.serial(0, T.floormod(rows.count, high)) as i:
+                self.blocks.row(part, panel, rows.last - 1 - i, 1)
 
     def panels(self, segment: Segment) -> Rows:
         """Which panels of a segment are this call's: all, or those among its items."""
@@ -239,13 +314,18 @@ def zero_output_border(blocks: TileWriter, chain: Chain, output: Window, rows: R
         blocks.zero(output, Rows(end, T.if_then_else(rows.last == last.height, end + bottom, end)), 0, line)
 
 
-def chain_tensors(chain: Chain) -> tuple[Window, Window | None, Window]:
-    """The parameters for the input, the residual and the output, in this order."""
+def chain_tensors(chain: Chain, between: Scratch | None = None) -> tuple[Window, Window | None, Window | None, Window]:
+    """The parameters for the input, the residual, what lies between phases, and the output, in this order."""
     shape = (chain.last.height, chain.last.width, chain.last.channels)
     source = _tensor("source", (chain.height, chain.width, chain.channels), chain.input_pads, chain.input_spare)
     residual = _tensor("addend", shape, chain.residual_pads, chain.residual_spare) if chain.residual else None
+    shared = None
+    if between is not None:
+        shared = _tensor(
+            "shared", (between.rows, between.cols, between.channels), NO_PADS, between.pitch - between.channels
+        )
     result = (1, 1, shape[2]) if chain.pool else shape
-    return source, residual, _tensor("result", result, chain.output_pads, chain.output_spare)
+    return source, residual, shared, _tensor("result", result, chain.output_pads, chain.output_spare)
 
 
 def _tensor(name: str, shape: tuple[int, int, int], pads: Any, spare: int) -> Window:

@@ -26,13 +26,15 @@ MANY_TAPS = 25
 @dataclass(frozen=True)
 class Window:
     """Rows of a tensor in a buffer of (rows, columns * pitch): real row r, column w lie at
-    (r + row_shift, w + column_shift); in a `ring` of rows, at r + row_shift modulo their number."""
+    (r + row_shift, w + column_shift); in a `ring` of rows, at r + row_shift modulo their number. A window of some
+    channels begins with `first_channel`."""
 
     buffer: Any
     row_shift: Expr
     column_shift: int
     pitch: int
     ring: int | None = None
+    first_channel: Expr = 0
 
     def line(self, row: Expr) -> Expr:
         """Where in the buffer a row lies, counted from the first row of padding."""
@@ -40,7 +42,8 @@ class Window:
 
     def at(self, row: Expr, column: Expr, channel: Expr) -> tuple[Expr, Expr]:
         """Index of one element."""
-        return self.line(row + self.row_shift), (column + self.column_shift) * self.pitch + channel
+        pixel = (column + self.column_shift) * self.pitch
+        return self.line(row + self.row_shift), pixel + (channel - self.first_channel)
 
 
 @dataclass(frozen=True)
@@ -59,6 +62,9 @@ class Part:
     final: bool
     shuffle: int = 1
     """Groups of the shuffle in whose order a product takes the channels of `source`."""
+    repeats: int = 1
+    """How many times as many panels follow as the segment counts: a depthwise stage's segment may be that of one of
+    several tiles."""
 
     @property
     def depth(self) -> int:
@@ -160,7 +166,7 @@ class TileWriter:
             tap = tap * per_group + taps[2]
         index, width = panel[1], part.segment.width
         if part.panels_inside:
-            index, channel = T.floordiv(channel, width), T.floormod(channel, width)
+            index, channel = index + T.floordiv(channel, width), T.floormod(channel, width)
         of_group = panel[0] * (part.depth * (stage.channels // stage.groups))
         weight = self.weights[part.kernel + of_group + (index * part.depth + tap) * width + channel]
         return part.source.buffer[part.source.at(in_row, in_column, in_channel)] * weight
@@ -234,4 +240,4 @@ def _unrolled(part: Part) -> int:
 
 def _panel_axes(part: Part, panel: Panel) -> Panel:
     """A panel's group and index as axes of the enclosing block."""
-    return T.axis.opaque(part.stage.groups, panel[0]), T.axis.opaque(part.segment.count, panel[1])
+    return T.axis.opaque(part.stage.groups, panel[0]), T.axis.opaque(part.segment.count * part.repeats, panel[1])

@@ -39,7 +39,7 @@ class _WinogradWriter:
         self.values, self.products = (
             T.arg(s.name, T.buffer((s.rows, s.cols, s.pitch), "float32")) for s in scratch_layout(spec, tiles)
         )
-        self.input, self.residual, self.output = chain_tensors(spec)
+        self.input, self.residual, _, self.output = chain_tensors(spec)
         self.blocks = TileWriter(self.weights, self.residual, spec.residual_first)
         self.vectors: list[str] = []
 

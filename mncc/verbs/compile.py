@@ -84,12 +84,13 @@ def _goldens(network: Network, weights: Weights) -> tuple[Golden, ...]:
 
 def _entry(plan: Plan, kernel: PlannedKernel, symbol: str) -> KernelEntry:
     slots = []
-    for value in (*kernel.inputs, kernel.output):
+    for value in kernel.values:
         tensor, (_, channel) = plan.tensor(value), plan.storage(value)
         stride, start = tensor.image_stride * kernel.images_per_call, channel * 4
         part = plan.root(value) in plan.views.views
-        slots.append(Slot(tensor.base, tensor.index, tensor.offset + start, stride, part, start))
-    return KernelEntry(kernel.name, symbol, kernel.items, kernel.images, kernel.weights_offset, tuple(slots))
+        shared = value == kernel.shared
+        slots.append(Slot(tensor.base, tensor.index, tensor.offset + start, stride, part, start, shared))
+    return KernelEntry(kernel.name, symbol, kernel.phases, kernel.images, kernel.weights_offset, tuple(slots))
 
 
 def _manifest(network: Network, plan: Plan, weights: Weights, symbols: tuple[str, ...]) -> Mapping[str, Any]:

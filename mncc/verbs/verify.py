@@ -93,6 +93,8 @@ def _run_call(plan: Plan, here: Loaded, number: int, kernel: PlannedKernel, valu
         interior = _interior(plan, name, buffer)
         interior[...] = given.reshape(interior.shape)
         tensors.append(buffer[plan.storage(name)[1] :])
+    if kernel.shared is not None:
+        tensors.append(_aligned(plan.tensor(kernel.shared), np.nan, count))
     output = _aligned(plan.tensor(kernel.output), np.nan, count)
     here.probe.run(number, [*tensors, output[plan.storage(kernel.output)[1] :]])
     return output

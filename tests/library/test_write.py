@@ -186,7 +186,7 @@ def broken(spec: LibrarySpec) -> dict[str, LibrarySpec]:
     return {
         "multiples of 64": dataclasses.replace(spec, scratch_bytes=65),
         "needs a kernel": dataclasses.replace(spec, kernels=()),
-        "images of 0 items": dataclasses.replace(spec, kernels=(dataclasses.replace(first, items=0),)),
+        "images of 0 phases": dataclasses.replace(spec, kernels=(dataclasses.replace(first, phases=()),)),
         "outside of its buffer": dataclasses.replace(
             spec, kernels=(dataclasses.replace(first, tensors=(Slot("input", 0, 9999, 0),)),)
         ),

@@ -10,12 +10,15 @@ from pathlib import Path
 
 import numpy as np
 
+from mncc.kernels.tiles import Phase, one_phase
 from mncc.library.selftest import make_goldens, selftest_input
 from mncc.library.spec import Golden, InterfaceTensor, KernelEntry, LibrarySpec, Slot
 
 TRIPLE = f"{platform.machine()}-linux-gnu"
 HEIGHT, WIDTH, CHANNELS, CLASSES = 5, 4, 3, 7
 PIXELS = HEIGHT * WIDTH * CHANNELS
+TWO_PHASES = (Phase(3, 2), Phase(CLASSES - 3, 3))
+"""Blocks that do not divide their phases."""
 HIDDEN_BYTES = 64 * -(-4 * PIXELS // 64)
 
 # toy_scale: a row is an item, through its scratch. toy_dense, toy_mix: a class is an item. A test may add a FAULT.
@@ -109,13 +112,18 @@ def toy_spec(
     dense = Slot("workspace", 0, 0, 64)
     kernels = (
         KernelEntry(
-            "scale", "toy_fail" if fail else "toy_scale", HEIGHT, batch, 0, (Slot("input", 0, 0, 4 * PIXELS), hidden)
+            "scale",
+            "toy_fail" if fail else "toy_scale",
+            one_phase(HEIGHT),
+            batch,
+            0,
+            (Slot("input", 0, 0, 4 * PIXELS), hidden),
         ),
-        KernelEntry("dense", "toy_dense", CLASSES, batch, 64, (hidden, dense)),
+        KernelEntry("dense", "toy_dense", TWO_PHASES, batch, 64, (hidden, dense)),
         KernelEntry(
             "mix",
             "toy_mix",
-            CLASSES,
+            one_phase(CLASSES),
             batch,
             0,
             (dense, Slot("input", 1, 0, 4 * CLASSES), Slot("output", 1, 0, 4 * CLASSES)),
@@ -151,8 +159,8 @@ def classifier_spec(name: str = "classifier", flags: tuple[str, ...] = ()) -> Li
     toy = toy_spec(name, 1, flags=flags)
     hidden = Slot("workspace", 0, 0, HIDDEN_BYTES)
     kernels = (
-        KernelEntry("scale", "toy_scale", HEIGHT, 1, 0, (Slot("input", 0, 0, 4 * PIXELS), hidden)),
-        KernelEntry("dense", "toy_dense", CLASSES, 1, 64, (hidden, Slot("output", 0, 0, 4 * CLASSES))),
+        KernelEntry("scale", "toy_scale", one_phase(HEIGHT), 1, 0, (Slot("input", 0, 0, 4 * PIXELS), hidden)),
+        KernelEntry("dense", "toy_dense", TWO_PHASES, 1, 64, (hidden, Slot("output", 0, 0, 4 * CLASSES))),
     )
     image = selftest_input(0, PIXELS).astype(np.float64).reshape(1, HEIGHT, WIDTH, CHANNELS)
     dense = (image * toy.weights[:3]).reshape(1, -1) @ toy.weights[16:].astype(np.float64).reshape(CLASSES, PIXELS).T

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from mncc.backend import KernelFunction, compile_functions
-from mncc.kernels.chain import Chain, ChainTiles, Stage
+from mncc.kernels.chain import Chain, ChainTiles, Stage, shared_array
 from mncc.kernels.family import family_of
 from mncc.kernels.target import load_target
 from mncc.kernels.tiles import scratch_floats
@@ -55,9 +55,9 @@ class ChainRun:
     def __post_init__(self) -> None:
         rng = np.random.default_rng(self.seed)
         chain = self.chain
-        self.function = load_function(
-            KernelFunction(chain, self.tiles, (True,) * (3 if chain.residual else 2)), self.folder, self.target
-        )
+        self.shared = shared_array(chain, self.tiles) if isinstance(self.tiles, ChainTiles) else None
+        count = 2 + chain.residual + (self.shared is not None)
+        self.function = load_function(KernelFunction(chain, self.tiles, (True,) * count), self.folder, self.target)
         self.arrays = [_stage_arrays(chain, i, rng) for i in range(len(chain.stages))]
         self.input = rng.standard_normal((chain.height, chain.width, chain.channels)).astype(np.float32)
         last = chain.last
@@ -73,6 +73,8 @@ class ChainRun:
         tensors = [on_line(_placed(self.input, chain.input_pads, chain.input_spare))]
         if chain.residual:
             tensors.append(on_line(_placed(self.addend, chain.residual_pads, chain.residual_spare)))
+        if self.shared is not None:
+            tensors.append(on_line(np.full(self.shared.floats, np.nan)))
         for begin, end in ranges:
             scratch = on_line(np.full(scratch_floats(family_of(chain).scratch(chain, self.tiles)), np.nan))
             pointers = [ctypes.c_void_p(a.ctypes.data) for a in (self.packed, scratch, *tensors, output)]

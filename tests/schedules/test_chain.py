@@ -10,8 +10,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from mncc.kernels.chain import NO_PADS, Chain, ChainTiles, Stage, executed_macs, items, scratch_layout
+from mncc.kernels.chain import NO_PADS, Chain, ChainTiles, Stage, executed_macs, in_phases, phases, scratch_layout
 from mncc.kernels.chain_cost import choose_tiles
+from mncc.kernels.family import family_of
 from mncc.kernels.target import load_target
 from mncc.kernels.tiles import ConvTile
 from mncc.network.ops import Activation
@@ -42,12 +43,16 @@ def inverted(height: int, width: int, channels: int, hidden: int, out: int, stri
 def expect_exact(run: ChainRun, parts: int = 3) -> None:
     """The kernel agrees with float64, its bits do not depend on how its items are shared out, and NaN and infinity come
     out where they have to, and nowhere else."""
-    count = items(run.chain, run.tiles)
+    shares = family_of(run.chain).phases(run.chain, run.tiles)
+    count = sum(phase.items for phase in shares)
     whole, expected = run.run([(0, count)]), run.expected()
     assert np.abs(whole - expected).max() <= 2e-6 * np.abs(expected).max()
-    cuts = sorted({0, count, *(count * i // parts for i in range(parts))})
-    ranges = list(itertools.pairwise(cuts))
-    for order in (ranges, ranges[::-1]):
+    forward, backward, done = [], [], 0
+    for phase in shares:
+        cuts = sorted({done, done + phase.items, *(done + phase.items * i // parts for i in range(parts))})
+        ranges = list(itertools.pairwise(cuts))
+        forward, backward, done = forward + ranges, backward + ranges[::-1], done + phase.items
+    for order in (forward, backward):
         assert np.array_equal(run.run(order), whole)
     run.input = with_specials(run.input, seed=run.seed, share=0)
     expect_specials(run.run([(0, count)]), run.expected())
@@ -162,6 +167,15 @@ CHAINS = {
         8,
         (window("conv", (6, 5), 512), window("conv", (6, 5), 16, kernel=(3, 3), padding=ONE)),
     ),
+    "two phases": inverted(7, 6, 12, 80, 40, residual=True, residual_first=True, output_pads=((0, 1), (2, 0))),
+    "two phases of a pair": Chain(
+        5,
+        9,
+        40,
+        (window("depthwise", (5, 9), 40, kernel=(3, 3), stride=(2, 1), padding=ONE), Stage("conv", 3, 9, 70)),
+        input_pads=ONE,
+        output_spare=8,
+    ),
     "one pixel of three channels": Chain(1, 1, 3, (Stage("conv", 1, 1, 1),)),
 }
 
@@ -171,6 +185,17 @@ CHAINS = {
 def test_chain(name: str, target: str, tmp_path: Path) -> None:
     chain = CHAINS[name]
     expect_exact(ChainRun(chain, choose_tiles(chain, load_target(target)), tmp_path, target=target))
+
+
+@pytest.mark.parametrize("name", ["two phases", "two phases of a pair"])
+def test_channels_of_several_stages_are_shared_out(name: str) -> None:
+    """A tile of the expanded channels is all that is in scratch; the last stage's items are rows of its tiles."""
+    chain = CHAINS[name]
+    tiles = choose_tiles(chain, load_target("x86-64-v4"))
+    assert in_phases(chain, tiles) and executed_macs(chain, tiles, tasks=7) == chain.macs
+    scratch, (first, second) = scratch_layout(chain, tiles), phases(chain, tiles)
+    assert sum(array.floats for array in scratch) <= 9 * 8 * tiles.stages[0].channels
+    assert first.block == 1 and second.block == chain.last.height and second.items % second.block == 0
 
 
 @pytest.mark.parametrize("strip", [1, 3])

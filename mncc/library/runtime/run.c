@@ -1,4 +1,4 @@
-/* A run: the kernels in order, each split among tasks. */
+/* A run: the kernels in order, each phase split among tasks. */
 
 /* weights.S; kernels get one base pointer, so that weights can live elsewhere later */
 __attribute__((visibility("hidden"))) extern const unsigned char mncc_weights[];
@@ -8,6 +8,7 @@ typedef struct step {
   const void *const *inputs;
   void *const *outputs;
   unsigned char *workspace; /* tensors, then one scratch a task */
+  int32_t phase;
   int32_t tasks;
   int32_t answer; /* atomic: not zero where a kernel failed */
 } step;
@@ -19,23 +20,45 @@ static void *slot_address(const step *s, const slot *where, int64_t image) {
   return base + where->offset + image * where->image_stride;
 }
 
-/* Task `index` of a step: its share of the images x items units, image by image. */
+/* Items `from` to `to` of the phase, of one image. */
+static void run_items(step *s, void *scratch, int64_t image, int64_t from, int64_t to) {
+  const kernel *k = s->kernel;
+  const int32_t before = s->phase == 0 ? 0 : k->phases[0].items;
+  void *tensors[MNCC_MAX_TENSORS];
+  for (int32_t t = 0; t < k->tensors; t++) tensors[t] = slot_address(s, &slots[k->first_slot + t], image);
+  const int32_t answer = call_kernel(k->function, k->tensors, before + (int32_t)from, before + (int32_t)to,
+                                     mncc_weights + k->weights_offset, scratch, tensors);
+  if (answer != 0) __atomic_store_n(&s->answer, answer, __ATOMIC_RELAXED);
+}
+
+static int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
+
+/* Units of work: of one image items, of several images blocks of items. */
+static int64_t phase_units(const kernel *k, const phase *p) {
+  if (k->images == 1) return p->items;
+  if (p->block == p->items) return (int64_t)k->images * p->items;
+  return (p->items + p->block - 1) / p->block * (int64_t)k->images;
+}
+
+/* Task `index` of a phase: its share of the units, image by image, or all images of one block after the other. */
 static void run_task(void *argument, int32_t index) {
   step *s = argument;
   const kernel *k = s->kernel;
-  const int64_t units = (int64_t)k->images * k->items;
+  const phase *p = &k->phases[s->phase];
+  const int64_t units = phase_units(k, p);
   const int64_t begin = units * index / s->tasks, end = units * (index + 1) / s->tasks;
   void *scratch = s->workspace == NULL ? NULL : s->workspace + MNCC_TENSOR_BYTES + (size_t)index * MNCC_SCRATCH_BYTES;
-  void *tensors[MNCC_MAX_TENSORS];
   const fp_mode before = fp_enter();
-  for (int64_t image = begin / k->items; image * k->items < end; image++) {
-    const int64_t first = image * k->items;
-    const int32_t from = (int32_t)(begin > first ? begin - first : 0);
-    const int32_t to = (int32_t)(end - first < k->items ? end - first : k->items);
-    for (int32_t t = 0; t < k->tensors; t++) tensors[t] = slot_address(s, &slots[k->first_slot + t], image);
-    const int32_t answer =
-        call_kernel(k->function, k->tensors, from, to, mncc_weights + k->weights_offset, scratch, tensors);
-    if (answer != 0) __atomic_store_n(&s->answer, answer, __ATOMIC_RELAXED);
+  if (k->images == 1 || p->block == p->items) {
+    for (int64_t image = begin / p->items; image * p->items < end; image++) {
+      const int64_t first = image * p->items;
+      run_items(s, scratch, image, begin > first ? begin - first : 0, smaller(end - first, p->items));
+    }
+  } else {
+    for (int64_t unit = begin; unit < end; unit++) {
+      const int64_t first = unit / k->images * p->block;
+      run_items(s, scratch, unit % k->images, first, smaller(first + p->block, p->items));
+    }
   }
   fp_leave(before);
 }
@@ -49,16 +72,16 @@ static uint64_t nanoseconds_now(void) {
 /* `own` is the pool where exec's is one of this network's: the run already holds it. */
 static mncc_status run_kernel(const mncc_exec *exec, pool *own, step *s, int32_t index) {
   const kernel *k = s->kernel;
-  const int64_t units = (int64_t)k->images * k->items;
   const uint64_t start = exec->on_kernel == NULL ? 0 : nanoseconds_now();
-  s->tasks = units < exec->threads ? (int32_t)units : exec->threads;
-  s->answer = 0;
-  if (s->tasks <= 1)
-    run_task(s, 0);
-  else if (own != NULL)
-    pool_fork_join(own, run_task, s, s->tasks);
-  else
-    exec->parallel_for(exec->pool, run_task, s, s->tasks);
+  for (s->phase = 0; s->phase < 2 && k->phases[s->phase].items > 0; s->phase++) {
+    s->tasks = (int32_t)smaller(phase_units(k, &k->phases[s->phase]), exec->threads);
+    if (s->tasks <= 1)
+      run_task(s, 0);
+    else if (own != NULL)
+      pool_fork_join(own, run_task, s, s->tasks);
+    else
+      exec->parallel_for(exec->pool, run_task, s, s->tasks);
+  }
   if (exec->on_kernel != NULL) exec->on_kernel(exec->user, index, k->name, nanoseconds_now() - start);
   if (s->answer != 0) return fail(exec, MNCC_E_DEVICE, "kernel \"%s\" answered %d", k->name, (int)s->answer);
   return MNCC_OK;
@@ -75,7 +98,7 @@ static mncc_status run_network(const void *const *inputs, void *const *outputs, 
   if (exec.parallel_for == pool_parallel_for && exec.pool == NULL) return fail(&exec, MNCC_E_NULL, "the pool is NULL");
   if (own != NULL) pool_begin_run(own);
   for (int32_t i = 0; i < MNCC_KERNELS && status == MNCC_OK; i++) {
-    step s = {&kernels[i], inputs, outputs, workspace, 1, 0};
+    step s = {&kernels[i], inputs, outputs, workspace, 0, 1, 0};
     status = run_kernel(&exec, own, &s, i);
   }
   if (own != NULL) pool_end_run(own);

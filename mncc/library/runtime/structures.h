@@ -14,13 +14,20 @@ typedef struct slot {
   int64_t offset, image_stride;
 } slot;
 
-/* One step of the network: images x items units of work, split evenly and contiguously among the tasks. */
+/* Work that tasks share out: items of one image. All images make the same block of items before one makes the next, so
+ * that weights are read once for all of them; a block of all items is image after image. */
+typedef struct phase {
+  int32_t items, block;
+} phase;
+
+/* One step of the network. Items count through its phases; a phase without items is none. */
 typedef struct kernel {
   const char *name;
   kernel_function function;
-  int32_t items, images;
+  phase phases[2];
+  int32_t images;
   int64_t weights_offset;
-  int32_t first_slot, tensors; /* inputs, then the output: slots[first_slot ...] */
+  int32_t first_slot, tensors; /* inputs, what is shared between phases, then the output: slots[first_slot ...] */
 } kernel;
 
 /* What the self test expects: output `tensor`, element `element`, `value` give or take `tolerance`. */
