@@ -15,9 +15,9 @@ FMA_LATENCY = 8
 FEW_PIXELS = 64
 """Up to here a pointwise convolution takes the whole picture as one row, so that no tile is cut at a row's end, and
 tasks share out its channels."""
-SMALL_PIXELS = 64
-"""Up to here tasks share out the channels of several stages: rows would be too few to share out evenly, and each task
-would compute those at its edges for itself."""
+SMALL_PIXELS = 14 * 14
+"""Up to here, with inputs of four times as many, tasks share out the channels of several stages: rows would be too few
+to share out evenly, and each task would compute those at its edges for itself."""
 STEP_PIXELS = 112
 """Of the output, what a step makes at least: every step reads all weights again."""
 STORE_OVERHEAD = 3
@@ -46,11 +46,13 @@ def choose_tiles(chain: Chain, target: Target) -> ChainTiles:
     only = chain.stages[0]
     if len(chain.stages) == 1 and (chain.pool or _shares_channels(chain, only)):
         return ChainTiles(only.height, only.height, "channels", stages)
-    if chain.last.height * chain.last.width <= SMALL_PIXELS and can_split_channels(chain):
-        in_phases = _phase_tiles(chain, stages)
-        if in_phases is not None:
-            return in_phases
-    return _choose_strip(chain, stages, target)
+    in_phases = _phase_tiles(chain, stages) if _is_small(chain) and can_split_channels(chain) else None
+    return in_phases or _choose_strip(chain, stages, target)
+
+
+def _is_small(chain: Chain) -> bool:
+    sizes = [stage.height * stage.width for stage in chain.stages]
+    return sizes[-1] <= SMALL_PIXELS and max(*sizes, chain.height * chain.width) <= 4 * SMALL_PIXELS
 
 
 def _shares_channels(chain: Chain, stage: Stage) -> bool:
