@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from math import gcd
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -212,6 +213,21 @@ def shared_array(chain: Chain, tiles: ChainTiles) -> Scratch | None:
     return Scratch(last, height, width, channels, spread(channels), 0)
 
 
+CHUNK = 64
+"""Channels of a pair's first phase that are computed together: four cache lines of every pixel, not half of one."""
+
+
+def chunks(chain: Chain, tiles: ChainTiles) -> tuple[Segment, ...]:
+    """The channels that pass together through the first of two phases, whose panels are its items: a tile of the
+    product in front, or some vectors of the depthwise stage."""
+    panels = segments(chain, tiles, 0)
+    if len(chain.stages) > 2:
+        return panels
+    (panel,) = panels
+    together = gcd(panel.count, max(1, CHUNK // panel.width))
+    return (Segment(0, panel.count // together, panel.width * together, panel.lanes),)
+
+
 def _chunk_layout(chain: Chain, tiles: ChainTiles) -> tuple[Scratch, ...]:
     """Scratch of the first of two phases: a tile's channels between the product and the depthwise stage."""
     if len(chain.stages) == 2:
@@ -339,9 +355,9 @@ def phases(chain: Chain, tiles: ChainTiles) -> tuple[Phase, ...]:
     height = chain.last.height
     if tiles.split == "rows":
         return (Phase(height, height),)
-    first = Phase(sum(s.count for s in segments(chain, tiles, 0)), 1)
     if not in_phases(chain, tiles):
-        return (first,)
+        return (Phase(sum(s.count for s in segments(chain, tiles, 0)), 1),)
+    first = Phase(sum(s.count for s in chunks(chain, tiles)), 1)
     return first, Phase(height * sum(s.count for s in segments(chain, tiles, len(chain.stages) - 1)), height)
 
 

@@ -15,6 +15,7 @@ from mncc.kernels.chain import (
     NO_PADS,
     Chain,
     ChainTiles,
+    chunks,
     fresh_rows,
     fuses_band,
     in_phases,
@@ -183,8 +184,8 @@ class _ChainWriter:
         zero_output_border(self.blocks, chain, self.output, Rows(*mine))
         if len(chain.stages) == 3:
             self.zero_chunk()
-        for segment in segments(chain, self.tiles, 0):
-            panels = self.panels(segment)
+        for segment in (cut := chunks(chain, self.tiles)):
+            panels = self.panels(segment, cut)
             with T.serial(0, panels.count) as p, T.sblock("chunk"):
                 self.chunk(segment, T.axis.opaque(segment.count, panels.first + p))
 
@@ -233,7 +234,7 @@ class _ChainWriter:
     def nest(self, part: Part, rows: Rows) -> None:
         """The loops over groups, panels and rows of one part. A product's panels stand outside, so that one panel of
         weights stays in the L1 cache over all rows; a depthwise stage's are inside its tiles."""
-        panels = self.panels(part.segment)
+        panels = self.panels(part.segment, segments(self.chain, self.tiles, 0))
         if part.panels_inside:
             panels = Rows(0, 1)
         with T.grid(part.stage.groups, panels.count) as (group, p):
@@ -252,11 +253,11 @@ class _ChainWriter:
             with T.serial(0, T.floormod(rows.count, high)) as i:
                 self.blocks.row(part, panel, rows.last - 1 - i, 1)
 
-    def panels(self, segment: Segment) -> Rows:
-        """Which panels of a segment are this call's: all, or those among its items."""
+    def panels(self, segment: Segment, cut: tuple[Segment, ...]) -> Rows:
+        """Which panels of a segment are this call's: all, or those among its items, the panels of `cut`."""
         if self.tiles.split == "rows":
             return Rows(0, segment.count)
-        before = sum(s.count for s in segments(self.chain, self.tiles, 0) if s.start < segment.start)
+        before = sum(s.count for s in cut if s.start < segment.start)
         low = T.max(self.begin - before, 0)
         return Rows(low, T.max(low, T.min(self.end - before, segment.count)))
 
