@@ -87,7 +87,10 @@ def _choose_strip(chain: Chain, stages: tuple[ConvTile, ...], target: Target) ->
 
 
 def _fewest_steps(chain: Chain) -> int:
-    """Into how many steps a picture is cut where the caches have room."""
+    """Into how many steps a picture is cut where the caches have room. With nothing between stages, one is best: every
+    panel of weights is read once."""
+    if len(chain.stages) == 1:
+        return 1
     return max(1, -(-chain.last.height // -(-STEP_PIXELS // chain.last.width)))
 
 
