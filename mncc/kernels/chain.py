@@ -7,7 +7,7 @@ inverted residual is to one paper and a separable convolution to another is here
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from math import gcd
@@ -317,13 +317,17 @@ def executed_macs(chain: Chain, tiles: ChainTiles, tasks: int = 1) -> int:
     each = [s.width * s.channels * s.depth(chain.in_channels(i)) for i, s in enumerate(chain.stages)]
     total = 0
     for begin, end in pairwise(cuts):
-        starts = range(begin, end, tiles.strip)
-        steps = [(begin, begin, True)] if opens(chain, tiles) else []
-        steps += [(low, min(low + tiles.strip, end), not in_steps(chain, tiles)) for low in starts]
-        for first, last, opening in steps:
-            rows = fresh_rows(chain, first, last, opening)[1:]
-            total += sum((high - low) * one for (low, high), one in zip(rows, each, strict=True))
+        for rows in task_steps(chain, tiles, begin, end):
+            total += sum((high - low) * one for (low, high), one in zip(rows[1:], each, strict=True))
     return total
+
+
+def task_steps(chain: Chain, tiles: ChainTiles, begin: int, end: int) -> Iterator[list[tuple[int, int]]]:
+    """What each step makes of a task with the output rows `begin` to `end`: rows of the input and of every stage."""
+    if opens(chain, tiles):
+        yield fresh_rows(chain, begin, begin, True)
+    for low in range(begin, end, tiles.strip):
+        yield fresh_rows(chain, low, min(low + tiles.strip, end), not in_steps(chain, tiles))
 
 
 def fresh_rows(

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from mncc.kernels import chain, chain_cost, plain, winograd, winograd_cost
+from mncc.kernels import chain, chain_cost, chain_predict, chain_space, plain, winograd, winograd_cost
+from mncc.kernels.slots import Prediction
 from mncc.kernels.target import Target
 from mncc.kernels.tiles import Phase, Scratch, one_phase
 
@@ -17,11 +18,13 @@ Arrays = Sequence[Mapping[str, np.ndarray]]
 
 @dataclass(frozen=True)
 class Family:
-    """Functions of a spec and its tiles. `macs` and `executed_macs` are of one image; `executed_macs` counts what
-    two threads really compute, or for an algorithm that needs fewer multiplications, `macs`. `weight_floats` is on
-    whole lines."""
+    """Functions of a spec and its tiles. `neighbours` are all tiles that differ from the given ones in one knob. `macs`
+    and `executed_macs` are of one image; `executed_macs` counts what two threads really compute, or for an algorithm
+    that needs fewer multiplications, `macs`. `weight_floats` is on whole lines."""
 
     choose_tiles: Callable[[Any, Target], Any]
+    neighbours: Callable[[Any, Any, Target], Iterable[Any]]
+    predict: Callable[[Any, Any, Target], Prediction]
     phases: Callable[[Any, Any], tuple[Phase, ...]]
     scratch: Callable[[Any, Any], tuple[Scratch, ...]]
     weight_floats: Callable[[Any], int]
@@ -34,6 +37,8 @@ class Family:
 FAMILIES: Mapping[type, Family] = {
     chain.Chain: Family(
         choose_tiles=chain_cost.choose_tiles,
+        neighbours=chain_space.neighbours,
+        predict=chain_predict.predict,
         phases=chain.phases,
         scratch=chain.scratch_layout,
         weight_floats=lambda spec: chain.weight_layout(spec)[1],
@@ -44,6 +49,8 @@ FAMILIES: Mapping[type, Family] = {
     ),
     winograd.Winograd: Family(
         choose_tiles=winograd_cost.choose_tiles,
+        neighbours=winograd_cost.neighbours,
+        predict=winograd_cost.predict,
         phases=lambda spec, tiles: one_phase(winograd.items(spec, tiles)),
         scratch=winograd.scratch_layout,
         weight_floats=lambda spec: winograd.weight_layout(spec)[1],
@@ -54,6 +61,8 @@ FAMILIES: Mapping[type, Family] = {
     ),
     plain.Plain: Family(
         choose_tiles=lambda spec, target: plain.choose_tiles(spec, target.lanes),
+        neighbours=lambda spec, tiles, target: (),
+        predict=plain.predict,
         phases=lambda spec, tiles: one_phase(plain.items(spec)),
         scratch=lambda spec, tiles: (),
         weight_floats=lambda spec: plain.weight_layout(spec)[1],

@@ -9,6 +9,9 @@ from typing import ClassVar
 
 import numpy as np
 
+from mncc.kernels.register_cost import INSTRUCTION_SLOTS, INSTRUCTIONS, L3_EXPOSED
+from mncc.kernels.slots import Prediction, Slots, stall
+from mncc.kernels.target import Target
 from mncc.kernels.tiles import aligned
 from mncc.network.ops import Concat, Op
 from mncc.network.types import TensorType
@@ -128,6 +131,22 @@ def pack(plain: Plain, arrays: Sequence[Mapping[str, np.ndarray]]) -> np.ndarray
         array = arrays[weight.op][weight.role]
         packed[weight.offset : weight.offset + array.size] = array.ravel()
     return packed
+
+
+def predict(plain: Plain, tiles: PlainTiles, target: Target) -> Prediction:
+    """An operator takes an instruction for each element that it reads, in vectors of the tiles' width where a chunk is
+    one and else of half of it; its inputs and its result move through the caches."""
+    made, work = plain.types(), 0.0
+    lanes = tiles.chunk if tiles.is_vector else max(1, tiles.lanes // 2)
+    for step, kind in zip(plain.ops, made, strict=True):
+        taps = math.prod(getattr(step.op, "kernel", (1, 1)))
+        instructions = INSTRUCTIONS.get(getattr(step.op, "kind", ""), 1)
+        read = sum(operand.elements for operand in plain.operand_types(step, made))
+        work += max(kind.elements * taps, read) * instructions * INSTRUCTION_SLOTS / lanes
+    weights, _ = weight_layout(plain)
+    moved = sum(math.prod(shape) for shape in (*plain.inputs, plain.output, *(w.shape for w in weights))) * 4
+    per_slot = target.l2_bytes if moved <= target.l2 // 2 else target.l3_bytes
+    return Prediction(0.0, (Slots(tiles=work),), Slots(memory=stall(work, moved / per_slot, L3_EXPOSED)))
 
 
 def describe(plain: Plain) -> list[str]:

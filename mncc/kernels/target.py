@@ -18,7 +18,9 @@ NATIVE = "native"
 @dataclass(frozen=True)
 class Target:
     """One machine. `lanes` fp32 elements fill the widest vector register, of which there are `registers`; `narrow`
-    are the vector widths at which the multipliers are fully used. Caches in bytes, per core."""
+    are the vector widths that tiles may have; those from `full` lanes on use the multipliers fully. Caches in bytes,
+    per core. `l2_bytes`, `l3_bytes` and `memory_bytes` are what arrives from there in one slot, the time of a full
+    vector's multiplication at the peak."""
 
     name: str
     description: str
@@ -27,9 +29,14 @@ class Target:
     requires: tuple[str, ...]
     lanes: int
     narrow: tuple[int, ...]
+    full: int
     registers: int
     l1: int
     l2: int
+    l3: int
+    l2_bytes: float
+    l3_bytes: float
+    memory_bytes: float
 
 
 @dataclass(frozen=True)
@@ -114,7 +121,7 @@ def _names() -> tuple[str, ...]:
 @cache
 def _read(path: Path) -> Target:
     data: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
-    vectors, caches = data["vectors"], data["cache"]
+    vectors, caches, arriving = data["vectors"], data["cache"], data["bytes_a_slot"]
     return Target(
         name=path.stem,
         description=data["description"],
@@ -123,7 +130,12 @@ def _read(path: Path) -> Target:
         requires=tuple(data["requires"]),
         lanes=vectors["lanes"],
         narrow=tuple(vectors["narrow"]),
+        full=vectors["full"],
         registers=vectors["registers"],
         l1=caches["l1"],
         l2=caches["l2"],
+        l3=caches["l3"],
+        l2_bytes=arriving["l2"],
+        l3_bytes=arriving["l3"],
+        memory_bytes=arriving["memory"],
     )

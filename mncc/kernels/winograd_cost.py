@@ -6,11 +6,14 @@ The constants are fits to times of the layers of VGG-16, ResNet-50 and SqueezeNe
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import fields, replace
 from functools import cache
 
 from mncc.kernels.chain import Chain, Stage
-from mncc.kernels.chain_cost import FMA_LATENCY
+from mncc.kernels.chain_space import parts
+from mncc.kernels.register_cost import FMA_LATENCY
+from mncc.kernels.slots import Prediction, Slots
 from mncc.kernels.target import Target
 from mncc.kernels.tiles import ConvTile, cover_channels, scratch_floats
 from mncc.kernels.toom import PAIRS, TAPS
@@ -65,14 +68,24 @@ def direct_slots(chain: Chain, target: Target) -> float:
 
 def slots(spec: Winograd, tiles: WinogradTiles, target: Target) -> float:
     """Time of the transforms and products, in slots of one full vector multiplication."""
+    return predict(spec, tiles, target).slots.total
+
+
+def predict(spec: Winograd, tiles: WinogradTiles, target: Target) -> Prediction:
+    """The parts of the time: the products, at full speed and what their tiles lose, the transforms, whose time is that
+    of lines of the L2 cache, and weights that do not stay there."""
     strips = -(-spec.tile_rows // tiles.strip)
     total = 0.0
     for strip in range(strips):
         rows = min(tiles.strip, spec.tile_rows - strip * tiles.strip)
         total += spec.positions * _product_slots(tiles.product, rows * spec.tile_columns, spec, target)
     vectors = sum(-(-channels // target.lanes) for channels in (spec.channels, spec.last.channels))
-    total += TRANSFORM_SLOTS * spec.positions * vectors * spec.tile_rows * spec.tile_columns
-    return total + (_weight_bytes(spec) * strips / STREAM if _is_heavy(spec, target) else 0)
+    transforms = TRANSFORM_SLOTS * spec.positions * vectors * spec.tile_rows * spec.tile_columns
+    memory = _weight_bytes(spec) * strips / STREAM if _is_heavy(spec, target) else 0
+    pixels = spec.tile_rows * spec.tile_columns
+    multiply = spec.positions * pixels * spec.channels * spec.last.channels / target.lanes
+    made = Slots(multiply, total - multiply, transforms)
+    return Prediction(spec.macs / target.lanes, (made,), Slots(memory=memory))
 
 
 def choose_tiles(spec: Winograd, target: Target) -> WinogradTiles:
@@ -80,9 +93,7 @@ def choose_tiles(spec: Winograd, target: Target) -> WinogradTiles:
     budget = LIGHT_STRIP * target.l2
     if _is_heavy(spec, target):
         budget = max(HEAVY_STRIP * target.l2, WEIGHT_STRIP * _weight_bytes(spec))
-    strip = spec.tile_rows
-    for count in range(1, spec.tile_rows + 1):
-        strip = -(-spec.tile_rows // count)
+    for strip in parts(spec.tile_rows):
         tiles = _with_strip(spec, strip, target)
         if scratch_floats(scratch_layout(spec, tiles)) * 4 <= budget:
             break
@@ -91,19 +102,40 @@ def choose_tiles(spec: Winograd, target: Target) -> WinogradTiles:
 
 @cache
 def _with_strip(spec: Winograd, strip: int, target: Target) -> WinogradTiles:
-    """The register tile that is fastest for strips of that many rows. Where the weights are heavy and one strip holds
-    all tiles, tasks share out channels, so that each reads only its own weights."""
+    """The register tile that is fastest for strips of that many rows."""
+    pixels = strip * spec.tile_columns
+
+    def order(tile: ConvTile) -> tuple[float, int]:
+        return _product_slots(tile, pixels, spec, target), tile.cols
+
+    return _tiles(spec, strip, min(_products(spec, target), key=order), target)
+
+
+def _tiles(spec: Winograd, strip: int, product: ConvTile, target: Target) -> WinogradTiles:
+    """Where the weights are heavy and one strip holds all tiles, tasks share out channels, so that each reads only its
+    own weights."""
+    whole = strip >= spec.tile_rows and _is_heavy(spec, target)
+    return WinogradTiles(strip, "channels" if whole else "rows", product, min(target.lanes, product.lanes))
+
+
+def _products(spec: Winograd, target: Target) -> Iterator[ConvTile]:
+    """The register tiles that fit into the registers."""
     channels = spec.last.channels
     lanes = max(width for width in target.narrow if width <= max(channels, target.narrow[-1]))
-    candidates = []
     for vectors in range(1, 7):
         width = min(vectors * lanes, max(lanes, channels // lanes * lanes))
         for cols in range(1, (target.registers - vectors - 1) // vectors + 1):
-            tile = ConvTile(1, cols, width, lanes)
-            candidates.append((_product_slots(tile, strip * spec.tile_columns, spec, target), cols, tile))
-    product = min(candidates, key=lambda c: c[:2])[2]
-    whole = strip >= spec.tile_rows and _is_heavy(spec, target)
-    return WinogradTiles(strip, "channels" if whole else "rows", product, min(target.lanes, lanes))
+            yield ConvTile(1, cols, width, lanes)
+
+
+def neighbours(spec: Winograd, tiles: WinogradTiles, target: Target) -> Iterator[WinogradTiles]:
+    """All tiles that differ from the given ones in the register tile, or in the strip."""
+    for product in dict.fromkeys(_products(spec, target)):
+        if product != tiles.product:
+            yield _tiles(spec, tiles.strip, product, target)
+    for strip in parts(spec.tile_rows):
+        if strip != tiles.strip:
+            yield _tiles(spec, strip, tiles.product, target)
 
 
 def _product_slots(tile: ConvTile, pixels: int, spec: Winograd, target: Target) -> float:
@@ -113,7 +145,7 @@ def _product_slots(tile: ConvTile, pixels: int, spec: Winograd, target: Target) 
     for segment in cover_channels(spec.last.channels, tile.channels, tile.lanes):
         vectors = -(-segment.width // segment.lanes)
         step = max(tile.cols * vectors, FMA_LATENCY) + load * tile.cols + WEIGHT_OVERHEAD * vectors
-        slot = max(segment.lanes / target.lanes, 0.5)
+        slot = max(segment.lanes, target.full) / target.lanes
         total += slot * segment.count * (spec.channels * step + tile.cols * vectors + TILE_OVERHEAD)
     return total * -(-pixels // tile.cols)
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 from itertools import pairwise
 
 from mncc.kernels.chain import NO_PADS, Chain, ChainTiles, Stage, executed_macs
-from mncc.kernels.chain_cost import FEW_PIXELS, choose_tiles, in_long_steps
+from mncc.kernels.chain_cost import FEW_PIXELS, as_fast_joined, choose_tiles
 from mncc.kernels.plain import Plain, PlainOp
 from mncc.kernels.target import Target
 from mncc.kernels.tiles import FLOATS_PER_LINE
@@ -121,15 +121,16 @@ def _joined(
 
 
 def _joins(network: Network, before: tuple[Unit, ...], group: tuple[Unit, ...], target: Target) -> bool:
-    """True where both are chains of several stages and long steps have their rings in the L2 cache."""
+    """True where both are chains of several stages that take no longer as one."""
     image = network.types[before[-1].output]
     if image.bytes // image.shape[0] <= LARGE_SHARE * target.l2 or before[-1].residual is not None:
         return False
     if any(sum(u.is_convolution for u in g) < 2 or not g[-1].is_convolution for g in (before, group)):
         return False
-    spec = _kernel(network, (*before, *group)).spec
-    assert isinstance(spec, Chain)
-    return in_long_steps(spec, choose_tiles(spec, target), target) and _worth(network, (*before, *group), target)
+    whole, *parts = (_kernel(network, g).spec for g in ((*before, *group), before, group))
+    assert isinstance(whole, Chain)
+    fast = as_fast_joined(whole, [part for part in parts if isinstance(part, Chain)], target)
+    return fast and _worth(network, (*before, *group), target)
 
 
 def _extended(

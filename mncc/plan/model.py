@@ -12,6 +12,7 @@ from mncc.kernels.chain import NO_PADS, Chain, ChainTiles
 from mncc.kernels.family import family_of
 from mncc.kernels.limits import KERNEL_TENSORS
 from mncc.kernels.plain import Plain, PlainTiles
+from mncc.kernels.slots import Prediction
 from mncc.kernels.target import Target
 from mncc.kernels.tiles import LINE, Phase, Scratch, scratch_floats
 from mncc.kernels.winograd import WinogradTiles
@@ -83,6 +84,10 @@ class PlannedKernel:
     def recomputed_share(self) -> float:
         """Of the multiply-adds needed, how many are done a second time where two threads share the work."""
         return self.executed_macs / self.macs - 1 if self.macs else 0.0
+
+    def predict(self, target: Target) -> Prediction:
+        """The time of one image on one thread."""
+        return family_of(self.spec).predict(self.spec, self.tiles, target)
 
     @property
     def scratch(self) -> tuple[Scratch, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from mncc.kernels.family import family_of
+from mncc.kernels.target import Target
 from mncc.plan.model import Plan, PlannedKernel
 
 
@@ -15,7 +16,7 @@ def show_plan(plan: Plan) -> str:
         "",
     ]
     for kernel in plan.kernels:
-        lines += _kernel(kernel)
+        lines += _kernel(kernel, plan.target)
     lines += ["", "tensors"]
     for tensor in plan.tensors.values():
         place = f"workspace +{tensor.offset}" if tensor.base == "workspace" else f"{tensor.base} {tensor.index}"
@@ -29,13 +30,13 @@ def show_plan(plan: Plan) -> str:
     return "\n".join(lines)
 
 
-def _kernel(kernel: PlannedKernel) -> list[str]:
+def _kernel(kernel: PlannedKernel, target: Target) -> list[str]:
     head = f"{kernel.name}: {kernel.family} ({', '.join(kernel.inputs)}) -> {kernel.output} {kernel.output_type}"
     facts = (
         f"  rows {'; '.join(kernel.rows)} | {kernel.images} x {kernel.items} items | {kernel.macs} multiply-adds, "
         f"{kernel.recomputed_share:.1%} again on two threads | scratch {kernel.scratch_bytes}"
     )
-    lines = [head, facts]
+    lines = [head, facts, f"  {kernel.predict(target).describe()}"]
     lines += [f"  {line}" for line in family_of(kernel.spec).describe(kernel.spec, kernel.tiles)]
     if kernel.shared:
         lines.append("    " + " then ".join(f"{phase.items} items" for phase in kernel.phases))

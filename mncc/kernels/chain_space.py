@@ -1,0 +1,99 @@
+"""What a chain's tiles can be: every register tile that fits into the registers, every cut into strips and bands.
+
+The cost model picks from here, `python -m bench.tiles` measures what is here, and a tuner searches here. The register
+tiles of two stages hardly touch one another (each stage streams through its own loops), so a search goes stage by
+stage, and then over the cuts: the sum of the parts instead of their product.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from itertools import product
+
+from mncc.kernels.chain import Chain, ChainTiles, Stage, fuses_band
+from mncc.kernels.target import Target
+from mncc.kernels.tiles import ConvTile, cover_channels
+
+MOST_VECTORS = 8
+"""Vectors of channels in a product's tile; past it there are more loads of weights than pixels can use."""
+MOST_ROWS = 4
+"""Rows of a register tile; it takes several only where it is as wide as the picture."""
+MOST_DEPTHWISE = 14
+"""Pixels of a depthwise tile's row."""
+
+
+def neighbours(chain: Chain, tiles: ChainTiles, target: Target) -> Iterator[ChainTiles]:
+    """All tiles that differ from the given ones in one stage's register tile, or in how rows are cut."""
+    for index, tile in enumerate(tiles.stages):
+        for other in stage_tiles(chain, index, target):
+            stages = (*tiles.stages[:index], other, *tiles.stages[index + 1 :])
+            if other != tile and other.rows <= tiles.band and (tiles.split == "rows" or fits_phases(chain, stages)):
+                yield replace(tiles, stages=stages)
+    if tiles.split == "rows":
+        for cut in cuts(chain, tiles.stages):
+            if cut != tiles:
+                yield cut
+
+
+def stage_tiles(chain: Chain, index: int, target: Target) -> Iterator[ConvTile]:
+    """The register tiles of one stage."""
+    stage = chain.stages[index]
+    if stage.kind == "depthwise":
+        yield from depthwise_tiles(stage, target)
+    else:
+        rows = stage.height if chain.pool or len(chain.stages) == 1 else min(stage.height, MOST_ROWS)
+        yield from product_tiles(stage.channels // stage.groups, stage.width, rows, target)
+
+
+def product_tiles(channels: int, width: int, rows: int, target: Target) -> Iterator[ConvTile]:
+    """Tiles whose sums leave registers for a row of weights and one value; several rows of pixels only where a row is
+    a whole one, for pixels of one row serve as well."""
+    for lanes, vectors, high in product(target.narrow, range(1, MOST_VECTORS + 1), range(1, min(rows, MOST_ROWS) + 1)):
+        if vectors > 1 and lanes * vectors > whole(channels, lanes):
+            continue
+        room = (target.registers - vectors - 1) // vectors // high
+        for cols in range(width if high > 1 else 1, min(width, room) + 1):
+            yield ConvTile(high, cols, min(lanes * vectors, whole(channels, lanes)), lanes)
+
+
+def depthwise_tiles(stage: Stage, target: Target) -> Iterator[ConvTile]:
+    """Vectors that divide the channels, for a row of pixels whose sums leave registers for three weights and three
+    inputs at a time."""
+    dividing = [lanes for lanes in target.narrow if stage.channels % lanes == 0] or [target.narrow[-1]]
+    room = target.registers - 2 * min(stage.kernel[1], 3) - 2
+    for lanes in dividing:
+        for cols in range(1, max(1, min(stage.width, room, MOST_DEPTHWISE)) + 1):
+            yield ConvTile(1, cols, lanes, lanes)
+
+
+def fits_phases(chain: Chain, stages: tuple[ConvTile, ...]) -> bool:
+    """True where the vectors of a depthwise stage fill the tiles of the product before it, or all channels where there
+    is none, as two phases need it."""
+    if len(stages) == 1:
+        return True
+    lanes = stages[-2].lanes
+    segments = cover_channels(chain.stages[0].channels, stages[0].channels, stages[0].lanes)
+    if len(stages) == 2 and len(segments) > 1:
+        return False
+    return all(s.start % lanes == s.width % lanes == 0 for s in segments)
+
+
+def whole(channels: int, lanes: int) -> int:
+    """`channels` down to whole vectors, at least one vector."""
+    return max(lanes, channels // lanes * lanes)
+
+
+def cuts(chain: Chain, stages: tuple[ConvTile, ...]) -> Iterator[ChainTiles]:
+    """Strips that are equally high, and bands that are, for rows that tasks share out."""
+    for strip in parts(chain.last.height):
+        fused = len(stages) > 1 and fuses_band(chain, len(stages) - 2)
+        least = max(stages[-1].rows, stages[-2].rows) if fused else strip
+        for band in parts(strip):
+            if band >= min(least, strip):
+                yield ChainTiles(strip, band, "rows", stages)
+
+
+def parts(rows: int) -> tuple[int, ...]:
+    """The heights of equal parts of `rows`, the highest first: 7, 4, 3, 2, 1 of 7."""
+    return tuple(dict.fromkeys(-(-rows // count) for count in range(1, rows + 1)))
