@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from mncc.backend.versions import check_versions
+from mncc.kernels.ahead import Ahead
 from mncc.kernels.chain import Chain, ChainTiles
 from mncc.kernels.plain import Plain, PlainTiles
 from mncc.kernels.target import Target
@@ -39,11 +40,13 @@ class CompiledKernels:
 
 @dataclass(frozen=True)
 class KernelFunction:
-    """What makes two kernels the same code: family, tiles and the alignment of every tensor."""
+    """What makes two kernels the same code: family, tiles, the alignment of every tensor, and what it
+    prefetches."""
 
     spec: Chain | Plain
     tiles: ChainTiles | WinogradTiles | PlainTiles | None
     aligned: tuple[bool, ...]
+    ahead: Ahead | None = None
 
 
 def compile_kernels(plan: Plan, progress: Progress | None = None) -> CompiledKernels:
@@ -98,7 +101,7 @@ def _functions(plan: Plan) -> tuple[tuple[str, ...], Mapping[KernelFunction, str
     functions: dict[KernelFunction, str] = {}
     symbols = []
     for kernel in plan.kernels:
-        function = KernelFunction(kernel.spec, kernel.tiles, _alignment(plan, kernel))
+        function = KernelFunction(kernel.spec, kernel.tiles, _alignment(plan, kernel), kernel.ahead)
         symbols.append(functions.setdefault(function, f"kernel{len(functions)}"))
     return tuple(symbols), functions
 
@@ -134,7 +137,8 @@ def _scheduled(symbol: str, function: KernelFunction) -> tvm.tirx.PrimFunc:
         Winograd: winograd_function,
         Plain: plain_function,
     }
-    scheduled = schedules[type(function.spec)](function.spec, function.tiles, symbol)
+    ahead = (function.ahead,) if type(function.spec) is Chain else ()
+    scheduled = schedules[type(function.spec)](function.spec, function.tiles, symbol, *ahead)
     placed = {*scheduled.attrs["mncc.weights"], *scheduled.attrs["mncc.scratch"]}
     tensors = [p.name for p in scheduled.params[2:] if p.name not in placed]
     align = {name: LINE if line else 4 for name, line in zip(tensors, function.aligned, strict=True)}

@@ -8,6 +8,7 @@ from functools import cached_property
 from math import prod
 from typing import Any, Literal
 
+from mncc.kernels.ahead import Ahead
 from mncc.kernels.chain import NO_PADS, Chain, ChainTiles
 from mncc.kernels.family import family_of
 from mncc.kernels.limits import KERNEL_TENSORS
@@ -47,6 +48,8 @@ class PlannedKernel:
     shared: str | None = None
     """The tensor between its two phases, where it has two."""
     weights_offset: int = 0
+    ahead: Ahead | None = None
+    """The weights of later kernels that it fetches."""
 
     @property
     def family(self) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from mncc.kernels.target import Target
 from mncc.network.graph import Network, check_network
+from mncc.plan.ahead import look_ahead
 from mncc.plan.borders import add_borders
 from mncc.plan.concats import activate_parts, own_parts, split_concats
 from mncc.plan.ends import separate_ends
@@ -25,6 +26,7 @@ PLAN_PASSES = (
     choose_tiles,
     share_between_phases,
     place_weights,
+    look_ahead,
     place_tensors,
 )
 """Plan -> Plan, behind `fuse`, which makes the first plan from the network's units."""

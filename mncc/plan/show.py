@@ -42,4 +42,7 @@ def _kernel(kernel: PlannedKernel, target: Target) -> list[str]:
         lines.append("    " + " then ".join(f"{phase.items} items" for phase in kernel.phases))
     for array in kernel.scratch:
         lines.append(f"    scratch {array.name}: {array.rows}x{array.cols}x{array.channels} at {array.offset * 4}")
+    if kernel.ahead is not None:
+        start, size = kernel.ahead.start - kernel.weight_floats, kernel.ahead.floats
+        lines.append(f"    prefetches {size * 4} bytes of weights, {start * 4} behind its own")
     return lines

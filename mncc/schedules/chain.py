@@ -11,6 +11,7 @@ from tvm.s_tir import Schedule
 from tvm.script.ir_builder import IRBuilder
 from tvm.script.ir_builder import tirx as T
 
+from mncc.kernels.ahead import Ahead, fetching_steps
 from mncc.kernels.chain import (
     NO_PADS,
     Chain,
@@ -29,6 +30,7 @@ from mncc.kernels.chain import (
 )
 from mncc.kernels.tiles import Scratch, Segment, panel_offset
 from mncc.schedules.convolution import Panel, Part, TileWriter, Window
+from mncc.schedules.prefetch import with_prefetches
 
 Expr = Any
 
@@ -46,17 +48,20 @@ class Rows:
         return self.last - self.first
 
 
-def chain_function(chain: Chain, tiles: ChainTiles, symbol: str) -> tirx.PrimFunc:
+def chain_function(chain: Chain, tiles: ChainTiles, symbol: str, ahead: Ahead | None = None) -> tirx.PrimFunc:
     """The scheduled function; parameters (begin, end, weights, scratch arrays..., input, [residual], [shared],
     output).
 
     begin and end are items, counted through the phases of `mncc.kernels.chain.phases`.
     """
-    return written_function(lambda: _ChainWriter(chain, tiles), scratch_layout(chain, tiles), symbol)
+    return written_function(lambda: _ChainWriter(chain, tiles, ahead), scratch_layout(chain, tiles), symbol)
 
 
 class Writer(Protocol):
     """Declares a function's parameters where it is made, writes its body, and knows how to schedule it."""
+
+    weights: Any
+    blocks: TileWriter
 
     def write(self) -> None:
         """Writes the body."""
@@ -76,6 +81,7 @@ def written_function(make: Callable[[], Writer], scratch: Sequence[Scratch], sym
     sch = Schedule(function)
     writer.schedule(sch)
     function = sch.mod["main"].with_attr("global_symbol", symbol)
+    function = with_prefetches(function, writer.weights, writer.blocks.fetches)
     offsets = {array.name: array.offset * 4 for array in scratch}
     return function.with_attrs({"mncc.weights": {"weights": 0}, "mncc.scratch": offsets})
 
@@ -83,8 +89,10 @@ def written_function(make: Callable[[], Writer], scratch: Sequence[Scratch], sym
 class _ChainWriter:
     """Declares the parameters and writes steps, bands, windows and borders; tiles are the TileWriter's."""
 
-    def __init__(self, chain: Chain, tiles: ChainTiles) -> None:
+    def __init__(self, chain: Chain, tiles: ChainTiles, ahead: Ahead | None) -> None:
         self.chain, self.tiles = chain, tiles
+        steps = fetching_steps(chain, tiles)
+        self.ahead = (ahead, steps) if ahead is not None and steps is not None else None
         self.begin, self.end = T.arg("begin", T.int32()), T.arg("end", T.int32())
         self.places, floats = weight_layout(chain)
         self.weights = T.arg("weights", T.buffer((floats,), "float32"))
@@ -162,6 +170,8 @@ class _ChainWriter:
     def part(self, index: int, segment: Segment, source: Window, target: Window, repeats: int = 1) -> Part:
         """One segment of a stage."""
         place, in_channels = self.places[index], self.chain.in_channels(index)
+        fetches = self.ahead is not None and self.ahead[1].stage == index
+        before = sum(s.count for s in segments(self.chain, self.tiles, index) if s.start < segment.start)
         return Part(
             stage=self.chain.stages[index],
             in_channels=in_channels,
@@ -174,6 +184,8 @@ class _ChainWriter:
             final=index == len(self.chain.stages) - 1,
             shuffle=self.chain.order(index),
             repeats=repeats,
+            ahead=self.ahead if fetches else None,
+            first_panel=before,
         )
 
     def first_phase(self) -> None:

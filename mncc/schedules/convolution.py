@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from tvm.s_tir import Schedule
 from tvm.script.ir_builder import tirx as T
 
+from mncc.kernels.ahead import FEW_CHANNELS, Ahead, Steps
 from mncc.kernels.chain import Stage
 from mncc.kernels.tiles import ConvTile, Segment, cover_pixels
 from mncc.schedules.microkernel import TiledProduct, schedule_copy, schedule_product
+from mncc.schedules.prefetch import Fetches
 
 Expr = Any
 Panel = tuple[Expr, Expr]
 """Group, and index among the segment's panels."""
 
 
-FEW_CHANNELS = 4
-"""Up to here the loop over input channels is unrolled: a step of its own would cost as much as its work."""
 MANY_TAPS = 25
 """Up to here all taps of a depthwise stage are unrolled, past it only those of one row."""
 
@@ -65,6 +66,10 @@ class Part:
     repeats: int = 1
     """How many times as many panels follow as the segment counts: a depthwise stage's segment may be that of one of
     several tiles."""
+    ahead: tuple[Ahead, Steps] | None = None
+    """What this stage's steps fetch of the weights of later kernels."""
+    first_panel: int = 0
+    """Panels of a group in the segments before this one."""
 
     @property
     def depth(self) -> int:
@@ -98,6 +103,7 @@ class TileWriter:
         self.weights, self.residual, self.residual_first = weights, residual, residual_first
         self.products: list[TiledProduct] = []
         self.copies: list[str] = []
+        self.fetches: dict[str, Fetches] = {}
 
     def schedule(self, sch: Schedule) -> None:
         """Schedules everything that was written."""
@@ -141,8 +147,18 @@ class TileWriter:
                 T.buffer_store(total, total[channel] + value, [channel])
         tile = ConvTile(height, columns.width, part.segment.width, part.segment.lanes)
         self.products.append(
-            TiledProduct(f"sums{name}", f"out{name}", tile, _unrolled(part), part.panels_inside, total is not None)
+            TiledProduct(
+                f"sums{name}",
+                f"out{name}",
+                tile,
+                _unrolled(part),
+                part.panels_inside,
+                totals=total is not None,
+                fetches=part.ahead is not None,
+            )
         )
+        if part.ahead is not None:
+            self.fetches[f"sums{name}"] = lambda at: _fetched(part, panel, rows, columns, at)
 
     def bias(self, part: Part, panel: Panel, channel: Expr) -> Expr:
         """What the sums start from."""
@@ -236,6 +252,19 @@ def _unrolled(part: Part) -> int:
     if part.stage.kind == "depthwise":
         return 2 if part.depth <= MANY_TAPS else 1
     return 1 if part.in_channels // part.stage.groups <= FEW_CHANNELS else 0
+
+
+def _fetched(part: Part, panel: Panel, rows: tuple[Expr, int], columns: Segment, at: Sequence[Expr]) -> list[Expr]:
+    """The weights whose lines a step of a tile fetches; `at` is its first element in the sums' block."""
+    assert part.ahead is not None
+    ahead, steps = part.ahead
+    (group, index), (first, height), (_, column, _, *taps) = panel, rows, at
+    tile = columns.start // part.tile.cols + T.floordiv(column, columns.width)
+    step: Expr = 0
+    for extent, tap in zip(_reductions(part), taps, strict=True):
+        step = step * extent + tap
+    number = group * (steps.panels // part.stage.groups) + part.first_panel + index
+    return [steps.fetched(ahead, number, first + row, tile, step, T.max) for row in range(height)]
 
 
 def _panel_axes(part: Part, panel: Panel) -> Panel:

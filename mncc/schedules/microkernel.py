@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from tvm.s_tir import Schedule
 
 from mncc.kernels.tiles import ConvTile
+from mncc.schedules.prefetch import mark_loop
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,8 @@ class TiledProduct:
     stream, where else LLVM would keep all taps of one panel and spill them."""
     totals: bool = False
     """Whether `out` is itself a reduction, over the pixels."""
+    fetches: bool = False
+    """Whether the loop over the reduction is marked, for prefetches."""
 
 
 def schedule_product(sch: Schedule, product: TiledProduct) -> None:
@@ -57,6 +60,8 @@ def schedule_product(sch: Schedule, product: TiledProduct) -> None:
     for loop in reductions[len(reductions) - product.unrolled :]:
         sch.unroll(loop)
     sch.decompose_reduction(sums, reductions[0])
+    if product.fetches:
+        mark_loop(sch, product.sums)
     if product.totals:
         sch.decompose_reduction(out, column_tile)
 

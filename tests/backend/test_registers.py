@@ -57,3 +57,11 @@ def test_multiplications_dominate_the_products(listing: str) -> None:
             shares.append(fused / len(loop))
     assert shares
     assert min(shares) > 0.4
+
+
+def test_products_prefetch(listing: str) -> None:
+    loops = [loop for loop in innermost_loops(listing) if any("prefetcht1" in line for line in loop)]
+    assert any(sum("vfmadd" in line for line in loop) >= 10 for loop in loops)
+    for loop in loops:
+        assert any("vfmadd" in line for line in loop)
+        assert not any(re.match(r"i?(mul|div)", line) for line in loop), "\n".join(loop)

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from mncc.backend import KernelFunction, compile_functions
+from mncc.kernels.ahead import Ahead
 from mncc.kernels.chain import Chain, ChainTiles, Stage, shared_array
 from mncc.kernels.family import family_of
 from mncc.kernels.target import load_target
@@ -51,18 +52,22 @@ class ChainRun:
     folder: Path
     seed: int = 0
     target: str = "native"
+    ahead: Ahead | None = None
 
     def __post_init__(self) -> None:
         rng = np.random.default_rng(self.seed)
         chain = self.chain
         self.shared = shared_array(chain, self.tiles) if isinstance(self.tiles, ChainTiles) else None
         count = 2 + chain.residual + (self.shared is not None)
-        self.function = load_function(KernelFunction(chain, self.tiles, (True,) * count), self.folder, self.target)
+        function = KernelFunction(chain, self.tiles, (True,) * count, self.ahead)
+        self.function = load_function(function, self.folder, self.target)
         self.arrays = [_stage_arrays(chain, i, rng) for i in range(len(chain.stages))]
         self.input = rng.standard_normal((chain.height, chain.width, chain.channels)).astype(np.float32)
         last = chain.last
         self.addend = rng.standard_normal((last.height, last.width, last.channels)).astype(np.float32)
-        self.packed = on_line(family_of(chain).pack(chain, self.tiles, self.arrays))
+        own = family_of(chain).pack(chain, self.tiles, self.arrays)
+        behind = self.ahead.start + self.ahead.floats - own.size if self.ahead else 0
+        self.packed = on_line(np.concatenate([own, np.zeros(behind, np.float32)]))
 
     def run(self, ranges: Sequence[tuple[int, int]]) -> np.ndarray:
         """The output with its borders; scratch is fresh and full of NaN for every range, and so is what lies between

@@ -1,0 +1,72 @@
+"""Prefetches in the reduction loops of products: a small pass over scheduled TensorIR."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from tvm import tirx
+from tvm.s_tir import SBlockRealize, Schedule
+from tvm.script.ir_builder import tirx as T
+from tvm_ffi.structural import WalkResult, structural_map, structural_walk
+
+Expr = Any
+Fetches = Callable[[Sequence[Expr]], list[Expr]]
+"""Indices of the sums' block (row, column, channel, reductions...) of a step's first element -> what the step fetches,
+as indices into the weights."""
+
+MARK = "mncc.prefetch"
+LOCALITY = 2
+"""LLVM's third argument of `llvm.prefetch`: into the L2 cache (prefetcht1, prfm pldl2keep). The L1 cache holds what the
+running kernel reads: with 3, it takes longer by as much as the next one gains."""
+
+
+def mark_loop(sch: Schedule, sums: str) -> None:
+    """Marks the innermost loop of a decomposed product that is neither unrolled nor vectorised."""
+    loops = [sch.get(loop) for loop in sch.get_loops(sch.get_sblock(f"{sums}_update"))]
+    serial = [number for number, loop in enumerate(loops) if loop.kind == tirx.ForKind.SERIAL]
+    sch.annotate(sch.get_loops(sch.get_sblock(f"{sums}_update"))[serial[-1]], MARK, sums)
+
+
+def with_prefetches(function: tirx.PrimFunc, weights: Any, fetches: Mapping[str, Fetches]) -> tirx.PrimFunc:
+    """The function with a prefetch of every place in front of the bodies of the marked loops."""
+
+    def fetching(loop: Any) -> Any:
+        if MARK not in loop.annotations:
+            return loop
+        sums = str(loop.annotations[MARK])
+        calls = [prefetch(weights, index) for index in fetches[sums](_first_element(loop, sums))]
+        kept = {key: value for key, value in loop.annotations.items() if key != MARK}
+        body = tirx.SeqStmt([*calls, loop.body])
+        return tirx.For(loop.loop_var, loop.min, loop.extent, loop.kind, body, annotations=kept)
+
+    if not fetches:
+        return function
+    return function.with_body(structural_map(function.body, [(tirx.For, fetching)]))
+
+
+def _first_element(loop: Any, sums: str) -> list[Expr]:
+    """What the sums' block is bound to at the first iteration of every loop below."""
+    inner: list[tuple[Any, Expr]] = []
+    found: list[Any] = []
+
+    def of_loop(node: Any) -> WalkResult:
+        inner.append((node.loop_var, node.min))
+        return WalkResult.ADVANCE
+
+    def of_block(node: Any) -> WalkResult:
+        if node.block.name_hint == f"{sums}_update":
+            found.append(node)
+        return WalkResult.ADVANCE
+
+    structural_walk(loop.body, [(tirx.For, of_loop), (SBlockRealize, of_block)])
+
+    def started(variable: Any) -> Any:
+        return next((start for loop_var, start in inner if variable.same_as(loop_var)), variable)
+
+    return [structural_map(value, [(tirx.Var, started)]) for value in found[0].iter_values]
+
+
+def prefetch(weights: Any, index: Expr) -> Any:
+    """The statement that fetches the line of one element: for reading, as data."""
+    return tirx.Evaluate(tirx.call_intrin("void", "tirx.prefetch", T.address_of(weights[index]), 0, LOCALITY, 1))

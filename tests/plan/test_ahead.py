@@ -1,0 +1,65 @@
+"""Which weights kernels fetch for those behind them."""
+
+from __future__ import annotations
+
+import pytest
+
+from mncc.elaborate import load
+from mncc.kernels.target import load_target
+from mncc.plan import Plan, make_plan
+
+TARGETS = ["x86-64-v3", "x86-64-v4"]
+
+
+def plan_of(name: str, target: str, **settings: object) -> Plan:
+    """The plan of an example."""
+    return make_plan(load(f"examples/{name}.mn", {k: str(v) for k, v in settings.items()}), load_target(target))
+
+
+def fetched(plan: Plan) -> list[tuple[int, int]]:
+    """First and last byte (exclusive) that each kernel fetches, in their order."""
+    runs = []
+    for kernel in plan.kernels:
+        if kernel.ahead is not None:
+            first = kernel.weights_offset + kernel.ahead.start * 4
+            assert first >= kernel.weights_offset + kernel.weight_floats * 4
+            runs.append((first, first + kernel.ahead.floats * 4))
+    return runs
+
+
+@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("name", ["mobilenet_v1", "mobilenet_v2", "shufflenet_v1", "resnet50"])
+def test_fetches_are_in_order_and_inside(name: str, target: str) -> None:
+    plan = plan_of(name, target)
+    runs = fetched(plan)
+    assert runs
+    end = 0
+    for first, last in runs:
+        assert first >= end and first % 64 == 0 and last > first
+        end = last
+    assert end <= plan.weight_bytes
+
+
+def test_the_classifier_is_fetched_whole() -> None:
+    """By the pooling kernel, and before it by the one that also fetches the pooling kernel's weights."""
+    plan = plan_of("mobilenet_v2", "x86-64-v4")
+    pool, classifier = plan.kernels[-2:]
+    assert plan.kernels[-3].ahead is not None and pool.ahead is not None
+    before, last = fetched(plan)[-2:]
+    assert before[0] == pool.weights_offset and before[1] == last[0]
+    assert last[1] == plan.weight_bytes == classifier.weights_offset + classifier.weight_floats * 4
+
+
+def test_short_kernels_share_out_what_a_long_one_needs() -> None:
+    """Few multiplications before 5 MB of a classifier: the fetching begins several kernels before."""
+    runs = fetched(plan_of("mobilenet_v2", "x86-64-v4", width=0.35, resolution=96))
+    classifier = sum(last - first for first, last in runs)
+    assert len(runs) > 3 and classifier > 1 << 20
+
+
+def test_nothing_is_fetched_where_nobody_waits() -> None:
+    """Weights of few bytes, kernels of many pixels, and a batch, whose images all read them."""
+    plan = plan_of("mobilenet_v1", "x86-64-v4")
+    assert plan.kernels[0].ahead is None
+    assert not fetched(make_plan(load("docs/tiny.mn", {}), load_target("x86-64-v4")))
+    assert not fetched(plan_of("mobilenet_v2", "x86-64-v4", batch=4))

@@ -1,0 +1,91 @@
+"""What kernels fetch for those behind them: every line, none outside, whatever the tiles and the tasks."""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from tvm import tirx
+
+from mncc.kernels.ahead import Ahead, Steps, fetching_steps
+from mncc.kernels.chain import Chain, ChainTiles, Stage, weight_layout
+from mncc.kernels.family import family_of
+from mncc.kernels.tiles import FLOATS_PER_LINE, ConvTile
+from mncc.schedules import prefetch
+from tests.schedules.harness import ChainRun
+from tests.schedules.test_chain import inverted
+
+POOLED = Chain(1, 49, 64, (Stage("conv", 1, 49, 88),), pool=True)
+GROUPED = Chain(5, 7, 192, (Stage("conv", 5, 7, 48, groups=3),))
+CASES = {
+    "steps of rows": (
+        inverted(14, 14, 64, 96, 24),
+        ChainTiles(4, 2, "rows", (ConvTile(1, 7, 32, 16), ConvTile(1, 7, 16, 16), ConvTile(1, 6, 16, 8))),
+    ),
+    "tiles of two rows": (
+        inverted(7, 7, 32, 96, 40),
+        ChainTiles(7, 7, "rows", (ConvTile(2, 7, 32, 16), ConvTile(1, 7, 16, 16), ConvTile(2, 7, 32, 16))),
+    ),
+    "two phases": (
+        inverted(7, 7, 32, 96, 40),
+        ChainTiles(7, 7, "channels", (ConvTile(2, 7, 32, 16), ConvTile(1, 7, 16, 16), ConvTile(2, 7, 32, 16))),
+    ),
+    "a pool": (POOLED, ChainTiles(1, 1, "channels", (ConvTile(1, 9, 48, 16),))),
+    "groups": (GROUPED, ChainTiles(2, 2, "rows", (ConvTile(1, 4, 8, 8),))),
+}
+
+
+def items(chain: Chain, tiles: ChainTiles) -> int:
+    """Work items of all phases."""
+    return sum(phase.items for phase in family_of(chain).phases(chain, tiles))
+
+
+def counted(weights: Any, index: Any) -> Any:
+    """Instead of a prefetch: one more in the element that would be fetched."""
+    return tirx.BufferStore(weights, weights[index] + 1.0, [index])
+
+
+def ahead_of(chain: Chain, steps: Steps, rate: int, share: float) -> Ahead:
+    """That share of what the steps can fetch, some lines behind the kernel's own weights."""
+    lines = int(steps.count * rate * share) // FLOATS_PER_LINE
+    return Ahead(weight_layout(chain)[1] + 48, lines * FLOATS_PER_LINE, rate)
+
+
+@pytest.mark.parametrize("rate, share", [(4, 0.3), (8, 0.77), (16, 1.0)])
+@pytest.mark.parametrize("name", CASES)
+def test_every_line_is_fetched(
+    name: str, rate: int, share: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chain, tiles = CASES[name]
+    steps = fetching_steps(chain, tiles)
+    assert steps is not None
+    ahead = ahead_of(chain, steps, rate, share)
+    monkeypatch.setattr(prefetch, "prefetch", counted)
+    run = ChainRun(chain, tiles, tmp_path, ahead=ahead)
+    own, count = weight_layout(chain)[1], items(chain, tiles)
+    for parts in (1, 2, 3):
+        run.packed[own:] = 0
+        cuts = sorted({count * i // parts for i in range(parts + 1)})
+        run.run(list(itertools.pairwise(cuts)))
+        assert not run.packed[own : ahead.start].any()
+        lines = run.packed[ahead.start :].reshape(-1, FLOATS_PER_LINE).sum(axis=1)
+        assert lines.min() >= 1
+        if rate == FLOATS_PER_LINE and share == 1 and parts == 1:
+            assert lines.max() == 1
+        turns = steps.depth * rate // FLOATS_PER_LINE
+        assert (lines[2 * turns :] <= max(1, FLOATS_PER_LINE // rate) * (1 if parts == 1 else 2)).all()
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_the_bits_stay_the_same(name: str, tmp_path: Path) -> None:
+    chain, tiles = CASES[name]
+    steps = fetching_steps(chain, tiles)
+    assert steps is not None
+    (tmp_path / "with").mkdir()
+    whole = [(0, items(chain, tiles))]
+    plain = ChainRun(chain, tiles, tmp_path).run(whole)
+    fetching = ChainRun(chain, tiles, tmp_path / "with", ahead=ahead_of(chain, steps, 16, 0.5))
+    assert np.array_equal(fetching.run(whole), plain)
