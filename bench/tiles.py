@@ -1,4 +1,4 @@
-"""Measures how good default tiles are: every kernel of a network with all its tiles in turn, and what was predicted.
+"""Measures how good default tiles are: every kernel of a network with other tiles in turn, and what was predicted.
 
     python -m bench.tiles mobilenet_v2
     python -m bench.tiles mobilenet_v2 --set width=0.75 --target x86-64-v3
@@ -34,6 +34,7 @@ import numpy as np
 from bench.heats import SECONDS, Entrant, build_heat, cut_into_heats, outputs, times
 from mncc.devices.peak import PeakMeter
 from mncc.kernels.chain import Chain, ChainTiles
+from mncc.kernels.chain_space import fits_phases
 from mncc.kernels.family import family_of
 from mncc.kernels.target import Target
 from mncc.language.diagnostic import DiagnosticError, OutsideError
@@ -156,9 +157,7 @@ def run(options: argparse.Namespace) -> list[Found]:
     found = []
     context = multiprocessing.get_context("spawn")
     with PeakMeter() as meter, ProcessPoolExecutor(options.workers, context) as pool:
-        for kernel, same in distinct(make_plan(network, target).kernels):
-            if options.kernel and kernel.name.split("_")[0] not in options.kernel:
-                continue
+        for kernel, same in selected(make_plan(network, target).kernels, options.kernel):
             entry = before.get(kernel.name)
             if entry and entry["key"] == key_of(kernel, target):
                 predicted = predicted_us(kernel, target, entry["peak"])
@@ -186,6 +185,17 @@ def distinct(kernels: Sequence[PlannedKernel]) -> Iterator[tuple[PlannedKernel, 
             seen.setdefault(kernel.spec, []).append(kernel)
     for first, *others in seen.values():
         yield first, tuple(other.name for other in others)
+
+
+def selected(kernels: Sequence[PlannedKernel], wanted: Sequence[str]) -> list[tuple[PlannedKernel, tuple[str, ...]]]:
+    """Those asked for by their own number or that of one that is the same; all where none is. Raises UsageError."""
+    found = list(distinct(kernels))
+    numbers = [{name.split("_")[0] for name in (kernel.name, *same)} for kernel, same in found]
+    unknown = sorted(set(wanted) - set().union(*numbers))
+    if unknown:
+        known = ", ".join(sorted(set().union(*numbers)))
+        raise UsageError(f"no kernel with tiles to choose is {', '.join(unknown)}", f"there are {known}")
+    return [one for one, own in zip(found, numbers, strict=True) if not wanted or own & set(wanted)]
 
 
 def key_of(kernel: PlannedKernel, target: Target) -> str:
@@ -259,7 +269,7 @@ def search(kernel: PlannedKernel, same: tuple[str, ...], target: Target, arena: 
     heats = [(*heat, default) for heat in cut_into_heats(entrants, [default])]
     raced, _ = arena.race(heats, target, arena.options.seconds) if heats else ([], 0.0)
     seen = [one for heat in raced for one in heat[1:]]
-    final = finalists(kernel.tiles, {one.entrant.tiles: one.ratio for one in seen}, knobs)
+    final = finalists(spec, kernel.tiles, {one.entrant.tiles: one.ratio for one in seen}, knobs)
     heat = (default, *(Entrant(spec, tiles) for tiles in final), default)
     ((first, *rest),), peak = arena.race([heat], target, 2 * arena.options.seconds)
     best = min((first, *rest), key=lambda one: one.least)
@@ -303,7 +313,7 @@ def knob(default: Any, other: Any) -> object:
     return "cut" if isinstance(default, ChainTiles) else differ
 
 
-def finalists(default: Any, ratios: Mapping[Any, float], knobs: Mapping[object, Sequence[Any]]) -> list[Any]:
+def finalists(spec: Any, default: Any, ratios: Mapping[Any, float], knobs: Mapping[object, Sequence[Any]]) -> list[Any]:
     """The fastest tiles, and the fastest value of every knob put together, where it is faster than the default's."""
     joined = default
     for name, values in knobs.items():
@@ -318,6 +328,8 @@ def finalists(default: Any, ratios: Mapping[Any, float], knobs: Mapping[object, 
             joined = replace(joined, **{field: getattr(best, field) for field in differ})
     found = sorted(ratios, key=lambda value: ratios[value])[:FINALISTS]
     if isinstance(joined, ChainTiles) and any(tile.rows > joined.band for tile in joined.stages):
+        return found
+    if isinstance(joined, ChainTiles) and joined.split == "channels" and not fits_phases(spec, joined.stages):
         return found
     return list(dict.fromkeys((*found, *([joined] if joined != default else []))))
 

@@ -50,7 +50,7 @@ class KernelFunction:
 
 
 def compile_kernels(plan: Plan, progress: Progress | None = None) -> CompiledKernels:
-    """The kernels of a plan in one object file. Kernels of one shape share a function."""
+    """The kernels of a plan in one object file. Kernels of one shape that fetch the same ahead share a function."""
     symbols, functions = _functions(plan)
     return CompiledKernels(compile_functions(functions, plan.target, progress), symbols)
 

@@ -1,7 +1,8 @@
 """The family that fuses: chains of pointwise, depthwise and ordinary convolutions on rows of output.
 
 Of every intermediate tensor only the rows that the next stage is reading live in scratch, in a ring, padded with zeros;
-none is computed twice by a task, and the tensor never exists whole. What an
+none is computed twice by a task, and the tensor never exists whole. On small pictures tasks share out channels instead,
+in two phases, and what lies between these does. What an
 inverted residual is to one paper and a separable convolution to another is here a tuple of stages.
 """
 
@@ -342,13 +343,13 @@ def fresh_rows(
         end = (row - 1) * stage.stride[0] - stage.padding[0][0] + stage.reach
         return row if stage.pointwise else most(0, least(height, end))
 
-    rows, earliest, done, end = [(first, last)], first, first, last
+    rows, begin, done, end = [(first, last)], first, first, last
     for index in reversed(range(len(chain.stages))):
         stage, height = chain.stages[index], chain.in_shape(index)[0]
         if not stage.pointwise:
-            earliest = least(height, most(0, earliest * stage.stride[0] - stage.padding[0][0]))
+            begin = least(height, most(0, begin * stage.stride[0] - stage.padding[0][0]))
         done, end = after(stage, height, done), after(stage, height, end)
-        begin = opening * earliest + (1 - opening) * most(earliest, done)
+        begin = opening * begin + (1 - opening) * most(begin, done)
         rows.insert(0, (begin, most(begin, end)))
     return rows
 

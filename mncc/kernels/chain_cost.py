@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import cache
 
-from mncc.kernels.chain import Chain, ChainTiles, Stage, can_split_channels, scratch_layout
+from mncc.kernels.chain import Chain, ChainTiles, Stage, can_split_channels, phases, scratch_layout
 from mncc.kernels.chain_predict import SCRATCH_SHARE, largest_pass, pass_slots, predict
 from mncc.kernels.chain_space import cuts, fits_phases, stage_tiles
 from mncc.kernels.target import Target
@@ -20,6 +20,10 @@ SMALL_PIXELS = 14 * 14
 to share out evenly, and each task would compute those at its edges for itself."""
 FIRST_ROWS = 14
 """Rows for which register tiles are chosen before it is known how rows are cut."""
+FEWEST_ITEMS = 4
+"""Of the first of two phases: with fewer, rows are shared out better."""
+NEARLY = 1.05
+"""What a register tile may take longer so that there are as many."""
 SAME = 1.002
 """Register tiles whose predicted times differ by less than this are taken for equally fast."""
 AS_GOOD = 1.01
@@ -70,16 +74,31 @@ def _shares_channels(chain: Chain, stage: Stage) -> bool:
 
 
 def _phase_tiles(chain: Chain, target: Target) -> ChainTiles | None:
-    """Tiles of two phases; None where no vectors of the depthwise stage fill the tiles of the product before it."""
+    """Tiles of two phases; None where no vectors of the depthwise stage fill the tiles of the product before it, or the
+    first phase would have too few items."""
     height, middle = chain.last.height, len(chain.stages) - 2
     stages = tuple(_fastest_tile(chain, i, stage.height, target) for i, stage in enumerate(chain.stages))
+    if middle:
+        stages = (_narrow_tile(chain, stages[0], target), *stages[1:])
     tile, lanes = stages[middle], stages[middle].lanes
     while lanes >= max(1, tile.lanes // 2):
         fitting = (*stages[:middle], replace(tile, channels=lanes, lanes=lanes), stages[-1])
-        if fits_phases(chain, fitting):
-            return ChainTiles(height, height, "channels", fitting)
+        found = ChainTiles(height, height, "channels", fitting)
+        if fits_phases(chain, fitting) and phases(chain, found)[0].items >= FEWEST_ITEMS:
+            return found
         lanes //= 2
     return None
+
+
+def _narrow_tile(chain: Chain, fastest: ConvTile, target: Target) -> ConvTile:
+    """A tile of the first stage that leaves enough items to share out, where one is nearly as fast as the fastest."""
+    stage = chain.stages[0]
+    narrow = [t for t in stage_tiles(chain, 0, target) if t.channels * FEWEST_ITEMS <= stage.channels]
+    times = {
+        tile: _time(chain, 0, tile, stage.height, target) for tile in (*narrow, fastest) if tile.rows <= stage.height
+    }
+    near = [tile for tile in narrow if times.get(tile, float("inf")) <= NEARLY * times[fastest]]
+    return fastest if fastest in narrow or not near else min(near, key=lambda tile: times[tile])
 
 
 def _fastest_tile(chain: Chain, index: int, rows: int, target: Target) -> ConvTile:

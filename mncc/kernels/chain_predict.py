@@ -60,8 +60,8 @@ def stage_passes(chain: Chain, strip: int, band: int) -> tuple[tuple[tuple[int, 
 
 
 def largest_pass(chain: Chain, tiles: ChainTiles, index: int) -> int:
-    """The rows that stage `index` goes over at a time, as a rule."""
-    return max(rows for rows, _ in stage_passes(chain, tiles.strip, tiles.band)[index])
+    """The rows that stage `index` goes over at a time, as a rule; one where nothing reads any of its rows."""
+    return max((rows for rows, _ in stage_passes(chain, tiles.strip, tiles.band)[index]), default=1)
 
 
 def _outer_bytes(chain: Chain, tiles: ChainTiles, passes: list[int], target: Target) -> float:

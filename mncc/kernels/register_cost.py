@@ -58,11 +58,6 @@ class Pass:
         """The input rows behind the pass."""
         return self.stage.rows_needed(self.rows) * self.line
 
-    @property
-    def output_bytes(self) -> int:
-        """The rows that it makes, of all groups."""
-        return self.rows * self.width * self.stage.channels * 4
-
 
 def epilogue_slots(stage: Stage) -> float:
     """Slots a vector of outputs."""

@@ -37,8 +37,8 @@ class KernelEntry:
     `symbol` is a function of the kernel object, with C signature
     `int32_t symbol(int32_t begin, int32_t end, const void *weights, void *scratch, void *tensor0, ...)`:
     computes items begin (inclusive) to end (exclusive) of one image, which count through all phases; the tensors are
-    inputs, then what is shared between phases, then the output. Entries of one shape share a symbol. Tasks split the
-    images x items of a phase evenly, contiguously, and begin the next when all are done.
+    inputs, then what is shared between phases, then the output. Entries of the same code share a symbol. Tasks split
+    the images x items of a phase, or its images x blocks, evenly, contiguously, and begin the next when all are done.
     """
 
     name: str

@@ -20,6 +20,8 @@ FEW_WEIGHTS = 65536
 SHORT_KERNEL = 14
 """L2 caches that memory could fill while a kernel multiplies; a longer one hardly waits, and what is fetched for it
 leaves the cache again before it is used, or takes the place of what the running kernel needs."""
+LARGEST_INDEX = 2**31 - 1
+"""Of the places that a kernel fetches from, counted over all its steps: it computes them in 32 bits."""
 KEPT_SHARE = 0.5
 """Of the largest cache; what is fetched farther ahead than this would be gone when its kernel comes."""
 
@@ -27,7 +29,7 @@ KEPT_SHARE = 0.5
 def look_ahead(plan: Plan) -> Plan:
     """The packed weights are one stream in the order of the kernels. Each kernel fetches the part of it up to the end
     of the next kernel's, which starts behind its own; or farther ahead, where the next ones are too short to fetch all
-    that comes after them. Weights that nobody waits for are left out."""
+    that comes after them. Weights at the end of that part that nobody waits for are left out."""
     kernels, target = list(plan.kernels), plan.target
     farthest = int(KEPT_SHARE * max(target.l2, target.l3) / 4)
     until = plan.weight_bytes // 4
@@ -67,6 +69,8 @@ def _fetched(kernel: PlannedKernel, target: Target, wanted: int) -> tuple[int, i
     if steps is None or kernel.images > 1:
         return 0, 0
     rate = fetching_rate(tiles, steps, target)
+    if steps.count * rate > LARGEST_INDEX:
+        return 0, 0
     while rate > RATES[-1] and steps.count * rate // 2 >= wanted:
         rate //= 2
     floats = min(wanted, steps.count * rate // FLOATS_PER_LINE * FLOATS_PER_LINE)

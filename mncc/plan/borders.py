@@ -24,7 +24,7 @@ def add_borders(plan: Plan) -> Plan:
 def _wanted(plan: Plan, name: str) -> Pads:
     makers = [k for k in plan.kernels if k.output == name]
     readers = [k for k in plan.kernels if name in k.inputs]
-    shared = plan.is_shared(name) or any(v.whole == name for v in plan.views.views.values())
+    shared = plan.is_aliased(name) or any(v.whole == name for v in plan.views.views.values())
     if plan.tensors[name].base != "workspace" or not makers or shared:
         return NO_PADS
     if not all(_keeps_rows(k, name) for k in (*makers, *readers)):

@@ -20,7 +20,7 @@ from mncc.plan.units import Unit
 from mncc.plan.views import Views
 
 LARGE_SHARE = 0.5
-"""Of the L2 cache; an image of a tensor beyond this is not kept whole between two chains."""
+"""Of the L2 cache; an image of a tensor beyond this is not kept whole between two chains that are as fast as one."""
 RECOMPUTED = 0.15
 """Of a chain's multiply-adds, the most that two threads may compute twice; past it the stages stay separate."""
 
@@ -199,9 +199,11 @@ def _pools(network: Network, unit: Unit, pool: Unit) -> bool:
 
 
 def _worth(network: Network, group: tuple[Unit, ...], target: Target) -> bool:
-    """True where two threads compute little twice."""
+    """True where two threads compute little twice. Inputs from other kernels will have the borders that are wanted."""
     spec = _kernel(network, group).spec
     assert isinstance(spec, Chain)
+    if group[0].head.inputs[0] not in {i.name for i in network.inputs}:
+        spec = replace(spec, input_pads=spec.wanted_pads)
     tiles: ChainTiles = choose_tiles(spec, target)
     return executed_macs(spec, tiles, tasks=2) <= (1 + RECOMPUTED) * spec.macs
 

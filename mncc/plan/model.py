@@ -202,7 +202,7 @@ class Plan:
             return tensor.spare
         return tensor.type.shape[-1] + tensor.spare - self.views.views[name].channels
 
-    def is_shared(self, name: str) -> bool:
+    def is_aliased(self, name: str) -> bool:
         """True where a tensor's memory is another value's too, under another shape."""
         return name in self.aliases.values()
 

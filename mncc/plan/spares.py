@@ -16,7 +16,7 @@ def spread_pixels(plan: Plan) -> Plan:
     for name in {plan.storage(k.inputs[0])[0] for k in plan.kernels if _multiplies(k)}:
         tensor = tensors[name]
         shape = tensor.type.shape
-        if tensor.base == "workspace" and len(shape) == 4 and shape[1] * shape[2] > 1 and not plan.is_shared(name):
+        if tensor.base == "workspace" and len(shape) == 4 and shape[1] * shape[2] > 1 and not plan.is_aliased(name):
             tensors[name] = replace(tensor, spare=spread(shape[-1]) - shape[-1])
     plan = replace(plan, tensors=tensors)
     kernels = tuple(_with_spares(plan, k) for k in plan.kernels)

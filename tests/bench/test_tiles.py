@@ -87,9 +87,9 @@ def test_the_fastest_of_every_knob_are_put_together() -> None:
     slow = replace(default, stages=(default.stages[0], ConvTile(1, 5, 24, 8)))
     high = replace(default, strip=4, band=4)
     knobs = {0: [wide], 1: [slow], "cut": [high]}
-    found = finalists(default, {wide: 0.9, slow: 1.1, high: 0.95}, knobs)
+    found = finalists(None, default, {wide: 0.9, slow: 1.1, high: 0.95}, knobs)
     assert found[0] == wide and found[-1] == replace(high, stages=wide.stages)
-    assert finalists(default, {slow: 1.1}, {1: [slow]}) == [slow]
+    assert finalists(None, default, {slow: 1.1}, {1: [slow]}) == [slow]
     assert text_of(high) == "4/4 rows, 1x8x16/16 1x6x24/8"
 
 

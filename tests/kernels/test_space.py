@@ -30,8 +30,12 @@ INVERTED = Chain(
         Stage("conv", 15, 14, 20),
     ),
 )
-SMALL = replace(INVERTED, height=7, stages=tuple(replace(stage, height=7) for stage in INVERTED.stages))
-"""Few enough pixels that tasks share out its channels, in two phases."""
+SMALL = replace(
+    INVERTED,
+    height=7,
+    stages=tuple(replace(s, height=7, channels=272 if s is not INVERTED.last else s.channels) for s in INVERTED.stages),
+)
+"""Few enough pixels, and enough channels, that tasks share out its channels, in two phases."""
 POOLED = Chain(1, 49, 24, (Stage("conv", 1, 49, 40, activation=RELU6),), pool=True)
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from mncc.kernels.tiles import one_phase
 from mncc.language.diagnostic import DiagnosticError, OutsideError
 from mncc.library.names import check_name
 from mncc.library.spec import InterfaceTensor, LibrarySpec, Slot
@@ -187,6 +188,8 @@ def broken(spec: LibrarySpec) -> dict[str, LibrarySpec]:
         "multiples of 64": dataclasses.replace(spec, scratch_bytes=65),
         "needs a kernel": dataclasses.replace(spec, kernels=()),
         "images of 0 phases": dataclasses.replace(spec, kernels=(dataclasses.replace(first, phases=()),)),
+        "images of 3 phases": dataclasses.replace(spec, kernels=(dataclasses.replace(first, phases=one_phase(2) * 3),)),
+        "items=0": dataclasses.replace(spec, kernels=(dataclasses.replace(first, phases=one_phase(0)),)),
         "outside of its buffer": dataclasses.replace(
             spec, kernels=(dataclasses.replace(first, tensors=(Slot("input", 0, 9999, 0),)),)
         ),

@@ -55,16 +55,20 @@ def run_on_nan(library: Library, inputs: Sequence[np.ndarray], threads: int) -> 
     return outputs
 
 
-def expect_right(network: Network, weights: Weights, folder: Path, target: str = "native") -> Library:
-    """Every output agrees with the twin; bits are the same for any number of threads, in any order."""
+def expect_right(
+    network: Network, weights: Weights, folder: Path, target: str = "native", ill_conditioned: bool = False
+) -> Library:
+    """Every output agrees with the twin; bits are the same for any number of threads, in any order. What may be
+    `ill_conditioned` is held to torch's float32 where that is further off than the contract allows."""
     spec, _ = compile_network(network, load_target(target), weights, "net")
     write_library(spec, folder)
     library, inputs = Library(folder), inputs_of(network)
     reference, keep = Twin(network, weights), {o.value for o in network.outputs}
-    twin, single = reference.run(inputs, keep=keep), reference.run(inputs, keep=keep, dtype="float32")
+    twin = reference.run(inputs, keep=keep)
+    single = reference.run(inputs, keep=keep, dtype="float32") if ill_conditioned else {}
     outputs = library.run(*inputs)
     for output, got in zip(network.outputs, outputs, strict=True):
-        expect_close(got, twin[output.value], output.name, single[output.value])
+        expect_close(got, twin[output.value], output.name, single.get(output.value))
     bits = [output.tobytes() for output in outputs]
     for threads in THREADS:
         assert [o.tobytes() for o in run_on_nan(library, inputs, threads)] == bits, f"{threads} threads, reversed"

@@ -167,7 +167,17 @@ CHAINS = {
         8,
         (window("conv", (6, 5), 512), window("conv", (6, 5), 16, kernel=(3, 3), padding=ONE)),
     ),
-    "two phases": inverted(7, 6, 12, 80, 40, residual=True, residual_first=True, output_pads=((0, 1), (2, 0))),
+    "stride past the window": Chain(
+        35,
+        35,
+        3,
+        (
+            window("conv", (35, 35), 16, kernel=(2, 2), stride=(3, 3), padding=((0, 0), (0, 0))),
+            window("depthwise", (12, 12), 16, kernel=(3, 3), padding=ONE),
+            Stage("conv", 12, 12, 10),
+        ),
+    ),
+    "two phases": inverted(7, 6, 12, 288, 40, residual=True, residual_first=True, output_pads=((0, 1), (2, 0))),
     "two phases of a pair": Chain(
         5,
         9,
@@ -185,6 +195,13 @@ CHAINS = {
 def test_chain(name: str, target: str, tmp_path: Path) -> None:
     chain = CHAINS[name]
     expect_exact(ChainRun(chain, choose_tiles(chain, load_target(target)), tmp_path, target=target))
+
+
+@pytest.mark.parametrize("strip", [1, 2, 5])
+def test_strides_past_the_window(strip: int, tmp_path: Path) -> None:
+    """Rows between two windows are not made: they would take the place of others in the ring."""
+    tile = ConvTile(1, 4, 16, 16)
+    expect_exact(ChainRun(CHAINS["stride past the window"], ChainTiles(strip, 1, "rows", (tile,) * 3), tmp_path))
 
 
 @pytest.mark.parametrize("name", ["two phases", "two phases of a pair"])
@@ -290,3 +307,40 @@ def test_any_chain(tmp_path_factory: pytest.TempPathFactory, case: tuple[Chain, 
     chain, tiles = case
     assert executed_macs(chain, tiles) >= 0
     expect_exact(ChainRun(chain, tiles, tmp_path_factory.mktemp("chain"), seed))
+
+
+@st.composite
+def small_blocks(draw: st.DrawFn) -> tuple[Chain, ChainTiles]:
+    """Blocks and pairs whose channels tasks share out: any window, any vectors that fill the tiles."""
+    size = height, width = draw(st.integers(1, 9)), draw(st.integers(1, 9))
+    lanes = draw(st.sampled_from([4, 8, 16]))
+    pair, hidden = draw(st.booleans()), lanes * draw(st.integers(1, 9))
+    channels = hidden if pair else draw(st.integers(1, 13))
+    middle = draw(windows("depthwise", size, hidden))
+    stages = (*([] if pair else [window("conv", size, hidden)]), middle)
+    stages = (*stages, Stage("conv", middle.height, middle.width, draw(st.integers(1, 37))))
+    residual = draw(st.booleans())
+    chain = Chain(
+        height,
+        width,
+        channels,
+        stages,
+        residual=residual,
+        input_pads=middle.padding if pair else draw(BORDER),
+        output_pads=draw(BORDER),
+        input_spare=draw(st.integers(0, 3)),
+        output_spare=draw(st.integers(0, 3)),
+    )
+    first = ConvTile(draw(st.integers(1, 3)), draw(st.integers(1, 6)), lanes * draw(st.integers(1, 3)), lanes)
+    last = ConvTile(draw(st.integers(1, 3)), draw(st.integers(1, 6)), 16, 8)
+    tiles = (*([] if pair else [first]), ConvTile(1, draw(st.integers(1, 8)), lanes, lanes), last)
+    return chain, ChainTiles(chain.last.height, chain.last.height, "channels", tiles)
+
+
+@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(small_blocks(), st.integers(0, 2**16), st.integers(1, 5))
+def test_any_two_phases(
+    tmp_path_factory: pytest.TempPathFactory, case: tuple[Chain, ChainTiles], seed: int, parts: int
+) -> None:
+    assert in_phases(*case)
+    expect_exact(ChainRun(*case, tmp_path_factory.mktemp("phases"), seed), parts)

@@ -14,7 +14,8 @@ int32_t MNCC_NAME(probe_at)(int32_t kernel, int32_t begin, int32_t end, const vo
 
 int32_t MNCC_NAME(probe)(int32_t kernel, void *const *tensors, void *scratch) {
   if (kernel < 0 || kernel >= MNCC_KERNELS) return -1;
-  return MNCC_NAME(probe_at)(kernel, 0, kernels[kernel].phases[0].items + kernels[kernel].phases[1].items, mncc_weights, tensors, scratch);
+  const phase *phases = kernels[kernel].phases;
+  return MNCC_NAME(probe_at)(kernel, 0, phases[0].items + phases[1].items, mncc_weights, tensors, scratch);
 }
 
 const void *MNCC_NAME(probe_weights)(size_t *bytes) {
