@@ -26,10 +26,10 @@ import numpy as np
 from bench.peers.cases import Case, choose, load_cases
 from mncc.devices.loaded import Library
 from mncc.devices.peak import PeakMeter
-from mncc.language.diagnostic import DiagnosticError, OutsideError
+from mncc.language.diagnostic import OutsideError
 from mncc.network.graph import Network
 from mncc.peers import ENGINES, Contestant, Handover, PeerError, enter, measure
-from mncc.report.console import say, say_diagnostics, show
+from mncc.report.console import say, show
 from mncc.report.failures import guarded
 from mncc.report.progress import Progress
 from mncc.report.table import table
@@ -72,7 +72,7 @@ COLUMNS = ("network", ">A median ms", ">B median ms", ">B / A", ">A min ms", ">B
 
 
 def main() -> int:
-    """The program; answers its exit status: 1 where a commit cannot build a network."""
+    """The program; answers its exit status. Raises DiagnosticError, OutsideError, UsageError."""
     parser = argparse.ArgumentParser(prog="python -m bench.compare", description=(__doc__ or "").split("\n")[0])
     parser.add_argument("a", metavar="A", help="a commit")
     parser.add_argument("b", metavar="B", help="another one")
@@ -81,24 +81,13 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=SECONDS, help="a library")
     options = parser.parse_args()
     cases = load_cases()
-    try:
-        chosen = choose(cases, options.names) or tuple(case for case in cases if case.detailed)
-    except ValueError as error:
-        say(f"error: {error}")
-        return 2
-    try:
-        with tempfile.TemporaryDirectory(prefix="mncc-compare-") as folder, ExitStack() as stack:
-            trees = [
-                stack.enter_context(checked_out(commit, Path(folder, side)))
-                for side, commit in (("a", options.a), ("b", options.b))
-            ]
-            rows = [_case(case, trees, Path(folder, case.name), options).cells() for case in chosen]
-    except DiagnosticError as error:
-        say_diagnostics(error.diagnostics)
-        return 1
-    except OutsideError as error:
-        say(f"error: {error.message}", error.help)
-        return 1
+    chosen = choose(cases, options.names) or tuple(case for case in cases if case.detailed)
+    with tempfile.TemporaryDirectory(prefix="mncc-compare-") as folder, ExitStack() as stack:
+        trees = [
+            stack.enter_context(checked_out(commit, Path(folder, side)))
+            for side, commit in (("a", options.a), ("b", options.b))
+        ]
+        rows = [_case(case, trees, Path(folder, case.name), options).cells() for case in chosen]
     title = f"A = {options.a}, B = {options.b}, {options.threads} thread{'s' if options.threads > 1 else ''}"
     show(table(title, COLUMNS, rows))
     return 0

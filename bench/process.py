@@ -24,11 +24,11 @@ from dataclasses import asdict
 from pathlib import Path
 
 from bench.peers.cases import Case, choose, load_cases
-from mncc.language.diagnostic import DiagnosticError, OutsideError
+from mncc.language.diagnostic import OutsideError
 from mncc.library.toolchain import find_toolchain
 from mncc.library.write import LibraryFiles, write_library
 from mncc.peers.process import choose_cpus, pinned
-from mncc.report.console import say, say_diagnostics, show
+from mncc.report.console import show
 from mncc.report.failures import guarded
 from mncc.report.machine import this_machine
 from mncc.report.progress import Progress
@@ -61,22 +61,12 @@ def main() -> int:
     parser.add_argument("--runs", type=int, default=RUNS, help="of each program")
     parser.add_argument("--results", type=Path, default=RESULTS, help="the folder that is written")
     options = parser.parse_args()
-    try:
-        case = next(case for case in choose(load_cases(), [options.name]) if options.name in (case.name, case.example))
-        job = prepare(ROOT / "examples" / f"{case.example}.mn", case.settings, weights=case.weights())
-        with tempfile.TemporaryDirectory(prefix="mncc-process-") as folder:
-            with Progress() as progress:
-                files = write_library(compiled(job, progress), Path(folder, "library"))
-            found = measure(link(files, job.name, Path(folder)), options.runs)
-    except ValueError as error:
-        say(f"error: {error}")
-        return 2
-    except DiagnosticError as error:
-        say_diagnostics(error.diagnostics)
-        return 1
-    except OutsideError as error:
-        say(f"error: {error.message}", error.help)
-        return 1
+    case = next(case for case in choose(load_cases(), [options.name]) if options.name in (case.name, case.example))
+    job = prepare(ROOT / "examples" / f"{case.example}.mn", case.settings, weights=case.weights())
+    with tempfile.TemporaryDirectory(prefix="mncc-process-") as folder:
+        with Progress() as progress:
+            files = write_library(compiled(job, progress), Path(folder, "library"))
+        found = measure(link(files, job.name, Path(folder)), options.runs)
     _write(options.results / "process.json", case, job.weights.source, options.runs, found)
     rows = [
         (name, of, *(f"{numbers[key]:.2f}".removesuffix(".00") for key in COLUMNS))

@@ -37,10 +37,10 @@ from mncc.kernels.chain import Chain, ChainTiles
 from mncc.kernels.chain_space import fits_phases
 from mncc.kernels.family import family_of
 from mncc.kernels.target import Target
-from mncc.language.diagnostic import DiagnosticError, OutsideError
+from mncc.language.diagnostic import OutsideError
 from mncc.peers.process import choose_cpus, pinned
 from mncc.plan import PlannedKernel, make_plan
-from mncc.report.console import say, say_diagnostics, show
+from mncc.report.console import say, show
 from mncc.report.failures import UsageError, guarded
 from mncc.report.machine import this_machine
 from mncc.report.table import table
@@ -128,17 +128,7 @@ def main() -> int:
     parser.add_argument("--json", type=Path, help="the results' file")
     parser.add_argument("--candidates", type=Path, help="a file to add a line for every candidate to")
     options = parser.parse_args()
-    try:
-        found = run(options)
-    except UsageError as error:
-        say(f"error: {error.message}", error.help)
-        return 2
-    except DiagnosticError as error:
-        say_diagnostics(error.diagnostics)
-        return 1
-    except OutsideError as error:
-        say(f"error: {error.message}", error.help)
-        return 1
+    found = run(options)
     title = f"{options.network} for {options.target}: {summary(found)}"
     show(table(title, COLUMNS, [kernel.cells() for kernel in found]))
     return 0

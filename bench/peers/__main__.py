@@ -48,11 +48,7 @@ def main() -> int:
     options = _options()
     cases = load_cases()
     if not (options.table or options.readme):
-        try:
-            chosen = cases if options.all else choose(cases, options.names)
-        except ValueError as error:
-            say(f"error: {error}")
-            return 2
+        chosen = cases if options.all else choose(cases, options.names)
         chosen = chosen or tuple(case for case in cases if case.detailed)
         options.results.mkdir(parents=True, exist_ok=True)
         done = [measure(case, options.seconds, options.peer_python, options.results) for case in chosen]

@@ -9,6 +9,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from mncc.report.failures import UsageError
 from mncc.verbs.job import RANDOM_WEIGHTS
 
 NETWORKS = Path(__file__).parent / "networks.toml"
@@ -42,11 +43,11 @@ def load_cases(file: Path = NETWORKS) -> tuple[Case, ...]:
 
 
 def choose(cases: Sequence[Case], names: Iterable[str]) -> tuple[Case, ...]:
-    """Those that are called one of the names, or whose example is. Raises ValueError for a name of none."""
+    """Those that are called one of the names, or whose example is. Raises UsageError for a name of none."""
     wanted = list(names)
     for name in wanted:
         if not any(name in (case.name, case.example) for case in cases):
-            raise ValueError(f"there is no network {name}; networks.toml has {', '.join(c.name for c in cases)}")
+            raise UsageError(f"there is no network {name}", f"networks.toml has {', '.join(c.name for c in cases)}")
     return tuple(case for case in cases if case.name in wanted or case.example in wanted)
 
 

@@ -10,6 +10,7 @@ import pytest
 from bench.peers.__main__ import main
 from bench.peers.cases import Case, choose, load_cases
 from mncc.elaborate import load
+from mncc.report.failures import UsageError, guarded
 
 ROOT = Path(__file__).resolve().parents[2]
 CASES = load_cases()
@@ -36,7 +37,7 @@ def test_choosing() -> None:
     ]
     assert [case.settings for case in choose(CASES, ["shufflenet_v1_2.0_se"])] == [{"width": "2", "se": "true"}]
     assert choose(CASES, []) == ()
-    with pytest.raises(ValueError, match="there is no network hamster"):
+    with pytest.raises(UsageError, match="there is no network hamster"):
         choose(CASES, ["resnet50", "hamster"])
 
 
@@ -51,5 +52,5 @@ def test_an_unknown_network_on_the_command_line(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(sys, "argv", ["bench.peers", "hamster"])
-    assert main() == 2
+    assert guarded(main) == 2
     assert "there is no network hamster" in capsys.readouterr().err

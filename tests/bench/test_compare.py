@@ -13,6 +13,7 @@ import mncc
 from bench.compare import COLUMNS, Comparison, checked_out, compare, difference, main
 from mncc.elaborate import load
 from mncc.language.diagnostic import OutsideError
+from mncc.report.failures import guarded
 from mncc.report.progress import Progress
 from mncc.weights.random_weights import random_weights
 
@@ -60,5 +61,5 @@ def test_checking_out(tmp_path: Path) -> None:
 
 def test_an_unknown_network(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr(sys, "argv", ["bench.compare", "HEAD", "HEAD", "hamster"])
-    assert main() == 2
+    assert guarded(main) == 2
     assert "there is no network hamster" in capsys.readouterr().err

@@ -16,20 +16,10 @@ from bench.peers import __main__ as program
 from bench.peers.cases import load_cases
 from bench.peers.plot import picture, rows
 from bench.peers.table import BEGIN, END
+from tests.bench.results import timing
 
 ROOT = Path(__file__).resolve().parents[2]
 TITLES = {"vgg16": "VGG-16", "squeezenet": "SqueezeNet", "gone": "Gone"}
-
-
-def timing(engine: str, ms: float, share: float | None, threads: int = 1, version: str = "1.0") -> dict[str, Any]:
-    return {
-        "engine": engine,
-        "threads": threads,
-        "median_ms": ms,
-        "percent_of_fma_peak": share,
-        "version": version,
-        "difference": 3e-6,
-    }
 
 
 def content(*timings: dict[str, Any]) -> dict[str, Any]:
@@ -44,15 +34,15 @@ def content(*timings: dict[str, Any]) -> dict[str, Any]:
 
 RESULTS = {
     "vgg16": content(
-        timing("mncc", 200.0, 66.0),
-        timing("litert", 150.0, 88.0, version="2.3.0"),
-        timing("torch", 50.0, 99.0),
-        timing("openvino", 10.0, 91.0, threads=2),
+        timing("mncc", 1, 200.0, 66.0),
+        timing("litert", 1, 150.0, 88.0, version="2.3.0"),
+        timing("torch", 1, 50.0, 99.0),
+        timing("openvino", 2, 10.0, 91.0),
     ),
     "squeezenet": content(
-        timing("mncc", 10.0, 142.4), timing("ncnn", 13.0, 109.5), timing("litert", 17.0, 83.8, version="2.4.0")
+        timing("mncc", 1, 10.0, 142.4), timing("ncnn", 1, 13.0, 109.5), timing("litert", 1, 17.0, 83.8, version="2.4.0")
     ),
-    "not among the titles": content(timing("mncc", 1.0, 50.0)),
+    "not among the titles": content(timing("mncc", 1, 1.0, 50.0)),
 }
 
 
@@ -70,7 +60,7 @@ def test_rows_have_the_engines_of_one_thread_and_the_furthest_lead_first() -> No
 
 
 def test_rows_without_a_share_or_another_engine() -> None:
-    alone = {"vgg16": content(timing("mncc", 200.0, 66.0)), "squeezenet": content(timing("mncc", 10.0, None))}
+    alone = {"vgg16": content(timing("mncc", 1, 200.0, 66.0)), "squeezenet": content(timing("mncc", 1, 10.0, None))}
     (row,) = rows(alone, TITLES)
     assert (row.title, row.ahead) == ("VGG-16", None)
     assert "66 %" in texts(picture(alone, TITLES) or "")

@@ -10,19 +10,9 @@ from typing import Any
 import pytest
 
 from bench.peers.table import BEGIN, END, markdown, overview, with_overview
+from tests.bench.results import timing
 
 ROOT = Path(__file__).resolve().parents[2]
-
-
-def timing(engine: str, threads: int, ms: float, share: float | None, version: str = "1.0") -> dict[str, Any]:
-    return {
-        "engine": engine,
-        "threads": threads,
-        "median_ms": ms,
-        "percent_of_fma_peak": share,
-        "version": version,
-        "difference": 3e-6,
-    }
 
 
 def test_rows_and_columns() -> None:
