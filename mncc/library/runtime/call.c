@@ -39,7 +39,8 @@
     return ((int32_t(*)(int32_t, int32_t, const void *, void *, TYPES_##n))function)(begin, end, weights, scratch, \
                                                                                      TENSORS_##n);
 
-/* Items begin (inclusive) to end (exclusive) of one image. `t`: the inputs, what phases share, the output, `tensors` in all. */
+/* Items begin (inclusive) to end (exclusive) of one image. `t`: the inputs, what phases share, the output; `tensors` in
+ * all. */
 static int32_t call_kernel(kernel_function function, int32_t tensors, int32_t begin, int32_t end, const void *weights,
                            void *scratch, void *const *t) {
   switch (tensors) {

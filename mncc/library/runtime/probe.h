@@ -5,8 +5,8 @@
 #define PROBE_PASTE(a, b) PROBE_PASTE_(a, b)
 #define PROBE_NAME(name) PROBE_PASTE(MNCC_NETWORK, name)
 
-/* Runs kernel `kernel` on one image, all items. `tensors`: its inputs, then its output. Answers the kernel's answer,
- * -1 where there is no such kernel, -2 where the processor lacks its instructions. */
+/* Runs kernel `kernel` on one image, all items. `tensors`: its inputs, what its phases share, its output. Answers the
+ * kernel's answer, -1 where there is no such kernel, -2 where the processor lacks its instructions. */
 int32_t PROBE_NAME(probe)(int32_t kernel, void *const *tensors, void *scratch);
 
 /* The same for items begin to end, with the weights of the network at `weights`. */
