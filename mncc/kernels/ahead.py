@@ -64,25 +64,20 @@ class Steps:
 
 def fetching_steps(chain: Chain, tiles: ChainTiles) -> Steps | None:
     """The steps of the product that fetches: the last of those that are heavy and whose reduction is a loop."""
-
-    def macs(index: int) -> int:
-        stage = chain.stages[index]
-        return stage.height * stage.width * stage.channels * stage.depth(chain.in_channels(index))
-
     products = [
         index
         for index, stage in enumerate(chain.stages)
         if stage.kind == "conv"
         and chain.in_channels(index) // stage.groups > FEW_CHANNELS
-        and stage.depth(chain.in_channels(index)) >= SHORT
+        and chain.depth(index) >= SHORT
     ]
     if not products:
         return None
-    index = max(i for i in products if macs(i) >= LATE_SHARE * max(map(macs, products)))
+    index = max(i for i in products if chain.stage_macs(i) >= LATE_SHARE * max(map(chain.stage_macs, products)))
     stage = chain.stages[index]
     panels = stage.groups * sum(segment.count for segment in segments(chain, tiles, index))
     columns = sum(segment.count for segment in cover_pixels(stage.width, tiles.stages[index].cols))
-    return Steps(index, stage.height, panels, columns, stage.depth(chain.in_channels(index)))
+    return Steps(index, stage.height, panels, columns, chain.depth(index))
 
 
 def fetching_rate(tiles: ChainTiles, steps: Steps, target: Target) -> int:

@@ -130,7 +130,16 @@ class Chain:
     @property
     def macs(self) -> int:
         """Multiply-adds of one image, nothing recomputed."""
-        return sum(s.height * s.width * s.channels * s.depth(self.in_channels(i)) for i, s in enumerate(self.stages))
+        return sum(self.stage_macs(index) for index in range(len(self.stages)))
+
+    def depth(self, index: int) -> int:
+        """Multiply-adds behind one element that stage `index` makes."""
+        return self.stages[index].depth(self.in_channels(index))
+
+    def stage_macs(self, index: int) -> int:
+        """Multiply-adds of one stage, of one image."""
+        stage = self.stages[index]
+        return stage.height * stage.width * stage.channels * self.depth(index)
 
 
 @dataclass(frozen=True)
@@ -279,7 +288,7 @@ def weight_layout(chain: Chain) -> tuple[tuple[StageWeights, ...], int]:
     """The layout of a kernel's weights and their total size in floats."""
     layout, offset = [], 0
     for index, stage in enumerate(chain.stages):
-        depth = stage.depth(chain.in_channels(index))
+        depth = chain.depth(index)
         kernel, bias = offset, offset + aligned(depth * stage.channels)
         layout.append(StageWeights(kernel, bias, depth * stage.channels // stage.groups))
         offset = bias + aligned(stage.channels)
@@ -297,7 +306,7 @@ def pack(chain: Chain, tiles: ChainTiles, arrays: Sequence[Mapping[str, np.ndarr
             # Its channels stay where they are: the filters of the shuffled order move to them.
             order = np.arange(stage.channels).reshape(-1, stage.shuffle).T.ravel()
             kernel, bias = kernel[:, :, order], bias[order]
-        depth = stage.depth(chain.in_channels(index))
+        depth = chain.depth(index)
         matrix = kernel.reshape(depth, stage.channels)
         per_group = stage.channels // stage.groups
         flat = [
@@ -315,7 +324,7 @@ def executed_macs(chain: Chain, tiles: ChainTiles, tasks: int = 1) -> int:
         return chain.macs
     height = chain.last.height
     cuts = [height * task // tasks for task in range(tasks + 1)]
-    each = [s.width * s.channels * s.depth(chain.in_channels(i)) for i, s in enumerate(chain.stages)]
+    each = [chain.stage_macs(index) // stage.height for index, stage in enumerate(chain.stages)]
     total = 0
     for begin, end in pairwise(cuts):
         for rows in task_steps(chain, tiles, begin, end):

@@ -67,7 +67,7 @@ def largest_pass(chain: Chain, tiles: ChainTiles, index: int) -> int:
 def _outer_bytes(chain: Chain, tiles: ChainTiles, passes: list[int], target: Target) -> float:
     """Bytes that come from behind the L2 cache or go there: the weights once, or for every pass where they and the
     scratch do not fit; tensors, and what lies in scratch, where they do not fit."""
-    weights = [s.depth(chain.in_channels(i)) * s.channels * 4 for i, s in enumerate(chain.stages)]
+    weights = [chain.depth(i) * s.channels * 4 for i, s in enumerate(chain.stages)]
     between = shared_array(chain, tiles)
     scratch = (scratch_floats(scratch_layout(chain, tiles)) + (between.floats if between else 0)) * 4
     held = sum(weights) + scratch <= target.l2

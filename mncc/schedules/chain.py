@@ -177,7 +177,7 @@ class _ChainWriter:
             in_channels=in_channels,
             tile=self.tiles.stages[index],
             segment=segment,
-            kernel=place.kernel + panel_offset(segment, self.chain.stages[index].depth(in_channels)),
+            kernel=place.kernel + panel_offset(segment, self.chain.depth(index)),
             bias=place.bias,
             source=source,
             target=target,
