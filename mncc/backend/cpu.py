@@ -148,7 +148,11 @@ def _scheduled(symbol: str, function: KernelFunction) -> tvm.tirx.PrimFunc:
 def _llvm(target: Target) -> tvm.target.Target:
     from tvm.target import Target as TvmTarget
 
-    options = {"kind": "llvm", "mtriple": target.triple, "mcpu": target.cpu, "opt-level": LLVM_LEVEL}
+    options: dict[str, Any] = {"kind": "llvm", "mtriple": target.triple, "mcpu": target.cpu, "opt-level": LLVM_LEVEL}
+    if target.features:
+        options["mattr"] = list(target.features)
+    if target.float_abi:
+        options["mfloat-abi"] = target.float_abi
     return TvmTarget(options)
 
 

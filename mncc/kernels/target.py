@@ -17,16 +17,23 @@ NATIVE = "native"
 
 @dataclass(frozen=True)
 class Target:
-    """One machine. `lanes` fp32 elements fill the widest vector register, of which there are `registers`; `narrow`
-    are the vector widths that tiles may have; those from `full` lanes on use the multipliers fully. Caches in bytes,
-    per core. `l2_bytes`, `l3_bytes` and `memory_bytes` are what arrives from there in one slot, the time of a full
-    vector's multiplication at the peak."""
+    """One machine. `features` are added to (+) or taken from (-) what `cpu` has, by LLVM's names; `requires` is what a
+    library asks the processor for before it runs; `emulated` is qemu's name of a CPU that has just these instructions,
+    "" where there is none.
+
+    `lanes` fp32 elements fill the widest vector register, of which there are `registers`; `narrow` are the vector
+    widths that tiles may have; those from `full` lanes on use the multipliers fully. Caches in bytes, per core.
+    `l2_bytes`, `l3_bytes` and `memory_bytes` are what arrives from there in one slot, the time of a full vector's
+    multiplication at the peak."""
 
     name: str
     description: str
     triple: str
     cpu: str
+    features: tuple[str, ...]
+    float_abi: str
     requires: tuple[str, ...]
+    emulated: str
     lanes: int
     narrow: tuple[int, ...]
     full: int
@@ -127,7 +134,10 @@ def _read(path: Path) -> Target:
         description=data["description"],
         triple=data["triple"],
         cpu=data["cpu"],
+        features=tuple(data.get("features", ())),
+        float_abi=data.get("float_abi", ""),
         requires=tuple(data["requires"]),
+        emulated=data.get("emulated", ""),
         lanes=vectors["lanes"],
         narrow=tuple(vectors["narrow"]),
         full=vectors["full"],

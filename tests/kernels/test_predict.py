@@ -70,8 +70,8 @@ def test_every_kernel_of_a_network_has_a_possible_time(name: str, target: Target
         if kernel.family == "chain":
             assert found.ideal <= slots.multiply * (1 + 1e-9), kernel.name
         spent, ideal = spent + slots.total, ideal + found.ideal
-    # More than half of the peak; a Winograd convolution may pass it.
-    assert 0.5 < ideal / spent < (2.5 if name == "vgg16" else 1.0)
+    # More than half of the peak; a Winograd convolution may pass it, four times at most.
+    assert 0.5 < ideal / spent < (4.0 if name == "vgg16" else 1.0)
 
 
 @pytest.mark.parametrize("target", TARGETS, ids=lambda target: target.name)
