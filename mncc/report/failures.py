@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 
 from mncc.language.diagnostic import DiagnosticError, OutsideError
 from mncc.report.console import say, say_diagnostics
+from mncc.report.interrupts import comes_from_interrupt
 
 DONE, WRONG_INPUT, WRONG_COMMAND, OUTSIDE, INTERRUPTED = 0, 1, 2, 3, 130
 """The exit statuses of all commands."""
@@ -62,6 +63,9 @@ def guarded(program: Callable[[], object]) -> int:
         say("error: the memory of this machine does not suffice", "try a smaller width, resolution or batch")
         return OUTSIDE
     except Exception as error:
+        if comes_from_interrupt(error):
+            say("interrupted")
+            return INTERRUPTED
         return _bug(error)
     return result if isinstance(result, int) else DONE
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -29,6 +30,12 @@ def interruptible() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def comes_from_interrupt(error: BaseException) -> bool:
+    """True where `error` is what C++ made of a KeyboardInterrupt that hit Python code which it had called: TVM raises a
+    RuntimeError in its place, with its traceback."""
+    return any(f.f_code.co_filename == __file__ for f, _ in traceback.walk_tb(error.__traceback__))
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:

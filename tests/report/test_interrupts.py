@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from mncc.report.failures import INTERRUPTED, guarded
 from mncc.report.interrupts import interruptible
 
 MODULE = """
@@ -42,6 +43,19 @@ def test_everything_else_is_interrupted_at_once() -> None:
         os.kill(os.getpid(), signal.SIGINT)
         pytest.fail("the signal came late")
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_an_interrupt_that_another_language_renamed_is_one() -> None:
+    """As TVM does with what Python functions raise that its C++ calls."""
+
+    def called() -> None:
+        try:
+            os.kill(os.getpid(), signal.SIGINT)
+        except KeyboardInterrupt as error:
+            raise RuntimeError.with_traceback(RuntimeError(""), error.__traceback__) from None
+
+    with interruptible():
+        assert guarded(called) == INTERRUPTED
 
 
 def test_a_handler_of_the_caller_stays(monkeypatch: pytest.MonkeyPatch) -> None:
