@@ -1,0 +1,63 @@
+"""Counts the instructions of a library that `mncc build` left, kernel by kernel, under qemu-user.
+
+    mncc build examples/mobilenet_v2.mn --target arm64-cortex-a76 -o build/a76
+    python -m bench.arm64.count build/a76
+    python -m bench.arm64.count build/a76 --loops 10               and the loops that run most instructions, as text
+    python -m bench.arm64.count build/a76 --loops 3 --kernel k01   the loops of one kernel
+
+These are instructions, not times.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from bench.arm64.loops import find_loops, loops_text
+from mncc.devices.counting import FIRST_KERNEL, LibraryCount, count_library
+from mncc.devices.loaded import find_library, read_manifest
+from mncc.kernels.target import Target, load_target
+from mncc.report.console import show
+from mncc.report.failures import UsageError, guarded
+from mncc.report.instructions import KernelInstructions, instructions_table
+
+
+def main() -> int:
+    """The program; answers its exit status."""
+    parser = argparse.ArgumentParser(prog="python -m bench.arm64.count", description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("library", type=Path, metavar="DIR", help="what `mncc build --target arm64-... -o DIR` left")
+    parser.add_argument("--cpu", help="as qemu calls it; the target's if left out")
+    parser.add_argument("--loops", type=int, default=0, metavar="N", help="also print the N loops that run most")
+    parser.add_argument("--kernel", default="", metavar="NAME", help="of these kernels only (the beginning of a name)")
+    options = parser.parse_args()
+    _, name = find_library(options.library)
+    manifest = read_manifest(options.library, name)
+    target = load_target(manifest["target"]["name"])
+    entries = manifest["kernels"]
+    chosen = [number for number, entry in enumerate(entries) if entry["name"].startswith(options.kernel)]
+    if not chosen:
+        names = ", ".join(entry["name"] for entry in entries)
+        raise UsageError(f"--kernel {options.kernel}: there is no such kernel", f"the library has {names}")
+    cpu = options.cpu or target.emulated
+    counted = count_library(options.library, name, target.triple, cpu)
+    kernels = tuple(_kernels(entries, counted, target))
+    show(instructions_table(f"{name} for {target.name} on {cpu}", counted.whole.total, kernels))
+    if options.loops:
+        ran = counted.executed.by_address(FIRST_KERNEL + number for number in chosen)
+        print(loops_text(find_loops(ran)[: options.loops]))
+    return 0
+
+
+def _kernels(
+    entries: Sequence[Mapping[str, Any]], counted: LibraryCount, target: Target
+) -> Iterator[KernelInstructions]:
+    for entry, count in zip(entries, counted.kernels, strict=True):
+        bare = entry["macs"] / target.lanes
+        yield KernelInstructions(entry["name"], tuple(entry["rows"]), entry["macs"], count.total, bare, count.classes)
+
+
+if __name__ == "__main__":
+    sys.exit(guarded(main))
