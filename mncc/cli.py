@@ -30,7 +30,7 @@ Settings = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="NAME=VALUE", help="A parameter of the network; can be given again."),
 ]
-Target = Annotated[str, typer.Option("--target", metavar="T", help="The CPU to build for; see `mncc targets`.")]
+Target = Annotated[str, typer.Option("--target", metavar="T", help="The CPU or GPU to build for; see `mncc targets`.")]
 Weights = Annotated[
     str, typer.Option("--weights", metavar="W", help="A .safetensors, .pth, .pt, .h5 or .keras file, or random:SEED.")
 ]
@@ -194,7 +194,7 @@ def check(network: NetworkFile, settings: Settings = None) -> None:
 
 @app.command(epilog="Example: mncc targets")
 def targets() -> None:
-    """List the CPUs that libraries can be built for."""
+    """List the CPUs and GPUs that there is code for."""
     from mncc.verbs.targets import targets
 
     show(targets())

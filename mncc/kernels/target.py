@@ -9,6 +9,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from mncc.kernels.gpu_target import GpuTarget, read_gpu
 from mncc.language.diagnostic import Diagnostic, DiagnosticError
 from mncc.language.resources import data_folder
 
@@ -79,14 +80,37 @@ class UnknownMachine(Diagnostic):
         return "build for another machine with --target x86-64-v3 or --target x86-64-v4"
 
 
-def load_target(name: str) -> Target:
-    """The target of that name; `native` is the best that this machine can run. Raises DiagnosticError."""
+@dataclass(frozen=True)
+class NoCpu(Diagnostic):
+    """--target names a GPU where only CPUs can be."""
+
+    name: str
+
+    @property
+    def title(self) -> str:
+        return f"`{self.name}` is a GPU"
+
+    @property
+    def help(self) -> str:
+        return f"`mncc emit --stage cuda --target {self.name}` prints the kernels for it; the rest is for CPUs so far"
+
+
+def load_machine(name: str) -> Target | GpuTarget:
+    """The CPU or GPU of that name; `native` is the best CPU that this machine can run. Raises DiagnosticError."""
     if name == NATIVE:
         name = native_name(_this_cpu())
     known = _names()
     if name not in known:
         raise DiagnosticError([UnknownTarget(name, (NATIVE, *known))])
     return _read(data_folder("targets") / f"{name}.toml")
+
+
+def load_target(name: str) -> Target:
+    """As `load_machine`, for CPUs alone."""
+    found = load_machine(name)
+    if isinstance(found, GpuTarget):
+        raise DiagnosticError([NoCpu(name)])
+    return found
 
 
 def target_names() -> list[tuple[str, str]]:
@@ -101,8 +125,9 @@ def target_names() -> list[tuple[str, str]]:
 
 def native_name(features: frozenset[str]) -> str:
     """The target with the widest vectors among those whose instructions `features` (as Linux names them) hold."""
-    found = [t for t in (_read(data_folder("targets") / f"{n}.toml") for n in _names()) if t.triple.startswith("x86")]
-    able = [t for t in found if {_LINUX.get(f, f) for f in t.requires} <= features]
+    found = (_read(data_folder("targets") / f"{n}.toml") for n in _names())
+    here = [t for t in found if isinstance(t, Target) and t.triple.startswith("x86")]
+    able = [t for t in here if {_LINUX.get(f, f) for f in t.requires} <= features]
     if not able:
         raise DiagnosticError([UnknownMachine()])
     return max(able, key=lambda t: t.lanes).name
@@ -126,8 +151,10 @@ def _names() -> tuple[str, ...]:
 
 
 @cache
-def _read(path: Path) -> Target:
+def _read(path: Path) -> Target | GpuTarget:
     data: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
+    if data.get("kind") == "cuda":
+        return read_gpu(path.stem, data)
     vectors, caches, arriving = data["vectors"], data["cache"], data["bytes_a_slot"]
     return Target(
         name=path.stem,

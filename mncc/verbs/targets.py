@@ -1,4 +1,4 @@
-"""`mncc targets`: the CPUs that libraries can be built for."""
+"""`mncc targets`: the CPUs and GPUs that there is code for."""
 
 from __future__ import annotations
 

@@ -1,0 +1,77 @@
+"""What a GPU target is: the facts in targets/cuda-*.toml, which tiles and launches are chosen from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+WARP = 32
+"""Threads that run together."""
+THREADS = 1024
+"""The most threads of a block."""
+THREAD_REGISTERS = 255
+"""The most 32-bit registers of a thread."""
+REGISTER_UNIT = 256
+"""Registers are handed out to warps in so many."""
+
+
+@dataclass(frozen=True)
+class GpuTarget:
+    """A GPU architecture, and the board that stands for it where tiles are chosen and bounds computed.
+
+    `ghz` and `memory` (bytes a second) are the board's. Per multiprocessor: `lanes` fp32 multiply-adds a cycle,
+    32-bit `registers`, resident `threads` and `blocks`, bytes of `shared` memory; `block_shared` is the most of these
+    that one block may ask for. `l2` in bytes.
+    """
+
+    name: str
+    description: str
+    architecture: str
+    board: str
+    multiprocessors: int
+    ghz: float
+    memory: float
+    l2: int
+    lanes: int
+    registers: int
+    threads: int
+    blocks: int
+    shared: int
+    block_shared: int
+
+    @property
+    def flops(self) -> float:
+        """fp32 operations a second of the whole board; a multiply-add is two."""
+        return 2 * self.multiprocessors * self.lanes * self.ghz * 1e9
+
+    def resident_blocks(self, threads: int, registers: int, shared: int) -> int:
+        """Blocks of `threads` threads with `registers` registers each and `shared` bytes that one multiprocessor holds
+        at once; 0 where one does not fit. (The driver keeps 1 KiB a block for itself from sm_80 on; it is counted for
+        all.)"""
+        warps = -(-threads // WARP)
+        per_warp = -(-registers * WARP // REGISTER_UNIT) * REGISTER_UNIT
+        by_registers = self.registers // per_warp // warps if per_warp else self.blocks
+        by_shared = self.shared // (shared + 1024) if shared <= self.block_shared else 0
+        return min(self.blocks, self.threads // (warps * WARP), by_registers, by_shared)
+
+
+def read_gpu(name: str, data: Mapping[str, Any]) -> GpuTarget:
+    """The target of a TOML file's content."""
+    board, part, block = data["board"], data["multiprocessor"], data["block"]
+    return GpuTarget(
+        name=name,
+        description=data["description"],
+        architecture=data["architecture"],
+        board=board["name"],
+        multiprocessors=board["multiprocessors"],
+        ghz=board["ghz"],
+        memory=board["memory"],
+        l2=board["l2"],
+        lanes=part["lanes"],
+        registers=part["registers"],
+        threads=part["threads"],
+        blocks=part["blocks"],
+        shared=part["shared"],
+        block_shared=block["shared"],
+    )
