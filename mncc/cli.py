@@ -38,7 +38,7 @@ Name = Annotated[
     str | None,
     typer.Option("--name", metavar="NAME", help="What the library is called; the network's name if left out."),
 ]
-Device = Annotated[str, typer.Option("--device", metavar="D", help="Where it runs: local.")]
+Device = Annotated[str, typer.Option("--device", metavar="D", help="Where it runs: local, qemu or command:WORDS.")]
 Json = Annotated[bool, typer.Option("--json", metavar="", help="Print one JSON object.")]
 Images = Annotated[list[Path] | None, typer.Option("--image", metavar="PICTURE", help="A picture; can be given again.")]
 
@@ -86,15 +86,16 @@ def run(
     settings: Settings = None,
     target: Target = "native",
     weights: Weights = "random:0",
+    device: Device = "local",
 ) -> None:
     """Classify pictures: the best labels with their probabilities, and the time a picture takes."""
-    from mncc.verbs.job import parse_settings, prepare
+    from mncc.verbs.job import parse_device, parse_settings, prepare
     from mncc.verbs.run import parse_pictures, run
 
-    pictures = parse_pictures(image, more)
+    pictures, place = parse_pictures(image, more), parse_device(device)
     with Progress() as progress:
         job = prepare(network, parse_settings(settings or ()), target, weights)
-        report = run(job, pictures, labels, top, progress)
+        report = run(job, pictures, labels, top, progress, place)
     show(report.text())
 
 
@@ -108,12 +109,12 @@ def verify(
     device: Device = "local",
 ) -> None:
     """Compare every output and every kernel with torch in float64; exit status 1 past the tolerance."""
-    from mncc.verbs.job import parse_settings, prepare, require_local
+    from mncc.verbs.job import parse_device, parse_settings, prepare
     from mncc.verbs.verify import verify
 
-    require_local(device)
+    place = parse_device(device)
     with Progress() as progress:
-        report = verify(prepare(network, parse_settings(settings or ()), target, weights), image or [], progress)
+        report = verify(prepare(network, parse_settings(settings or ()), target, weights), image or [], progress, place)
     show(report.table(), report.verdict())
     if report.failed:
         raise typer.Exit(WRONG_INPUT)
@@ -154,13 +155,13 @@ def bench(
 ) -> None:
     """Measure a network as a share of the FMA peak, which is measured in the same run."""
     from mncc.verbs.bench import bench, parse_engines, parse_threads
-    from mncc.verbs.job import parse_settings, prepare, require_local
+    from mncc.verbs.job import parse_device, parse_settings, prepare
 
-    require_local(device)
+    place = parse_device(device)
     counts, engines = parse_threads(threads), parse_engines(against)
     with Progress() as progress:
         job = prepare(network, parse_settings(settings or ()), target, weights)
-        report = bench(job, counts, engines, profile, progress, peer_python=peer_python)
+        report = bench(job, counts, engines, profile, progress, peer_python=peer_python, device=place)
     show(report.json()) if json else show(*report.tables())
 
 

@@ -4,7 +4,8 @@
  *
  * prints the GFLOP/s of all threads together (a multiply-add counts as two) and the instructions that gave the most.
  * One thread is timed by its CPU time, several by the wall clock from the first start to the last end.
- * The widest registers of the CPU are found at run time, so the program is compiled without any -march.
+ * The widest registers of the CPU are found at run time, so the program is compiled without any -march; only armv7
+ * needs one with NEON and VFPv4. With -DFMA_PEAK_PART it is a part of another program, which calls fma_peak().
  */
 #define _GNU_SOURCE
 #include <pthread.h>
@@ -12,6 +13,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
+
+#include "fma_peak.h"
 
 enum { ROUNDS = 4096, MAX_THREADS = 1024 };
 
@@ -78,29 +81,38 @@ static int variants(variant *found) {
     return count;
 }
 
-#elif defined(__aarch64__)
+#elif defined(__aarch64__) || (defined(__ARM_NEON) && defined(__ARM_FEATURE_FMA))
 #include <arm_neon.h>
+
+#ifdef __aarch64__
+#define REPEAT_NEON REPEAT_24
+#else
+#define REPEAT_NEON REPEAT_12 /* 16 registers */
+#endif
+enum { NEON_SUMS = sizeof(void *) == 8 ? 24 : 12 };
 
 static float rounds_neon(float start) {
     const float32x4_t factor = vdupq_n_f32(0.999f), term = vdupq_n_f32(0.1f);
 #define DECLARE(i) float32x4_t sum##i = vdupq_n_f32(start + (float)i);
-    REPEAT_24(DECLARE)
+    REPEAT_NEON(DECLARE)
 #undef DECLARE
     for (int round = 0; round < ROUNDS; round++) {
         /* The sum is the destructive operand of fmla, so factor * sum + term would cost a move: sum += f * t. */
 #define STEP(i) sum##i = vfmaq_f32(sum##i, factor, term);
-        REPEAT_24(STEP)
+        REPEAT_NEON(STEP)
 #undef STEP
     }
     float32x4_t total = vdupq_n_f32(0);
 #define COLLECT(i) total = vaddq_f32(total, sum##i);
-    REPEAT_24(COLLECT)
+    REPEAT_NEON(COLLECT)
 #undef COLLECT
-    return vaddvq_f32(total);
+    float lanes[4];
+    vst1q_f32(lanes, total);
+    return lanes[0] + lanes[1] + lanes[2] + lanes[3];
 }
 
 static int variants(variant *found) {
-    found[0] = (variant){"neon", rounds_neon, 2.0 * 4 * 24 * ROUNDS};
+    found[0] = (variant){"neon", rounds_neon, 2.0 * 4 * NEON_SUMS * ROUNDS};
     return 1;
 }
 
@@ -165,6 +177,20 @@ static double measure(const variant *variant, int threads, double seconds) {
     return flops / (ended - began) * 1e-9;
 }
 
+double fma_peak(int threads, double seconds, const char **name) {
+    variant found[4];
+    const int many = variants(found);
+    double best = 0;
+    *name = "none";
+    for (int i = 0; i < many; i++) {
+        const double gflops = measure(&found[i], threads, seconds / many);
+        if (gflops < 0) return -1;
+        if (gflops > best) best = gflops, *name = found[i].name;
+    }
+    return best;
+}
+
+#ifndef FMA_PEAK_PART
 int main(int count, char **arguments) {
     const int threads = count == 3 ? atoi(arguments[1]) : 0;
     const double seconds = count == 3 ? 1e-3 * atof(arguments[2]) : 0;
@@ -172,18 +198,13 @@ int main(int count, char **arguments) {
         fprintf(stderr, "usage: fma_peak THREADS MILLISECONDS\n");
         return 2;
     }
-    variant found[4];
-    const int many = variants(found);
-    double best = 0;
-    const char *name = "none";
-    for (int i = 0; i < many; i++) {
-        const double gflops = measure(&found[i], threads, seconds / many);
-        if (gflops < 0) {
-            fprintf(stderr, "fma_peak: %d threads cannot be made\n", threads);
-            return 3;
-        }
-        if (gflops > best) best = gflops, name = found[i].name;
+    const char *name;
+    const double gflops = fma_peak(threads, seconds, &name);
+    if (gflops < 0) {
+        fprintf(stderr, "fma_peak: %d threads cannot be made\n", threads);
+        return 3;
     }
-    printf("%.3f %s\n", best, name);
+    printf("%.3f %s\n", gflops, name);
     return 0;
 }
+#endif

@@ -46,10 +46,8 @@ def find_toolchain(triple: str, cc: str | None = None) -> Toolchain:
 
     `cc` and CC may hold arguments. Raises OutsideError where there is none or it does not run.
     """
-    arch = triple.split("-")[0]
-    arch = "armv7a" if arch.startswith("armv7") else arch
-    machine = platform.machine().lower()
-    native = _SAME_MACHINE.get(machine, machine) == arch
+    arch = _architecture(triple)
+    native = is_native(triple)
     chosen = cc or (os.environ.get("CC") if native else None)
     if chosen:
         candidates = [tuple(shlex.split(chosen))]
@@ -66,6 +64,18 @@ def find_toolchain(triple: str, cc: str | None = None) -> Toolchain:
             f"install one (Debian: apt-get install {package}), or name one in the environment variable CC",
         )
     return Toolchain(found, run_tool("asked for its version", [*found, "--version"], Path.cwd()).split("\n")[0])
+
+
+def is_native(triple: str) -> bool:
+    """Whether programs for `triple` are for this machine's system and architecture."""
+    machine = platform.machine().lower()
+    system = "linux" in triple and "android" not in triple
+    return system and _SAME_MACHINE.get(machine, machine) == _architecture(triple)
+
+
+def _architecture(triple: str) -> str:
+    arch = triple.split("-")[0]
+    return "armv7a" if arch.startswith("armv7") else arch
 
 
 def run_tool(what: str, command: list[str], cwd: Path) -> str:

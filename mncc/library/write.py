@@ -47,6 +47,8 @@ class LibraryFiles:
     cmake: Path
     pkg_config: Path
     probe: Path | None = None
+    probe_archive: Path | None = None
+    """The probe as libNAME_probe.a, for programs that run it elsewhere."""
 
 
 def write_library(
@@ -60,7 +62,8 @@ def write_library(
     """Writes the library of `spec` to `directory`, which it replaces as a whole or leaves as it was.
 
     `cc` is the compiler's command (default: the environment's CC, else cc, gcc, clang, or a cross compiler); `probe`
-    adds libNAME_probe.so, which also runs single kernels; `cflags` go to every compiler call (sanitizers).
+    adds libNAME_probe.so and libNAME_probe.a, which also run single kernels; `cflags` go to every compiler call
+    (sanitizers).
     Raises DiagnosticError for a name that is no C identifier and a folder that holds somebody's files, OutsideError
     where there is no compiler or no space, ValueError where the spec contradicts itself.
     """
@@ -149,6 +152,7 @@ def _files(name: str, directory: Path, probe: bool) -> LibraryFiles:
         cmake=directory / f"{name}Config.cmake",
         pkg_config=directory / f"{name}.pc",
         probe=directory / f"lib{name}_probe.so" if probe else None,
+        probe_archive=directory / f"lib{name}_probe.a" if probe else None,
     )
 
 
@@ -179,12 +183,16 @@ class _Build:
         name = self.spec.name
         public = [f"{name}_{function}" for function in ("model", "run", "pool_create", "pool_destroy")]
         self._merge(f"{name}.o", public)
-        run_tool("making the archive", [self.toolchain.tool("ar"), "rcsD", f"../lib{name}.a", f"{name}.o"], self.path)
+        self._archive(f"{name}.o", f"lib{name}.a")
         self._link(f"{name}.o", folder / f"lib{name}.so")
         if probe:
             public += [f"{name}_{function}" for function in ("probe", "probe_at", "probe_weights")]
             self._merge("probe.o", public, "-DMNCC_PROBE")
             self._link("probe.o", folder / f"lib{name}_probe.so")
+            self._archive("probe.o", f"lib{name}_probe.a")
+
+    def _archive(self, merged: str, output: str) -> None:
+        run_tool("making the archive", [self.toolchain.tool("ar"), "rcsD", f"../{output}", merged], self.path)
 
     def _merge(self, output: str, public: list[str], *more: str) -> None:
         """Runtime, weights and kernels as one relocatable object, of which only `public` can be seen."""

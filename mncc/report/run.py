@@ -27,11 +27,13 @@ class PictureAnswer:
 
 @dataclass(frozen=True)
 class RunReport:
-    """The answer of `mncc run`. `milliseconds` is the median wall time of a picture on one thread."""
+    """The answer of `mncc run`. `milliseconds` is the median CPU time of a picture on one thread, of `device`
+    ("": this machine)."""
 
     network: str
     answers: tuple[PictureAnswer, ...]
     milliseconds: float
+    device: str = ""
 
     def text(self) -> str:
         """Every picture with its labels; the last lines hold the best label of each."""
@@ -43,6 +45,7 @@ class RunReport:
             if answer.text:
                 lines.append(f"  {answer.text}")
         pictures = plural(len(self.answers) // max(1, len(outputs)), "picture")
-        lines.append(f"{self.network}: {pictures}, {self.milliseconds:.2f} ms each on one thread")
+        where = {"": "", "qemu": " of the emulator"}.get(self.device, f" of {self.device}")
+        lines.append(f"{self.network}: {pictures}, {self.milliseconds:.2f} ms each on one thread{where}")
         lines += [f"{a.picture}: {a.guesses[0].label}" for a in self.answers if a.guesses]
         return "\n".join(lines)

@@ -72,14 +72,18 @@ def verify(
     target: str = "native",
     weights: str | Path = jobs.RANDOM_WEIGHTS,
     images: Sequence[str | Path] = (),
+    device: str = "local",
     **settings: Setting,
 ) -> VerifyReport:
-    """Errors of every output and every kernel against torch in float64; `.failed` holds those past the tolerance."""
+    """Errors of every output and every kernel against torch in float64; `.failed` holds those past the tolerance.
+
+    `device` is where the library runs, as --device has it.
+    """
     from mncc.verbs.verify import verify as verify_job
 
     job = _prepare(path, settings, target, weights, None)
     with Progress() as progress:
-        return verify_job(job, [Path(image) for image in images], progress)
+        return verify_job(job, [Path(image) for image in images], progress, jobs.parse_device(device))
 
 
 def bench(

@@ -20,9 +20,11 @@ from mncc.report.failures import UsageError
 from mncc.report.machine import this_machine
 from mncc.report.progress import Progress
 from mncc.verbs.job import Job
-from mncc.verbs.loading import Loaded, loaded
+from mncc.verbs.loading import loaded
 
 if TYPE_CHECKING:
+    from mncc.devices.device import Device
+    from mncc.devices.here import Here
     from mncc.network.graph import Network
 
 SECONDS = 5.0
@@ -55,12 +57,17 @@ def bench(
     progress: Progress,
     seconds: float = SECONDS,
     peer_python: Path | None = None,
+    device: Device | None = None,
 ) -> BenchReport:
     """Measures the job's library, and `engines`, on every number of threads, each in a pinned process of its own.
 
     `peer_python` is the interpreter that has the other engines, by default this one. An engine that is missing or
     fails is warned of and stands in the report with the reason. Raises DiagnosticError, OutsideError.
     """
+    from mncc.devices.process import Local
+
+    if device is not None and not isinstance(device, Local):
+        raise UsageError(f"--device {device.name}: mncc bench measures this machine only so far", "leave it out")
     inputs = random_inputs(job.network)
     missing: dict[str, str] = {}
 
@@ -96,7 +103,7 @@ def bench(
 
 
 @contextmanager
-def _handover(job: Job, here: Loaded, inputs: Sequence[np.ndarray]) -> Iterator[Handover]:
+def _handover(job: Job, here: Here, inputs: Sequence[np.ndarray]) -> Iterator[Handover]:
     expected = here.library.run(*inputs)
     with tempfile.TemporaryDirectory(prefix="mncc-peers-", ignore_cleanup_errors=True) as folder:
         yield Handover(Path(folder), job.network, job.weights.tensors, here.library.path, inputs, expected)
@@ -147,7 +154,7 @@ def _timing(contestant: Contestant, macs: int, peak: float | None) -> Timing:
 
 
 def _profile(
-    job: Job, here: Loaded, inputs: Sequence[np.ndarray], peak: float | None, progress: Progress
+    job: Job, here: Here, inputs: Sequence[np.ndarray], peak: float | None, progress: Progress
 ) -> tuple[KernelTime, ...]:
     """Every kernel's time inside whole runs on one thread, most lost time first."""
     from mncc.plan import make_plan

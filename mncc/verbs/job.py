@@ -11,15 +11,13 @@ from mncc.language.diagnostic import DiagnosticError
 from mncc.report.failures import UsageError
 
 if TYPE_CHECKING:
+    from mncc.devices.device import Device
     from mncc.kernels.target import Target
     from mncc.network.graph import Network
     from mncc.weights import Weights
 
 RANDOM_WEIGHTS = "random:0"
 """The weights of a command that names none."""
-
-_DEVICES = ("qemu", "command:", "ssh://", "adb://", "tracker://")
-
 
 @dataclass(frozen=True)
 class Job:
@@ -88,13 +86,14 @@ def prepare(
     return Job(network, found, load_weights(network, weights), name or network.name)
 
 
-def require_local(device: str) -> None:
-    """Raises UsageError for every device but `local`."""
-    if device == "local":
-        return
-    if device.startswith(_DEVICES):
-        raise UsageError(f"--device {device}: only `local`, the machine mncc runs on, can be reached so far")
-    raise UsageError(f"--device {device}: there is no such device", "write --device local, or leave it out")
+def parse_device(text: str) -> Device:
+    """What --device names. Raises UsageError."""
+    from mncc.devices.find import find_device
+
+    try:
+        return find_device(text)
+    except DiagnosticError as error:
+        raise as_usage(f"--device {text}", error) from error
 
 
 def _check_name(name: str, given: bool) -> None:

@@ -1,38 +1,75 @@
-"""A job's library, compiled or found in the cache, written to a folder of its own and loaded."""
+"""A job's library, compiled or found in the cache, written to a folder of its own and loaded: here, or on a device."""
 
 from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mncc.language.diagnostic import OutsideError
+from mncc.language.diagnostic import DiagnosticError, OutsideError
 from mncc.report.progress import Progress
 from mncc.verbs.cache import compiled
-from mncc.verbs.job import Job
+from mncc.verbs.job import Job, as_usage
 
 if TYPE_CHECKING:
-    from mncc.devices.loaded import Library, Probe
-    from mncc.library.spec import LibrarySpec
-
-
-@dataclass(frozen=True)
-class Loaded:
-    """What runs: the library and, where it was asked for, the probe of its single kernels."""
-
-    spec: LibrarySpec
-    library: Library
-    probe: Probe | None
+    from mncc.devices.device import Device
+    from mncc.devices.here import Here
+    from mncc.devices.requests import Place
+    from mncc.library.write import LibraryFiles
 
 
 @contextmanager
-def loaded(job: Job, progress: Progress, probe: bool = False) -> Iterator[Loaded]:
-    """The job's library for the length of the block. Raises DiagnosticError, OutsideError; a library that refuses to
+def placed(job: Job, progress: Progress, device: Device, probe: bool = False) -> Iterator[Place]:
+    """Where the job's library answers requests, for the length of the block; `probe` allows those for single kernels.
+
+    Raises DiagnosticError, UsageError where the device cannot run the target, OutsideError. A library that refuses to
     run inside of the block (a CPU without its instructions) is an OutsideError too."""
-    from mncc.devices.loaded import Library, Probe, RunError
+    from mncc.devices.process import Local
+
+    if isinstance(device, Local):
+        with loaded(job, progress, probe) as here:
+            yield here
+        return
+    check_device(job, device)
+    with _written(job, progress, True, f"on {device.name}") as files:
+        from mncc.devices.loaded import Interface
+        from mncc.devices.runner import Remote, build_runner
+        from mncc.library.toolchain import find_toolchain
+
+        runner = build_runner(job.name, files, job.target, find_toolchain(job.target.triple), files.directory)
+        progress(f"sending the program to {device.name}")
+        with device.open(job.target) as session:
+            session.send(runner, runner.name, program=True)
+            outputs = tuple(Interface(o.name, job.network.types[o.value].shape) for o in job.network.outputs)
+            yield Remote(session, device, job.target, job.name, outputs)
+
+
+@contextmanager
+def loaded(job: Job, progress: Progress, probe: bool = False) -> Iterator[Here]:
+    """The same in this process. Raises as `placed` does."""
+    from mncc.devices.here import Here
+    from mncc.devices.loaded import Library, Probe
+    from mncc.devices.process import Local
+
+    check_device(job, Local())
+    with _written(job, progress, probe) as files, Library(files.shared) as library:
+        yield Here(library, Probe(files.probe) if files.probe else None)
+
+
+def check_device(job: Job, device: Device) -> None:
+    """Raises UsageError where the device cannot run the job's target, OutsideError where a tool for it is missing."""
+    try:
+        device.check(job.target)
+    except DiagnosticError as error:
+        raise as_usage(f"--device {device.name} with --target {job.target.name}", error) from error
+
+
+@contextmanager
+def _written(job: Job, progress: Progress, probe: bool, where: str = "here") -> Iterator[LibraryFiles]:
+    """The job's library in a folder for the length of the block, inside of which a RunError becomes an OutsideError."""
+    from mncc.devices.loaded import RunError
     from mncc.library.toolchain import find_toolchain
     from mncc.library.write import write_library
 
@@ -40,10 +77,8 @@ def loaded(job: Job, progress: Progress, probe: bool = False) -> Iterator[Loaded
     spec = compiled(job, progress)
     progress("linking the library")
     with tempfile.TemporaryDirectory(prefix="mncc-", ignore_cleanup_errors=True) as folder:
-        files = write_library(spec, Path(folder, job.name), probe=probe)
         try:
-            with Library(files.shared) as library:
-                yield Loaded(spec, library, Probe(files.probe) if files.probe else None)
+            yield write_library(spec, Path(folder, job.name), probe=probe)
         except RunError as error:
             help = f"`mncc targets` lists others than {job.target.name}"
-            raise OutsideError(f"the library does not run here: {error}", help) from error
+            raise OutsideError(f"the library does not run {where}: {error}", help) from error

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import time
+import statistics
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from mncc.devices.requests import NetworkRun, Repeat
 from mncc.language.diagnostic import DiagnosticError
 from mncc.report.failures import UsageError
 from mncc.report.progress import Progress
@@ -16,14 +17,14 @@ from mncc.report.run import Guess, PictureAnswer, RunReport
 from mncc.verbs.build import warn_of_weights
 from mncc.verbs.errors import LabelCount, LabelsUnreadable
 from mncc.verbs.job import Job
-from mncc.verbs.loading import loaded
+from mncc.verbs.loading import check_device, placed
 from mncc.verbs.pictures import load_pictures, picture_input
 
 if TYPE_CHECKING:
-    from mncc.devices.loaded import Library
+    from mncc.devices.device import Device
     from mncc.network.graph import Network, Output
 
-_TIMED_SECONDS, _TIMED_RUNS = 0.5, 50
+_TIMED = Repeat(least=3, most=50, seconds=0.5)
 
 
 def parse_pictures(*given: Sequence[Path] | None) -> list[Path]:
@@ -34,9 +35,21 @@ def parse_pictures(*given: Sequence[Path] | None) -> list[Path]:
     return pictures
 
 
-def run(job: Job, pictures: Sequence[Path], labels: Path | None, top: int, progress: Progress) -> RunReport:
-    """Classifies every picture, one at least. Raises DiagnosticError for a network that takes no picture, a picture or
-    labels that cannot be read, and labels that do not fit."""
+def run(
+    job: Job,
+    pictures: Sequence[Path],
+    labels: Path | None,
+    top: int,
+    progress: Progress,
+    device: Device | None = None,
+) -> RunReport:
+    """Classifies every picture, one at least, on `device` (this machine if None). Raises DiagnosticError for a network
+    that takes no picture, a picture or labels that cannot be read, and labels that do not fit; UsageError and
+    OutsideError as the device does."""
+    from mncc.devices.process import Local
+
+    where = device or Local()
+    check_device(job, where)
     network = job.network
     input = picture_input(network)
     arrays = load_pictures(pictures, input)
@@ -45,19 +58,23 @@ def run(job: Job, pictures: Sequence[Path], labels: Path | None, top: int, progr
         _check_labels(network, names, str(labels))
     warn_of_weights(job)
     batch = input.type.shape[0]
-    answers: list[PictureAnswer] = []
-    with loaded(job, progress) as here:
+    blocks = [_block(arrays[first : first + batch], batch) for first in range(0, len(arrays), batch)]
+    timed = NetworkRun(None, repeat=_TIMED)
+    with placed(job, progress, where) as place:
         progress("running")
-        for first in range(0, len(arrays), batch):
-            group = arrays[first : first + batch]
-            # A batch that is not full is filled up; what it says about the filling is left out.
-            block = np.stack(group + [np.zeros_like(group[0])] * (batch - len(group)))
-            results = here.library.run(block)
-            for index in range(len(group)):
-                for output, result in zip(network.outputs, results, strict=True):
-                    answers.append(_answer(str(pictures[first + index]), output, result[index], names, top))
-        milliseconds = _time(here.library, block) / batch
-    return RunReport(job.name, tuple(answers), milliseconds)
+        *results, times = place.answers([*(NetworkRun((block,)) for block in blocks), timed])
+    answers = [
+        _answer(str(picture), output, result[number % batch], names, top)
+        for number, picture in enumerate(pictures)
+        for output, result in zip(network.outputs, results[number // batch].outputs, strict=True)
+    ]
+    milliseconds = 1e3 * statistics.median(times.seconds) / batch
+    return RunReport(job.name, tuple(answers), milliseconds, "" if isinstance(where, Local) else where.name)
+
+
+def _block(group: Sequence[np.ndarray], batch: int) -> np.ndarray:
+    """Pictures as one batch. One that is not full is filled up; what is said about the filling is left out."""
+    return np.stack([*group, *[np.zeros_like(group[0])] * (batch - len(group))])
 
 
 def read_labels(path: Path) -> list[str]:
@@ -102,16 +119,3 @@ def _answer(picture: str, output: Output, result: np.ndarray, names: Sequence[st
     best = np.argsort(-chances, kind="stable")[:top]
     guesses = tuple(Guess(names[i] if names else f"class {i}", float(chances[i])) for i in best)
     return PictureAnswer(picture, output.name, guesses)
-
-
-def _time(library: Library, block: np.ndarray) -> float:
-    """Median wall milliseconds of a run on one thread."""
-    call = library.bind(block)
-    call()
-    times: list[float] = []
-    began = time.perf_counter()
-    while len(times) < _TIMED_RUNS and (len(times) < 3 or time.perf_counter() - began < _TIMED_SECONDS):
-        start = time.perf_counter()
-        call()
-        times.append(time.perf_counter() - start)
-    return 1e3 * float(np.median(times))

@@ -9,36 +9,45 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from mncc.devices.requests import KernelRun, NetworkRun, Operand, Request
 from mncc.report.numbers import plural
 from mncc.report.progress import Progress
 from mncc.report.verify import Comparison, VerifyReport, compare
 from mncc.verbs.bench import random_inputs
 from mncc.verbs.job import Job
-from mncc.verbs.loading import Loaded, loaded
+from mncc.verbs.loading import check_device, placed
 from mncc.verbs.pictures import load_pictures, picture_input
 
 if TYPE_CHECKING:
+    from mncc.devices.device import Device
+    from mncc.devices.requests import Place
+    from mncc.network.graph import Network
     from mncc.plan import Plan
     from mncc.plan.model import PlannedKernel, PlannedTensor
 
 Values = Mapping[str, np.ndarray]
 
 
-def verify(job: Job, pictures: Sequence[Path], progress: Progress) -> VerifyReport:
-    """Runs a random input and every picture through the library and its twin. Each kernel runs alone, on the twin's
-    values rounded to float32, so that an error shows where it is made. Raises DiagnosticError, OutsideError."""
+def verify(job: Job, pictures: Sequence[Path], progress: Progress, device: Device | None = None) -> VerifyReport:
+    """Runs a random input and every picture through the library on `device` (this machine if None) and its twin.
+    Each kernel runs alone, on the twin's values rounded to float32, so that an error shows where it is made.
+
+    Raises DiagnosticError, UsageError, OutsideError.
+    """
+    from mncc.devices.process import Local
     from mncc.plan import make_plan, rewrite
     from mncc.reference import Twin
 
+    where = device or Local()
+    check_device(job, where)
     network = job.network
     plan = make_plan(network, job.target)
     cases = [random_inputs(network), *_picture_cases(job, pictures)]
     planned = rewrite(network)
     wanted = {o.value for o in network.outputs}
     wanted |= {plan.root(name) for kernel in plan.kernels for name in (*kernel.inputs, kernel.output)}
-    outputs: dict[str, Comparison] = {}
-    kernels: dict[str, Comparison] = {}
-    with loaded(job, progress, probe=True) as here:
+    found: dict[str, Comparison] = {}
+    with placed(job, progress, where, probe=True) as place:
         progress("computing the twin in torch")
         twin, planned_twin = Twin(network, job.weights), Twin(planned, job.weights)
         for number, inputs in enumerate(cases):
@@ -47,12 +56,12 @@ def verify(job: Job, pictures: Sequence[Path], progress: Progress) -> VerifyRepo
             if planned is not network:
                 # Kernels for what the plan added have no value in the network itself.
                 values = planned_twin.run(inputs, dtype="float64", keep=wanted) | values
-            for output, got in zip(network.outputs, here.library.run(*inputs), strict=True):
-                _keep_worst(outputs, compare("output", output.name, got, values[output.value]))
-            for comparison in _compare_kernels(plan, here, values):
-                _keep_worst(kernels, comparison)
+            for comparison in _compare(job.network, plan, place, inputs, values):
+                _keep_worst(found, comparison)
     said = "a random input" + (f" and {plural(len(pictures), 'picture')}" if pictures else "")
-    return VerifyReport(job.name, job.target.name, said, tuple(outputs.values()), tuple(kernels.values()))
+    target = job.target.name if isinstance(where, Local) else f"{job.target.name} on {where.name}"
+    kinds = [tuple(c for c in found.values() if c.what == what) for what in ("output", "kernel")]
+    return VerifyReport(job.name, target, said, *kinds)
 
 
 def _picture_cases(job: Job, pictures: Sequence[Path]) -> Iterator[list[np.ndarray]]:
@@ -65,16 +74,22 @@ def _picture_cases(job: Job, pictures: Sequence[Path]) -> Iterator[list[np.ndarr
 
 def _keep_worst(found: dict[str, Comparison], new: Comparison) -> None:
     """Of several inputs, the largest errors count; NaN is the largest of all."""
-    old = found.setdefault(new.name, new)
+    key = f"{new.what} {new.name}"
+    old = found.setdefault(key, new)
     largest, median = (float(np.maximum(getattr(old, of), getattr(new, of))) for of in ("largest", "median"))
-    found[new.name] = replace(old, largest=largest, median=median)
+    found[key] = replace(old, largest=largest, median=median)
 
 
-def _compare_kernels(plan: Plan, here: Loaded, values: Values) -> Iterator[Comparison]:
-    """Runs every kernel alone; its output begins as NaN, so that what it leaves out shows."""
-    for number, kernel in enumerate(plan.kernels):
+def _compare(
+    network: Network, plan: Plan, place: Place, inputs: Sequence[np.ndarray], values: Values
+) -> Iterator[Comparison]:
+    """One input: every output, then every kernel alone. Requests are made one at a time, as the place takes them."""
+    answers = place.answers(_requests(plan, inputs, values))
+    for output, got in zip(network.outputs, next(answers).outputs, strict=True):
+        yield compare("output", output.name, got, values[output.value])
+    for kernel in plan.kernels:
         twin = values[plan.root(kernel.output)]
-        images = [_run_call(plan, here, number, kernel, values, call) for call in range(kernel.images)]
+        images = [next(answers).outputs[0].view(np.float32) for _ in range(kernel.images)]
         got = np.stack([_interior(plan, kernel.output, image) for image in images]).reshape(twin.shape)
         comparison = compare("kernel", kernel.name, got, twin, "; ".join(kernel.rows))
         if any(not _rest_is_right(plan, kernel.output, image) for image in images):
@@ -82,30 +97,38 @@ def _compare_kernels(plan: Plan, here: Loaded, values: Values) -> Iterator[Compa
         yield comparison
 
 
-def _run_call(plan: Plan, here: Loaded, number: int, kernel: PlannedKernel, values: Values, call: int) -> np.ndarray:
-    """One call of a kernel: one image, or the whole batch where its images are a row of pixels."""
-    assert here.probe is not None, "verify loads the library with its probe"
+def _requests(plan: Plan, inputs: Sequence[np.ndarray], values: Values) -> Iterator[Request]:
+    """A run of the network, then every kernel for every image."""
+    yield NetworkRun(tuple(inputs))
+    for number, kernel in enumerate(plan.kernels):
+        for call in range(kernel.images):
+            yield _kernel_run(plan, number, kernel, values, call)
+
+
+def _kernel_run(plan: Plan, number: int, kernel: PlannedKernel, values: Values, call: int) -> KernelRun:
+    """One call of a kernel: one image, or the whole batch where its images are a row of pixels. What it writes begins
+    as NaN, so that what it leaves out shows."""
     count = kernel.images_per_call
-    tensors = []
+    operands = []
     for name in kernel.inputs:
-        buffer = _aligned(plan.tensor(name), 0.0, count)
+        buffer = _zeros(plan.tensor(name), count)
         given = values[plan.root(name)][call * count : (call + 1) * count]
         interior = _interior(plan, name, buffer)
         interior[...] = given.reshape(interior.shape)
-        tensors.append(buffer[plan.storage(name)[1] :])
+        operands.append(Operand(buffer, plan.storage(name)[1] * buffer.itemsize))
     if kernel.shared is not None:
-        tensors.append(_aligned(plan.tensor(kernel.shared), np.nan, count))
-    output = _aligned(plan.tensor(kernel.output), np.nan, count)
-    here.probe.run(number, [*tensors, output[plan.storage(kernel.output)[1] :]])
-    return output
+        operands.append(Operand(plan.tensor(kernel.shared).image_bytes * count))
+    start = plan.storage(kernel.output)[1] * 4
+    operands.append(Operand(plan.tensor(kernel.output).image_bytes * count, start))
+    return KernelRun(number, tuple(operands))
 
 
-def _aligned(tensor: PlannedTensor, value: float, count: int) -> np.ndarray:
-    """Memory for `count` images with their borders, 64-byte aligned, all `value`: float32, flat."""
+def _zeros(tensor: PlannedTensor, count: int) -> np.ndarray:
+    """Memory for `count` images with their borders, 64-byte aligned, all zero: float32, flat."""
     from mncc.devices.loaded import aligned_empty
 
     memory = aligned_empty(tensor.image_bytes * count).view(np.float32)
-    memory.fill(value)
+    memory.fill(0.0)
     return memory
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from mncc.report.failures import UsageError
 from mncc.verbs.bench import parse_engines, parse_threads
-from mncc.verbs.job import parse_settings, require_local
+from mncc.verbs.job import parse_device, parse_settings
 
 
 def test_settings() -> None:
@@ -17,10 +17,11 @@ def test_settings() -> None:
 
 
 def test_devices() -> None:
-    require_local("local")
-    for wrong in ("ssh://user@host", "qemu", "command:x", "toaster", ""):
+    for text in ("local", "qemu", "command:nice -n 5"):
+        assert parse_device(text).name == text
+    for wrong in ("tracker://host:9190/key", "command:", "command:'", "qemu ", "toaster", ""):
         with pytest.raises(UsageError, match="--device"):
-            require_local(wrong)
+            parse_device(wrong)
 
 
 def test_threads() -> None:

@@ -46,7 +46,7 @@ def test_one_wrong_kernel_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     def forgetful(self: Probe, kernel: int, tensors: list[np.ndarray]) -> None:
         real(self, kernel, tensors)
         if kernel == 1:
-            tensors[-1].ravel()[5] = np.nan
+            tensors[-1].view(np.float32)[5] = np.nan
 
     monkeypatch.setattr(Probe, "run", forgetful)
     report = verify(prepare(TINY, {}), [], Progress())

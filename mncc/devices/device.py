@@ -1,0 +1,83 @@
+"""What a device is: somewhere that takes files, runs programs, and gives files back."""
+
+from __future__ import annotations
+
+import signal
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+
+from mncc.kernels.target import Target
+from mncc.language.diagnostic import OutsideError
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A program that has ended: its exit status, or minus the signal that ended it, and what it said."""
+
+    status: int
+    out: str
+    err: str
+
+
+class Session(ABC):
+    """A temporary folder on a device; files in it have plain names. Made by Device.open."""
+
+    @abstractmethod
+    def send(self, file: Path, name: str, program: bool = False) -> None:
+        """Copies a file of this machine there, executable where it is a program. Raises OutsideError."""
+
+    @abstractmethod
+    def run(self, program: str, arguments: Sequence[str], timeout: float) -> Finished:
+        """Runs a program that was sent, in the folder. Raises OutsideError where it cannot be started, does not end in
+        `timeout` seconds, or the device is lost."""
+
+    @abstractmethod
+    def fetch(self, name: str, file: Path) -> None:
+        """Copies a file back to this machine. Raises OutsideError."""
+
+
+class Device(ABC):
+    """Where programs run."""
+
+    @property
+    @abstractmethod
+    def name(self) -> str:
+        """As --device has it."""
+
+    @abstractmethod
+    def check(self, target: Target) -> None:
+        """Raises what can be known before any work: OutsideError where a tool is missing, DiagnosticError where the
+        device cannot run programs of this target."""
+
+    @abstractmethod
+    def open(self, target: Target) -> AbstractContextManager[Session]:
+        """A new folder there, which is gone when the block ends, however it ends. Raises OutsideError."""
+
+
+def require_success(finished: Finished, device: str, target: Target) -> None:
+    """Raises OutsideError, in words, where a program did not end well."""
+    if finished.status == 0:
+        return
+    number = -finished.status if finished.status < 0 else finished.status - 128
+    said = "\n".join(finished.err.strip().splitlines()[-6:])
+    told = f":\n{said}" if said else ""
+    if number == signal.SIGILL:
+        raise OutsideError(
+            f"{device}: the processor lacks an instruction that the kernels for {target.name} use (SIGILL)",
+            "name the target of that processor; `mncc targets` lists them",
+        )
+    if "No space left on device" in said or "Disk quota exceeded" in said:
+        raise OutsideError(f"{device}: its disk is full{told}", "free some space there, or name another folder")
+    if 0 < number < 65:
+        raise OutsideError(f"{device}: the program was ended by {_signal_name(number)}{told}")
+    raise OutsideError(f"{device}: the program failed with status {finished.status}{told}")
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"

@@ -1,0 +1,58 @@
+"""What can be wrong with --device. One frozen dataclass an error."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from mncc.language.diagnostic import Diagnostic
+
+FORMS = "local, qemu, command:WORDS, ssh://user@host or adb://serial"
+
+
+@dataclass(frozen=True)
+class UnknownDevice(Diagnostic):
+    """--device has none of the known forms."""
+
+    text: str
+    reason: str = "there is no such device"
+
+    @property
+    def title(self) -> str:
+        return self.reason
+
+    @property
+    def help(self) -> str:
+        return f"devices are {FORMS}"
+
+
+@dataclass(frozen=True)
+class NotEmulated(Diagnostic):
+    """qemu-user has no CPU for the target."""
+
+    target: str
+
+    @property
+    def title(self) -> str:
+        return f"qemu-user emulates no processor for {self.target}"
+
+    @property
+    def help(self) -> str:
+        return "run it on a machine of that kind: --device ssh://user@host"
+
+
+@dataclass(frozen=True)
+class NotThisMachine(Diagnostic):
+    """`local` with a target of another architecture."""
+
+    target: str
+    machine: str
+    emulated: bool
+
+    @property
+    def title(self) -> str:
+        return f"this machine ({self.machine}) cannot run programs for {self.target}"
+
+    @property
+    def help(self) -> str:
+        emulator = "--device qemu emulates it; " if self.emulated else ""
+        return f"{emulator}--device ssh://user@host runs them on a machine of that kind"

@@ -1,0 +1,165 @@
+"""The program that answers requests on a device: how it is built, and both files that it reads and writes (runner.c
+describes them)."""
+
+from __future__ import annotations
+
+import struct
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+
+from mncc.devices.device import Device, Session, require_success
+from mncc.devices.loaded import Interface, RunError
+from mncc.devices.requests import Answer, KernelRun, NetworkRun, Repeat, Request
+from mncc.kernels.target import Target
+from mncc.language.diagnostic import OutsideError
+from mncc.library.template import RUNTIME
+from mncc.library.toolchain import Toolchain
+from mncc.library.write import LibraryFiles
+
+TIMEOUT = 3600.0
+"""Seconds after which a device that answers nothing is given up."""
+
+_SOURCES = Path(__file__).parent
+_REQUESTS, _ANSWERS = b"mnccreq1", b"mnccans1"
+_END, _NETWORK, _KERNEL, _PEAK = range(4)
+_PEAK_FLAGS = {"armv7a": ("-march=armv7-a", "-mfpu=neon-vfpv4", "-mfloat-abi=hard")}
+"""So that the compiler knows fused multiply-adds."""
+
+
+def build_runner(name: str, files: LibraryFiles, target: Target, toolchain: Toolchain, folder: Path) -> Path:
+    """The runner of a library that was written with its probe: one static executable in `folder`, which may be any.
+    Raises OutsideError."""
+    assert files.probe_archive is not None, "the runner needs the library's probe"
+    flags = _PEAK_FLAGS.get(target.triple.split("-")[0], ())
+    peak = ["-O2", *flags, "-DFMA_PEAK_PART", "-c", str(_SOURCES / "fma_peak.c"), "-o", "fma_peak.o"]
+    toolchain.compile("compiling the FMA peak meter", peak, folder)
+    names = [f"-DMNCC_NETWORK={name}", f'-DMNCC_HEADER="{name}.h"', f"-I{files.directory.resolve()}", f"-I{RUNTIME}"]
+    linked = ["fma_peak.o", str(files.probe_archive.resolve()), "-static", "-pthread", "-lm", "-o", "runner"]
+    toolchain.compile("linking the runner", ["-O2", *names, str(_SOURCES / "runner.c"), *linked], folder)
+    return folder / "runner"
+
+
+@dataclass(frozen=True)
+class Remote:
+    """A Place on a device: its runner has been sent there."""
+
+    session: Session
+    device: Device
+    target: Target
+    name: str
+    """The library's."""
+    outputs: tuple[Interface, ...]
+
+    def answers(self, requests: Iterable[Request]) -> Iterator[Answer]:
+        """All requests are made and sent, then answered in one start of the runner."""
+        with tempfile.TemporaryDirectory(prefix="mncc-requests-", ignore_cleanup_errors=True) as folder:
+            asked, answered = Path(folder, "requests"), Path(folder, "answers")
+            with asked.open("wb") as file:
+                kinds = write_requests(file, requests)
+            self.session.send(asked, asked.name)
+            asked.unlink()
+            finished = self.session.run("runner", [asked.name, answered.name], TIMEOUT)
+            require_success(finished, self.device.name, self.target)
+            self.session.fetch(answered.name, answered)
+            with answered.open("rb") as file:
+                yield from self._read(file, kinds)
+
+    def _read(self, file: BinaryIO, kinds: Sequence[int]) -> Iterator[Answer]:
+        reader = _Reader(file, self.device.name)
+        reader.expect(_ANSWERS)
+        for kind in kinds:
+            record = reader.record(kind)
+            if record.status != 0:
+                raise RunError(self.name, record.status, record.text)
+            if kind == _PEAK:
+                yield Answer(gflops=float(record.text))
+            elif kind == _KERNEL:
+                yield Answer(record.buffers, tuple(record.seconds))
+            else:
+                pairs = zip(record.buffers, self.outputs, strict=True)
+                outputs = tuple(buffer.view(np.float32).reshape(tensor.shape) for buffer, tensor in pairs)
+                runs = record.seconds.size if record.kernels.size else 0
+                kernels = record.kernels.reshape(runs, record.kernels.size // max(runs, 1))
+                yield Answer(outputs, tuple(record.seconds), kernels)
+        reader.record(_END)
+
+
+def write_requests(file: BinaryIO, requests: Iterable[Request]) -> list[int]:
+    """Writes the file that the runner reads; answers the kind of every request."""
+    file.write(_REQUESTS)
+    kinds = []
+    for request in requests:
+        if isinstance(request, NetworkRun):
+            inputs = request.inputs or ()
+            _numbers(file, _NETWORK, request.threads, *_repeat(request.repeat), request.profile, len(inputs))
+            for array in inputs:
+                _numbers(file, array.nbytes)
+                file.write(np.ascontiguousarray(array).data)
+            kinds.append(_NETWORK)
+        elif isinstance(request, KernelRun):
+            _numbers(file, _KERNEL, request.kernel, *_repeat(request.repeat), len(request.tensors))
+            for operand in request.tensors:
+                given = isinstance(operand.memory, np.ndarray)
+                _numbers(file, operand.nbytes, operand.start, given)
+                if isinstance(operand.memory, np.ndarray):
+                    file.write(np.ascontiguousarray(operand.memory).data)
+            kinds.append(_KERNEL)
+        else:
+            _numbers(file, _PEAK, request.threads, round(1e9 * request.seconds))
+            kinds.append(_PEAK)
+    _numbers(file, _END)
+    return kinds
+
+
+def _repeat(repeat: Repeat) -> tuple[int, int, int]:
+    return repeat.least, repeat.most, round(1e9 * repeat.seconds)
+
+
+def _numbers(file: BinaryIO, *numbers: int) -> None:
+    file.write(struct.pack(f"<{len(numbers)}Q", *numbers))
+
+
+@dataclass(frozen=True)
+class _Record:
+    """One answer of the runner; times in seconds, buffers as bytes."""
+
+    status: int
+    text: str
+    seconds: np.ndarray
+    kernels: np.ndarray
+    buffers: tuple[np.ndarray, ...]
+
+
+@dataclass(frozen=True)
+class _Reader:
+    """Reads what the runner wrote. Raises OutsideError where it is cut off or something else."""
+
+    file: BinaryIO
+    device: str
+
+    def read(self, size: int) -> bytes:
+        found = self.file.read(size)
+        if len(found) != size:
+            raise OutsideError(f"{self.device}: the answers of the program end too early", "try again")
+        return found
+
+    def expect(self, words: bytes) -> None:
+        if self.read(len(words)) != words:
+            raise OutsideError(f"{self.device}: what came back is no answer of the program", "try again")
+
+    def number(self) -> int:
+        return int(struct.unpack("<q", self.read(8))[0])
+
+    def record(self, kind: int) -> _Record:
+        """The next answer, which must be of this kind."""
+        self.expect(struct.pack("<q", kind))
+        status = self.number()
+        text = self.read(self.number()).decode(errors="replace")
+        seconds, kernels = (1e-9 * np.frombuffer(self.read(8 * self.number()), "<i8") for _ in range(2))
+        buffers = tuple(np.frombuffer(bytearray(self.read(self.number())), np.uint8) for _ in range(self.number()))
+        return _Record(status, text, seconds, kernels, buffers)
