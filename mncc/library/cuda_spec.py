@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -66,3 +67,15 @@ class CudaSpec:
     goldens: tuple[Golden, ...] = ()
     manifest: Mapping[str, Any] = field(default_factory=dict)
     """Further content of NAME.json, as in LibrarySpec; "kernels" has an entry a launch."""
+    triple: str = f"{platform.machine()}-linux-gnu"
+    """Of the machine that the GPU is in: what the library's own code is compiled for."""
+
+    @property
+    def tensor_bytes(self) -> int:
+        """Of the caller's workspace, of which a run needs nothing: its memory belongs to the handle."""
+        return 0
+
+    @property
+    def scratch_bytes(self) -> int:
+        """The same."""
+        return 0

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 _FUNCTIONS = (
     # moved from libpthread into libc, 2.34 (sigmask: 2.32)
     *("pthread_create", "pthread_join", "pthread_sigmask"),
+    # moved from libdl into libc, 2.34
+    *("dlopen", "dlsym", "dlclose", "dlerror"),
     # stopped setting the errno of SVID, 2.27 to 2.29
     *("exp", "exp2", "log", "log2", "pow", "expf", "exp2f", "logf", "log2f", "powf"),
     # the same, 2.35 and 2.38

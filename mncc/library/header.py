@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 from mncc.library.names import c_string, macro_names, parameter_names
-from mncc.library.spec import InterfaceTensor, LibrarySpec
+from mncc.library.spec import Interface, InterfaceTensor
 from mncc.library.template import RUNTIME, fill
 
 ABI = 1
@@ -17,20 +18,42 @@ def elements(tensor: InterfaceTensor) -> int:
     return math.prod(tensor.shape)
 
 
-def selftest_bytes(spec: LibrarySpec) -> int:
+def selftest_bytes(spec: Interface) -> int:
     """Workspace of the self test: inputs and outputs, each rounded up to 64 bytes, and a run's on one thread."""
     tensors = sum(-(-4 * elements(tensor) // 64) * 64 for tensor in (*spec.inputs, *spec.outputs))
     return tensors + spec.tensor_bytes + spec.scratch_bytes
 
 
-def parameters(spec: LibrarySpec) -> list[str]:
+def parameters(spec: Interface) -> list[str]:
     """The typed pointers of NAME_run."""
     inputs = [f"const float *{name}" for name in parameter_names("input", spec.inputs)]
     return inputs + [f"float *{name}" for name in parameter_names("output", spec.outputs)]
 
 
-def header_text(spec: LibrarySpec) -> str:
-    """The whole of NAME.h. Raises DiagnosticError where two tensors would share their macros."""
+def parameter_list(spec: Interface) -> str:
+    """The typed pointers of NAME_run as a prototype has them, before its further parameters."""
+    return ("\n    " if len(parameters(spec)) > 2 else " ").join(f"{p}," for p in parameters(spec))
+
+
+@dataclass(frozen=True)
+class Wording:
+    """What the header says of a kind of library: how it runs, how its workspace is given, and functions of its own."""
+
+    about: str
+    how: str
+    device: str = ""
+
+
+def cpu_wording() -> Wording:
+    """Of a library whose kernels run on a CPU."""
+    workspace = " * The workspace needs 64-byte alignment and, for t threads, workspace_bytes(t)."
+    return Wording(fill("about_cpu.in", {}).rstrip("\n"), f"{workspace} `exec` may be NULL: serial. */")
+
+
+def header_text(spec: Interface, wording: Wording | None = None) -> str:
+    """The whole of NAME.h; `wording` is a CPU's by default. Raises DiagnosticError where two tensors would share their
+    macros."""
+    wording = wording or cpu_wording()
     words = {
         "NAME": spec.name,
         "WRITER": f"mncc {spec.manifest.get('versions', {}).get('mncc', '')}".strip(),
@@ -42,12 +65,15 @@ def header_text(spec: LibrarySpec) -> str:
         "WORKSPACE_BYTES": str(spec.tensor_bytes + spec.scratch_bytes),
         "SELFTEST_BYTES": str(selftest_bytes(spec)),
         "MACROS": "\n".join(_macros(spec)),
-        "PARAMETERS": ("\n    " if len(parameters(spec)) > 2 else " ").join(f"{p}," for p in parameters(spec)),
+        "PARAMETERS": parameter_list(spec),
+        "ABOUT": wording.about,
+        "HOW": wording.how,
+        "DEVICE": wording.device,
     }
     return fill("network.h.in", words)
 
 
-def _summary(spec: LibrarySpec) -> list[str]:
+def _summary(spec: Interface) -> list[str]:
     lines = []
     for side, tensors in (("input", spec.inputs), ("output", spec.outputs)):
         for tensor, name in zip(tensors, parameter_names(side, tensors), strict=True):
@@ -57,7 +83,7 @@ def _summary(spec: LibrarySpec) -> list[str]:
     return lines
 
 
-def _macros(spec: LibrarySpec) -> list[str]:
+def _macros(spec: Interface) -> list[str]:
     named = macro_names(spec)
     lines = []
     for side, tensors in (("input", spec.inputs), ("output", spec.outputs)):

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 
 from mncc.language.diagnostic import Diagnostic, DiagnosticError
-from mncc.library.spec import InterfaceTensor, LibrarySpec
+from mncc.library.spec import Interface, InterfaceTensor
 
 _C_WORDS = frozenset(
     """auto break case char const continue default do double else enum extern float for goto if inline int long register
@@ -63,7 +63,7 @@ def _is_free(name: str) -> bool:
     return plain and name not in _C_WORDS and re.match("mncc(_|$)", name) is None
 
 
-def macro_names(spec: LibrarySpec) -> dict[str, tuple[str, ...]]:
+def macro_names(spec: Interface) -> dict[str, tuple[str, ...]]:
     """The macro prefix of every input and output: NAME_INPUT where there is one input, else NAME_<tensor>.
 
     Raises DiagnosticError where two tensors would share one.

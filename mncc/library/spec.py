@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import numpy as np
 
@@ -74,6 +74,29 @@ class Golden:
     indices: tuple[int, ...]
     values: tuple[float, ...]
     tolerance: float
+
+
+class Interface(Protocol):
+    """What a program sees of a library, whatever its kernels run on."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def model_hash(self) -> str: ...
+    @property
+    def inputs(self) -> tuple[InterfaceTensor, ...]: ...
+    @property
+    def outputs(self) -> tuple[InterfaceTensor, ...]: ...
+    @property
+    def weights(self) -> np.ndarray: ...
+    @property
+    def tensor_bytes(self) -> int: ...
+    @property
+    def scratch_bytes(self) -> int: ...
+    @property
+    def goldens(self) -> tuple[Golden, ...]: ...
+    @property
+    def manifest(self) -> Mapping[str, Any]: ...
 
 
 @dataclass(frozen=True)

@@ -10,22 +10,17 @@ from mncc.kernels.limits import KERNEL_TENSORS, PHASES
 from mncc.library.cpu_features import feature_rows
 from mncc.library.header import ABI, elements, parameters, selftest_bytes
 from mncc.library.names import c_string, parameter_names
-from mncc.library.spec import InterfaceTensor, KernelEntry, LibrarySpec, Slot
+from mncc.library.spec import Interface, InterfaceTensor, KernelEntry, LibrarySpec, Slot
 
 
 def check_spec(spec: LibrarySpec) -> None:
     """Raises ValueError where the spec contradicts itself; such an error is mncc's own, not a user's."""
     tensors = {"input": spec.inputs, "output": spec.outputs, "workspace": ((),)}
-    problems = []
-    if not spec.inputs or not spec.outputs:
-        problems.append("a library needs an input and an output")
+    problems = check_interface(spec)
     if not spec.kernels:
         problems.append("a library needs a kernel")
     if spec.tensor_bytes % 64 or spec.scratch_bytes % 64 or min(spec.tensor_bytes, spec.scratch_bytes) < 0:
         problems.append(f"workspace sizes {spec.tensor_bytes}, {spec.scratch_bytes} are not multiples of 64")
-    for tensor in (*spec.inputs, *spec.outputs):
-        if not tensor.shape or min(tensor.shape) < 1:
-            problems.append(f"tensor {tensor.name} has the shape {tensor.shape}")
     for kernel in spec.kernels:
         if not re.fullmatch(r"[A-Za-z_]\w*", kernel.symbol, flags=re.ASCII):
             problems.append(f"kernel {kernel.name}: {kernel.symbol!r} is not a C symbol")
@@ -40,13 +35,24 @@ def check_spec(spec: LibrarySpec) -> None:
         for slot in kernel.tensors:
             if not 0 <= slot.index < len(tensors[slot.base]) or not _inside(spec, kernel, slot):
                 problems.append(f"kernel {kernel.name}: {slot} lies outside of its buffer")
+    if problems:
+        raise ValueError("\n".join(problems))
+
+
+def check_interface(spec: Interface) -> list[str]:
+    """What contradicts itself in what any library has: inputs, outputs and the self test."""
+    problems = []
+    if not spec.inputs or not spec.outputs:
+        problems.append("a library needs an input and an output")
+    for tensor in (*spec.inputs, *spec.outputs):
+        if not tensor.shape or min(tensor.shape) < 1:
+            problems.append(f"tensor {tensor.name} has the shape {tensor.shape}")
     for number, golden in enumerate(spec.goldens):
         if number >= len(spec.outputs) or any(not 0 <= i < elements(spec.outputs[number]) for i in golden.indices):
             problems.append(f"golden {number} has elements that no output has")
         if len(golden.indices) != len(golden.values) or not np.isfinite([*golden.values, golden.tolerance]).all():
             problems.append(f"golden {number} is not a finite value an index")
-    if problems:
-        raise ValueError("\n".join(problems))
+    return problems
 
 
 def _inside(spec: LibrarySpec, kernel: KernelEntry, slot: Slot) -> bool:
@@ -57,11 +63,33 @@ def _inside(spec: LibrarySpec, kernel: KernelEntry, slot: Slot) -> bool:
 
 def tables_text(spec: LibrarySpec) -> str:
     """The whole of tables.h."""
-    outputs = [f"(void *){name}" for name in parameter_names("output", spec.outputs)]
     most = max(len(kernel.tensors) for kernel in spec.kernels)
-    goldens = _goldens(spec)
     features = feature_rows(spec.triple, spec.cpu_features)
     lines = [
+        *interface_lines(spec),
+        f"#define MNCC_TENSOR_BYTES {size_literal(spec.tensor_bytes)}",
+        f"#define MNCC_SCRATCH_BYTES {size_literal(spec.scratch_bytes)}",
+        f"#define MNCC_KERNELS {len(spec.kernels)}",
+        f"#define MNCC_MAX_TENSORS {most}",
+        f"#define MNCC_CPU_FEATURES {len(features)}",
+        "",
+        *_kernels(spec),
+        "/* name, leaf, subleaf, register, bit, bits of XCR0 */",
+        *array_lines(
+            "cpu_feature",
+            "cpu_features",
+            [f"{{{c_string(f.name)}, {f.leaf:#x}u, {f.subleaf}u, {f.reg}, {f.bit}, {f.xcr0:#x}u}}" for f in features]
+            or ['{"", 0u, 0u, 0, 0, 0u}'],
+        ),
+    ]
+    return "\n".join(lines)
+
+
+def interface_lines(spec: Interface) -> list[str]:
+    """What tables.h says of any library: its name, its interface, its self test."""
+    outputs = [f"(void *){name}" for name in parameter_names("output", spec.outputs)]
+    goldens = _goldens(spec)
+    return [
         f"/* The network {spec.name} as data, written by mncc; library.c reads it. */",
         "#pragma GCC visibility push(default)",
         f'#include "{spec.name}.h"',
@@ -76,37 +104,24 @@ def tables_text(spec: LibrarySpec) -> str:
         f"#define MNCC_RUN_PARAMETERS {', '.join(parameters(spec))}",
         f"#define MNCC_RUN_INPUTS {', '.join(parameter_names('input', spec.inputs))}",
         f"#define MNCC_RUN_OUTPUTS {', '.join(outputs)}",
-        f"#define MNCC_TENSOR_BYTES {_size(spec.tensor_bytes)}",
-        f"#define MNCC_SCRATCH_BYTES {_size(spec.scratch_bytes)}",
-        f"#define MNCC_SELFTEST_BYTES {_size(selftest_bytes(spec))}",
-        f"#define MNCC_WEIGHTS_BYTES {_size(spec.weights.nbytes)}",
-        f"#define MNCC_KERNELS {len(spec.kernels)}",
-        f"#define MNCC_MAX_TENSORS {most}",
+        f"#define MNCC_SELFTEST_BYTES {size_literal(selftest_bytes(spec))}",
+        f"#define MNCC_WEIGHTS_BYTES {size_literal(spec.weights.nbytes)}",
         f"#define MNCC_GOLDENS {len(goldens)}",
-        f"#define MNCC_CPU_FEATURES {len(features)}",
         "",
         *_tensors("input", spec.inputs),
         *_tensors("output", spec.outputs),
-        *_kernels(spec),
         "/* tensor, element, value, tolerance */",
-        *_array("golden", "goldens", goldens or ["{0, 0, 0.0f, 0.0}"]),
-        "/* name, leaf, subleaf, register, bit, bits of XCR0 */",
-        *_array(
-            "cpu_feature",
-            "cpu_features",
-            [f"{{{c_string(f.name)}, {f.leaf:#x}u, {f.subleaf}u, {f.reg}, {f.bit}, {f.xcr0:#x}u}}" for f in features]
-            or ['{"", 0u, 0u, 0, 0, 0u}'],
-        ),
+        *array_lines("golden", "goldens", goldens or ["{0, 0, 0.0f, 0.0}"]),
     ]
-    return "\n".join(lines)
 
 
-def _size(count: int) -> str:
+def size_literal(count: int) -> str:
     """A size as a literal that the preprocessor can compare too; a 32-bit target rejects what it cannot hold."""
     return f"{count}u" if count < 2**32 else f"{count}ull"
 
 
-def _array(kind: str, name: str, rows: list[str]) -> list[str]:
+def array_lines(kind: str, name: str, rows: list[str]) -> list[str]:
+    """A constant array of C, a row a line."""
     return [f"static const {kind} {name}[] = {{", *(f"    {row}," for row in rows), "};", ""]
 
 
@@ -119,7 +134,7 @@ def _tensors(side: str, tensors: tuple[InterfaceTensor, ...]) -> list[str]:
         "1.0f, 0}"
         for number, tensor in enumerate(tensors)
     ]
-    return lines + _array("mncc_tensor", f"{side}_tensors", rows)
+    return lines + array_lines("mncc_tensor", f"{side}_tensors", rows)
 
 
 def _kernels(spec: LibrarySpec) -> list[str]:
@@ -147,13 +162,13 @@ def _kernels(spec: LibrarySpec) -> list[str]:
         "#pragma GCC visibility pop",
         "",
         "/* base, index, offset, bytes from image to image */",
-        *_array("slot", "slots", slots),
+        *array_lines("slot", "slots", slots),
         "/* name, function, phases (items, items a block), images, offset of the weights, first slot, tensors */",
-        *_array("kernel", "kernels", rows),
+        *array_lines("kernel", "kernels", rows),
     ]
 
 
-def _goldens(spec: LibrarySpec) -> list[str]:
+def _goldens(spec: Interface) -> list[str]:
     return [
         f"{{{output}, {index}, {float(np.float32(value)).hex()}f, {golden.tolerance.hex()}}}"
         for output, golden in enumerate(spec.goldens)

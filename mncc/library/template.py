@@ -16,7 +16,8 @@ def fill(name: str, words: Mapping[str, str]) -> str:
     return re.sub(r"@([A-Z_]+)@", lambda match: words[match[1]], text)
 
 
-def sources() -> dict[str, str]:
-    """The C and assembler sources by name."""
+def sources(cuda: bool = False) -> dict[str, str]:
+    """The C and assembler sources by name; those that only libraries for GPUs need where `cuda`."""
     files = sorted(p for p in RUNTIME.iterdir() if p.suffix in {".c", ".h", ".S"})
-    return {path.name: path.read_text(encoding="utf-8") for path in files}
+    chosen = [path for path in files if cuda or not path.name.startswith(("cuda_", "fatbin"))]
+    return {path.name: path.read_text(encoding="utf-8") for path in chosen}

@@ -111,17 +111,6 @@ static void pool_leave(pool *p) {
   pthread_mutex_unlock(&p->mutex);
 }
 
-/* A run of this network holds the pool from its first kernel to its last; its workers spin between them. */
-static void pool_begin_run(pool *p) {
-  pool_enter(p);
-  __atomic_store_n(&p->in_run, 1, __ATOMIC_RELAXED);
-}
-
-static void pool_end_run(pool *p) {
-  __atomic_store_n(&p->in_run, 0, __ATOMIC_RELAXED);
-  pool_leave(p);
-}
-
 /* mncc_exec.parallel_for of a pool, as others call it: another network, or the program itself. */
 static void pool_parallel_for(void *argument, void (*task)(void *arg, int32_t index), void *arg, int32_t count) {
   pool *p = argument;

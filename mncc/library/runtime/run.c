@@ -87,6 +87,17 @@ static mncc_status run_kernel(const mncc_exec *exec, pool *own, step *s, int32_t
   return MNCC_OK;
 }
 
+/* A run of this network holds the pool from its first kernel to its last; its workers spin between them. */
+static void pool_begin_run(pool *p) {
+  pool_enter(p);
+  __atomic_store_n(&p->in_run, 1, __ATOMIC_RELAXED);
+}
+
+static void pool_end_run(pool *p) {
+  __atomic_store_n(&p->in_run, 0, __ATOMIC_RELAXED);
+  pool_leave(p);
+}
+
 static mncc_status run_network(const void *const *inputs, void *const *outputs, void *workspace, size_t workspace_bytes,
                                const mncc_exec *given) {
   mncc_exec exec;

@@ -1,0 +1,82 @@
+"""nvcc: CUDA C++ -> one fatbin with machine code for several architectures."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from mncc.language.diagnostic import OutsideError
+from mncc.library.toolchain import run_tool
+
+_FLAGS = ("-O3", "-std=c++17", "--diag-suppress=177")
+"""No fast-math. Diagnostic 177: a variable that the generated text declares and never uses."""
+
+
+@dataclass(frozen=True)
+class Nvcc:
+    """`command` is nvcc's; `version` CUDA's, major and minor."""
+
+    command: tuple[str, ...]
+    version: tuple[int, int]
+
+    def compute(self) -> tuple[str, ...]:
+        """The architectures that it can compile for: sm_75, sm_80, ..., ascending."""
+        said = run_tool("asked for its architectures", [*self.command, "--list-gpu-code"], Path.cwd())
+        return tuple(sorted(re.findall(r"sm_\d+[a-z]?\b", said), key=_age))
+
+
+def find_nvcc() -> Nvcc:
+    """nvcc from the PATH, else from the Python package nvidia-cuda-nvcc. Raises OutsideError where there is none."""
+    for candidate in _candidates():
+        if shutil.which(candidate):
+            said = run_tool("asked for its version", [candidate, "--version"], Path.cwd())
+            found = re.search(r"release (\d+)\.(\d+)", said)
+            if found:
+                return Nvcc((candidate,), (int(found[1]), int(found[2])))
+    raise OutsideError(
+        "no CUDA compiler: looked for nvcc on the PATH and in the Python package nvidia-cuda-nvcc",
+        "pip install 'mncc[cuda]', or install NVIDIA's toolkit; `mncc emit --stage cuda` prints the source without it",
+    )
+
+
+def _candidates() -> Iterator[str]:
+    yield "nvcc"
+    spec = importlib.util.find_spec("nvidia")
+    for folder in spec.submodule_search_locations or () if spec else ():
+        for path in sorted(Path(folder).glob("*/bin/nvcc"), reverse=True):
+            yield str(path)
+
+
+def compile_fatbin(source: str, architectures: Sequence[str], nvcc: Nvcc) -> bytes:
+    """Machine code for every architecture (sm_80, ...) and PTX of the newest, as one fatbin.
+
+    Raises OutsideError where nvcc does not know an architecture or fails. The same source gives the same bytes.
+    """
+    known = nvcc.compute()
+    unknown = [name for name in architectures if name not in known]
+    if unknown:
+        version = ".".join(map(str, nvcc.version))
+        raise OutsideError(
+            f"nvcc {version} does not compile for {', '.join(unknown)}: it knows {', '.join(known)}",
+            "name other targets, or put another release of nvcc first on the PATH",
+        )
+    newest = max(architectures, key=_age).removeprefix("sm_")
+    codes = [(name.removeprefix("sm_"), name) for name in architectures] + [(newest, f"compute_{newest}")]
+    options = [f"-gencode=arch=compute_{compute},code={code}" for compute, code in codes]
+    with tempfile.TemporaryDirectory(prefix="mncc") as folder:
+        path = Path(folder)
+        (path / "kernels.cu").write_text(source, encoding="utf-8")
+        command = [*nvcc.command, "-fatbin", *_FLAGS, *options, "-o", "kernels.fatbin", "kernels.cu"]
+        run_tool("compiling the kernels", command, path)
+        return (path / "kernels.fatbin").read_bytes()
+
+
+def _age(architecture: str) -> tuple[int, str]:
+    """sm_90 before sm_90a before sm_100."""
+    found = re.fullmatch(r"sm_(\d+)([a-z]?)", architecture)
+    return (int(found[1]), found[2]) if found else (0, architecture)
