@@ -71,13 +71,13 @@ def write_library(
     check_spec(spec)
     check_replaceable(directory)
     toolchain = find_toolchain(spec.triple, cc)
-    files = _files(spec.name, directory, probe)
+    files = files_of(spec.name, directory, probe)
     with replaced_folder(directory) as folder:
         build = folder / "build"
         _write_sources(spec, build)
-        _Build(spec, toolchain, build, tuple(cflags)).libraries(folder, probe)
+        Build(spec.name, spec.triple, toolchain, build, tuple(cflags)).libraries(folder, probe)
         (folder / files.header.name).write_text(header_text(spec), encoding="utf-8")
-        words = {"NAME": spec.name, "ABI": str(ABI), "HASH": spec.model_hash}
+        words = {"NAME": spec.name, "ABI": str(ABI), "HASH": spec.model_hash, "CMAKE": "", "PC": ""}
         (folder / files.cmake.name).write_text(fill("Config.cmake.in", words), encoding="utf-8")
         (folder / files.pkg_config.name).write_text(fill("package.pc.in", words), encoding="utf-8")
         shutil.rmtree(build)
@@ -104,14 +104,14 @@ def manifest_content(spec: LibrarySpec, compiler: str, files: list[str]) -> dict
         "name": spec.name,
         "abi": ABI,
         "hash": spec.model_hash,
-        "weights_sha256": hashlib.sha256(_bytes(spec.weights)).hexdigest(),
+        "weights_sha256": hashlib.sha256(weight_bytes(spec.weights)).hexdigest(),
         "weights_bytes": spec.weights.nbytes,
         "triple": spec.triple,
         "cpu_features": list(spec.cpu_features),
         "glibc_floor": floor.floor if floor else None,
         "compiler": compiler,
-        "inputs": [_interface(tensor) for tensor in spec.inputs],
-        "outputs": [_interface(tensor) for tensor in spec.outputs],
+        "inputs": [interface_facts(tensor) for tensor in spec.inputs],
+        "outputs": [interface_facts(tensor) for tensor in spec.outputs],
         "workspace_bytes": spec.tensor_bytes + spec.scratch_bytes,
         "tensor_bytes": spec.tensor_bytes,
         "scratch_bytes": spec.scratch_bytes,
@@ -134,15 +134,18 @@ def manifest_content(spec: LibrarySpec, compiler: str, files: list[str]) -> dict
     }
 
 
-def _interface(tensor: Any) -> dict[str, Any]:
+def interface_facts(tensor: Any) -> dict[str, Any]:
+    """An input or output as the manifest has it."""
     return {key: value for key, value in vars(tensor).items() if value not in ((), "")}
 
 
-def _bytes(weights: np.ndarray) -> bytes:
+def weight_bytes(weights: np.ndarray) -> bytes:
+    """The packed weights as they lie in the library."""
     return np.ascontiguousarray(weights).tobytes()
 
 
-def _files(name: str, directory: Path, probe: bool) -> LibraryFiles:
+def files_of(name: str, directory: Path, probe: bool) -> LibraryFiles:
+    """Where the files of a library will lie."""
     return LibraryFiles(
         directory=directory,
         shared=directory / f"lib{name}.so",
@@ -165,23 +168,29 @@ def _write_sources(spec: LibrarySpec, build: Path) -> None:
     }
     for name, text in texts.items():
         (build / name).write_text(text, encoding="utf-8")
-    (build / "weights.bin").write_bytes(_bytes(spec.weights))
+    (build / "weights.bin").write_bytes(weight_bytes(spec.weights))
     (build / "kernels.o").write_bytes(spec.kernel_object)
 
 
 @dataclass(frozen=True)
-class _Build:
+class Build:
     """The commands that make one library, run in the folder `path` that holds its sources."""
 
-    spec: LibrarySpec
+    name: str
+    triple: str
     toolchain: Toolchain
     path: Path
     cflags: tuple[str, ...]
+    parts: tuple[str, ...] = ("library.c", "weights.S", "kernels.o")
+    functions: tuple[str, ...] = ()
+    """Public ones beside those of every library."""
+    libraries_too: tuple[str, ...] = ()
+    """What the library links beside libc, libm and pthreads."""
 
     def libraries(self, folder: Path, probe: bool) -> None:
         """The archive and the shared library in `folder`, made from one object."""
-        name = self.spec.name
-        public = [f"{name}_{function}" for function in ("model", "run", "pool_create", "pool_destroy")]
+        name = self.name
+        public = [f"{name}_{function}" for function in ("model", "run", "pool_create", "pool_destroy", *self.functions)]
         self._merge(f"{name}.o", public)
         self._archive(f"{name}.o", f"lib{name}.a")
         self._link(f"{name}.o", folder / f"lib{name}.so")
@@ -196,25 +205,26 @@ class _Build:
 
     def _merge(self, output: str, public: list[str], *more: str) -> None:
         """Runtime, weights and kernels as one relocatable object, of which only `public` can be seen."""
-        baseline = _BASELINE.get(self.spec.triple.split("-")[0], ())
+        baseline = _BASELINE.get(self.triple.split("-")[0], ())
         arguments = [*_COMPILE, *baseline, *self.cflags, *more, "-r", "-nostdlib", "-o", output]
-        self.toolchain.compile("compiling the runtime", [*arguments, "library.c", "weights.S", "kernels.o"], self.path)
+        self.toolchain.compile("compiling the runtime", [*arguments, *self.parts], self.path)
         keep = [f"--keep-global-symbol={name}" for name in public]
         run_tool("hiding the kernels", [self.toolchain.tool("objcopy"), "--strip-debug", *keep, output], self.path)
 
     def _link(self, merged: str, output: Path) -> None:
         """The shared library, its C library functions in the versions of the glibc floor."""
         old: list[str] = []
-        floor = glibc_floor(self.spec.triple)
+        floor = glibc_floor(self.triple)
         if floor:
             objcopy = self.toolchain.tool("objcopy")
             renames = [f"--redefine-sym={name}={version}" for name, version in floor.renames().items()]
             run_tool("setting the glibc floor", [objcopy, *renames, merged, "floor.o"], self.path)
             merged = "floor.o"
-            # Before glibc 2.34 threads were in a library of their own, which a newer linker would not ask for.
-            if self.toolchain.library("libpthread.so.0"):
-                old = ["-Wl,--no-as-needed,-l:libpthread.so.0"]
+            # Before glibc 2.34 these were libraries of their own, which a newer linker would not ask for.
+            for library in ("libpthread.so.0", *(f"lib{name}.so.2" for name in self.libraries_too)):
+                if self.toolchain.library(library):
+                    old.append(f"-Wl,--no-as-needed,-l:{library}")
         arguments = ["-shared", *self.cflags, "-o", f"../{output.name}", merged, *_LINK]
         arguments += [f"-Wl,-soname,{output.name}", "-Wl,--version-script=exports.map"]
-        arguments += [*old, "-Wl,--as-needed", "-pthread", "-lm"]
+        arguments += [*old, "-Wl,--as-needed", "-pthread", "-lm", *(f"-l{library}" for library in self.libraries_too)]
         self.toolchain.compile("linking the library", arguments, self.path)

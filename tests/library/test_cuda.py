@@ -1,0 +1,227 @@
+"""A library for GPUs: its files, and its whole interface against the stand-in driver, from C and C++."""
+
+from __future__ import annotations
+
+import ctypes
+import ctypes.util
+import dataclasses
+import functools
+import json
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from mncc.devices.cuda_standin import HERE as STANDIN
+from mncc.language.diagnostic import OutsideError
+from mncc.library.cuda_spec import CudaArgument
+from mncc.library.cuda_write import write_cuda_library
+from mncc.library.glibc import glibc_floor
+from mncc.library.nvcc import Nvcc, compile_fatbin, find_nvcc
+from mncc.library.template import RUNTIME
+from mncc.library.write import LibraryFiles
+from tests.library.conftest import WARNINGS, says
+from tests.library.cuda.toy import SOURCE, fake_fatbin, toy_cuda_spec, toy_standin
+from tests.library.toy import TRIPLE
+
+Compile = Callable[..., Path]
+CUDA_13 = Nvcc(("no-nvcc",), (13, 0))
+FATBIN = fake_fatbin((2, 80), (2, 90), (1, 90))
+"""What nvcc makes for sm_80 and sm_90, as far as the stand-in reads it: these tests need no nvcc."""
+PUBLIC = ("model", "run", "pool_create", "pool_destroy", "device_open", "device_close", "device_message", "run_device")
+ADDRESS = ("-fsanitize=address,undefined", "-fno-sanitize-recover")
+
+
+def include_cuda() -> Path | None:
+    """The folder of cuda.h, of the toolkit that nvcc belongs to."""
+    try:
+        nvcc = find_nvcc()
+    except OutsideError:
+        return None
+    command = [*nvcc.command, "-x", "cu", "-M", os.devnull]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    found = re.search(r"\S*/cuda_runtime\.h", done.stdout)
+    folder = Path(found[0]).parent if found else None
+    return folder if folder and (folder / "cuda.h").exists() else None
+
+
+def needs_nvcc() -> Nvcc:
+    try:
+        return find_nvcc()
+    except OutsideError as error:
+        pytest.skip(f"{error}")
+
+
+@pytest.fixture(scope="session")
+def gpu_toy(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., tuple[LibraryFiles, Path]]:
+    """gpu_toy(*flags): the toy's library and the folder of its stand-in driver, compiled with these flags."""
+
+    @functools.cache
+    def build(*flags: str) -> tuple[LibraryFiles, Path]:
+        folder = tmp_path_factory.mktemp("gpu")
+        files = write_cuda_library(toy_cuda_spec(), folder / "toy", nvcc=CUDA_13, fatbin=FATBIN, cflags=flags)
+        (folder / "driver").mkdir()
+        toy_standin(folder / "driver")
+        return files, folder / "driver"
+
+    return build
+
+
+def with_driver(files: LibraryFiles, driver: Path) -> list[str]:
+    """Compiler arguments for the toy's header and archive, and the stand-in driver, which the program finds too."""
+    headers = [f"-I{folder}" for folder in (files.directory, RUNTIME, STANDIN)]
+    return [*headers, str(files.static), str(driver / "libcuda.so.1"), f"-Wl,-rpath,{driver}", "-lm", "-ldl"]
+
+
+@pytest.mark.parametrize("flags", [(), ADDRESS], ids=["plain", "address"])
+@pytest.mark.parametrize("program", ["cuda.c", "cuda_threads.cpp"])
+def test_program(
+    program: str, flags: tuple[str, ...], gpu_toy: Callable[..., tuple[LibraryFiles, Path]], compiled: Compile
+) -> None:
+    """Numbers, statuses, what the driver is asked; every call of the driver failing in turn; handles and threads."""
+    assert says(compiled(program, *flags, *with_driver(*gpu_toy(*flags)))) == "ok\n"
+
+
+def test_nothing_is_read_before_it_is_written(
+    gpu_toy: Callable[..., tuple[LibraryFiles, Path]], compiled: Compile
+) -> None:
+    """Under valgrind, which also sees what the stand-in does."""
+    if shutil.which("valgrind") is None:
+        pytest.skip("valgrind is not installed")
+    program = compiled("cuda.c", *with_driver(*gpu_toy()))
+    assert says("valgrind", "-q", "--error-exitcode=9", "--leak-check=full", program) == "ok\n"
+
+
+def test_without_a_driver(gpu_toy: Callable[..., tuple[LibraryFiles, Path]]) -> None:
+    """The library loads; opening a device says what is missing."""
+    if ctypes.util.find_library("cuda"):
+        pytest.skip("this machine has NVIDIA's driver")
+    files, _ = gpu_toy()
+    code = f"""if True:
+        import ctypes
+        library = ctypes.CDLL({str(files.shared)!r})
+        library.toy_device_open.restype = ctypes.c_void_p
+        message = ctypes.create_string_buffer(400)
+        print(library.toy_device_open(0, message, 400), message.value.decode())
+    """
+    environment = {**os.environ, "LD_LIBRARY_PATH": ""}
+    done = subprocess.run(["python3", "-c", code], capture_output=True, text=True, env=environment, check=True)
+    assert done.stdout.startswith("None no NVIDIA driver on this machine (libcuda.so.1: cannot open shared object file")
+    assert "install the driver, R580 or newer, or build for a CPU" in done.stdout
+
+
+def test_a_driver_without_the_functions(
+    gpu_toy: Callable[..., tuple[LibraryFiles, Path]], compiled: Compile, tmp_path: Path
+) -> None:
+    files, _ = gpu_toy()
+    (tmp_path / "old.c").write_text("int cuInit(unsigned f) { (void)f; return 0; }\n")
+    library = ["-shared", "-fPIC", "-Wl,-soname,libcuda.so.1"]
+    subprocess.run(["gcc", *library, str(tmp_path / "old.c"), "-o", str(tmp_path / "libcuda.so.1")], check=True)
+    (tmp_path / "open.c").write_text(
+        '#include <stdio.h>\n#include "toy.h"\nint main(void) {\n  char message[300] = "";\n'
+        "  const void *device = toy_device_open(0, message, sizeof message);\n"
+        '  printf("%d %s\\n", device != NULL, message);\n  return 0;\n}\n'
+    )
+    driver = [str(tmp_path / "libcuda.so.1"), "-Wl,--no-as-needed", f"-Wl,-rpath,{tmp_path}"]
+    program = compiled(str(tmp_path / "open.c"), f"-I{files.directory}", str(files.static), *driver, "-ldl", "-lm")
+    assert says(program).startswith("0 the NVIDIA driver is too old: it has no cuDriverGetVersion; update it to R580")
+
+
+def test_interface_of_the_driver_is_that_of_its_header(compiled: Compile) -> None:
+    """cuda_driver.h against the toolkit's cuda.h: prototypes, numbers, layouts."""
+    folder = include_cuda()
+    if folder is None:
+        pytest.skip("no cuda.h: nvcc's toolkit is not installed")
+    theirs = f"-isystem{folder}"
+    compiled("cuda_prototypes.cpp", theirs, f"-I{RUNTIME}")
+    ours = says(compiled("cuda_facts.c", f"-I{RUNTIME}"))
+    assert says(compiled("cuda_facts.c", "-DTHEIRS", theirs, f"-I{RUNTIME}", "-Wno-pedantic")) == ours
+
+
+def test_files(gpu_toy: Callable[..., tuple[LibraryFiles, Path]]) -> None:
+    files, _ = gpu_toy()
+    exported = {line.split()[-1] for line in says("nm", "-D", "--defined-only", files.shared).splitlines()}
+    assert exported == {f"toy_{function}" for function in PUBLIC}
+    dynamic = says("readelf", "-dW", files.shared)
+    needed = set(re.findall(r"Shared library: \[(.*?)\]", dynamic))
+    assert needed <= {"libc.so.6", "libm.so.6", "libpthread.so.0", "libdl.so.2"}
+    symbols, floor = says("objdump", "-T", files.shared), glibc_floor(TRIPLE)
+    versions = {tuple(map(int, v.split("."))) for v in re.findall(r"GLIBC_([0-9.]+)", symbols)}
+    assert " dlopen" in symbols and floor is not None and max(versions) <= tuple(map(int, floor.floor.split(".")))
+
+    manifest = json.loads(files.manifest.read_text())
+    assert manifest["architectures"] == ["sm_80", "sm_90", "compute_90"] and manifest["driver_floor"] == "R580"
+    assert manifest["workspace_bytes"] == 0 and manifest["device_bytes"] == 384
+    assert manifest["kernels"][1]["grid"] == [7, 2, 1] and manifest["kernels"][1]["shared_bytes"] == 128
+    assert sorted(manifest["files"]) == sorted(path.name for path in files.directory.iterdir())
+    assert "#define TOY_WORKSPACE_BYTES 0u" in files.header.read_text()
+
+
+def test_packages_name_libdl(gpu_toy: Callable[..., tuple[LibraryFiles, Path]]) -> None:
+    files, _ = gpu_toy()
+    assert "${CMAKE_DL_LIBS}" in files.cmake.read_text()
+    assert "Libs.private: -pthread -lm -ldl" in files.pkg_config.read_text()
+
+
+@pytest.mark.parametrize("compiler", ["gcc", "clang"])
+def test_runtime_compiles_without_warnings(compiler: str, tmp_path: Path) -> None:
+    if shutil.which(compiler) is None:
+        pytest.skip(f"{compiler} is not installed")
+    write_cuda_library(toy_cuda_spec(), tmp_path, cc=compiler, nvcc=CUDA_13, fatbin=FATBIN, cflags=WARNINGS)
+
+
+@pytest.mark.parametrize("standard", ["c99", "c++11", "c++20"])
+def test_header_compiles(standard: str, gpu_toy: Callable[..., tuple[LibraryFiles, Path]], tmp_path: Path) -> None:
+    files, _ = gpu_toy()
+    language = "c++" if "+" in standard else "c"
+    (tmp_path / "user.c").write_text('#include "toy.h"\nint main(void) { return toy_model() == 0; }\n')
+    command = ["gcc", "-x", language, f"-std={standard}", *WARNINGS, f"-I{files.directory}", str(tmp_path / "user.c")]
+    done = subprocess.run([*command, "-fsyntax-only"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_contradictions_are_found(tmp_path: Path) -> None:
+    spec = toy_cuda_spec()
+    scale, dense, _ = spec.launches
+    broken = {
+        "grid": dataclasses.replace(scale, grid=(1, 70000, 1)),
+        "blocks": dataclasses.replace(scale, block=(32, 33, 1)),
+        "not a C symbol": dataclasses.replace(scale, symbol="toy scale"),
+        "shared bytes": dataclasses.replace(dense, shared_bytes=-1),
+        "outside of its buffer": dataclasses.replace(dense, arguments=(CudaArgument("workspace", 0, 384),)),
+        "not on a boundary": dataclasses.replace(dense, arguments=(CudaArgument("weights", 0, 4),)),
+    }
+    for problem, launch in broken.items():
+        with pytest.raises(ValueError, match=problem):
+            write_cuda_library(dataclasses.replace(spec, launches=(launch,)), tmp_path, nvcc=CUDA_13, fatbin=FATBIN)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_nvcc_makes_the_same_bytes_in_any_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    nvcc = needs_nvcc()
+    one = compile_fatbin(SOURCE, ("sm_80", "sm_90"), nvcc)
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    assert compile_fatbin(SOURCE, ("sm_80", "sm_90"), nvcc) == one
+    assert b"/tmp" not in one and str(tmp_path).encode() not in one
+
+
+def test_nvcc_knows_its_architectures() -> None:
+    nvcc = needs_nvcc()
+    with pytest.raises(OutsideError, match=r"nvcc \d+\.\d+ does not compile for sm_12: it knows sm_\d\d, "):
+        compile_fatbin(SOURCE, ("sm_12",), nvcc)
+
+
+def test_without_nvcc(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    gcc = shutil.which("gcc")
+    assert gcc is not None
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "cc").symlink_to(gcc)
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(OutsideError, match="no CUDA compiler") as caught:
+        write_cuda_library(toy_cuda_spec(), tmp_path / "out")
+    assert "mncc emit --stage cuda" in caught.value.help and not (tmp_path / "out").exists()
