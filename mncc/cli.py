@@ -38,7 +38,12 @@ Name = Annotated[
     str | None,
     typer.Option("--name", metavar="NAME", help="What the library is called; the network's name if left out."),
 ]
-Device = Annotated[str, typer.Option("--device", metavar="D", help="Where it runs: local, qemu or command:WORDS.")]
+Device = Annotated[
+    str,
+    typer.Option(
+        "--device", metavar="D", help="Where it runs: local, qemu, command:WORDS, ssh://user@host or adb://serial."
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", metavar="", help="Print one JSON object.")]
 Images = Annotated[list[Path] | None, typer.Option("--image", metavar="PICTURE", help="A picture; can be given again.")]
 

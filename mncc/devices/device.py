@@ -12,6 +12,9 @@ from pathlib import Path
 from mncc.kernels.target import Target
 from mncc.language.diagnostic import OutsideError
 
+_FULL = ("No space left on device", "Disk quota exceeded", "File too large")
+_FILE_TOO_LARGE = (-signal.SIGXFSZ, 128 + signal.SIGXFSZ)
+
 
 @dataclass(frozen=True)
 class Finished:
@@ -62,18 +65,28 @@ def require_success(finished: Finished, device: str, target: Target) -> None:
     if finished.status == 0:
         return
     number = -finished.status if finished.status < 0 else finished.status - 128
-    said = "\n".join(finished.err.strip().splitlines()[-6:])
-    told = f":\n{said}" if said else ""
+    told = last_words(finished)
     if number == signal.SIGILL:
         raise OutsideError(
             f"{device}: the processor lacks an instruction that the kernels for {target.name} use (SIGILL)",
             "name the target of that processor; `mncc targets` lists them",
         )
-    if "No space left on device" in said or "Disk quota exceeded" in said:
-        raise OutsideError(f"{device}: its disk is full{told}", "free some space there, or name another folder")
+    if is_full(finished):
+        raise OutsideError(f"{device}: its disk is full{told}", "free some space there")
     if 0 < number < 65:
         raise OutsideError(f"{device}: the program was ended by {_signal_name(number)}{told}")
     raise OutsideError(f"{device}: the program failed with status {finished.status}{told}")
+
+
+def is_full(finished: Finished) -> bool:
+    """Whether a program failed because a disk is full, or a quota or limit reached."""
+    return any(words in finished.err for words in _FULL) or finished.status in _FILE_TOO_LARGE
+
+
+def last_words(finished: Finished) -> str:
+    """The end of what a program said, to follow a message."""
+    said = (finished.err.strip() or finished.out.strip()).splitlines()[-6:]
+    return ":\n" + "\n".join(said) if said else ""
 
 
 def _signal_name(number: int) -> str:

@@ -4,24 +4,30 @@ from __future__ import annotations
 
 import shlex
 
+from mncc.devices.adb import parse_adb
 from mncc.devices.device import Device
 from mncc.devices.errors import UnknownDevice
 from mncc.devices.process import Command, Local
 from mncc.devices.qemu import Qemu
+from mncc.devices.ssh import parse_ssh
 from mncc.language.diagnostic import DiagnosticError
 
 
 def find_device(text: str) -> Device:
-    """The device of that name: local, qemu, command:WORDS. Raises DiagnosticError."""
+    """The device of that name: local, qemu, command:WORDS, ssh://user@host[:port][/folder] or adb://serial.
+    Raises DiagnosticError."""
     if text == "local":
         return Local()
     if text == "qemu":
         return Qemu()
-    kind, _, rest = text.partition(":")
-    if kind == "command":
-        return Command(_words(text, rest))
-    if kind in ("ssh", "adb", "tracker"):
-        raise DiagnosticError([UnknownDevice(text, f"{kind}:// cannot be reached so far")])
+    if text.startswith("command:"):
+        return Command(_words(text, text.removeprefix("command:")))
+    if text.startswith("ssh://"):
+        return parse_ssh(text)
+    if text.startswith("adb://"):
+        return parse_adb(text)
+    if text.startswith("tracker://"):
+        raise DiagnosticError([UnknownDevice(text, "a tracker hands out devices for tuning, which mncc cannot do yet")])
     raise DiagnosticError([UnknownDevice(text)])
 
 

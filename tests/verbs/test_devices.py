@@ -18,6 +18,7 @@ from mncc.verbs.job import parse_device, prepare
 from mncc.verbs.run import run
 from mncc.verbs.verify import verify
 from tests.devices.machines import ARM, emulated
+from tests.devices.sshd import needs_sshd, start_sshd
 
 TINY = Path(__file__).resolve().parents[2] / "docs" / "tiny.mn"
 
@@ -55,6 +56,21 @@ def test_pictures_in_the_emulator(target: str, picture: Path) -> None:
 def test_a_command_before_the_program() -> None:
     report = verify(prepare(TINY, {}), [], Progress(), parse_device("command:env -u HOME"))
     assert not report.failed and report.target.endswith(" on command:env -u HOME")
+
+
+@needs_sshd
+def test_verify_over_ssh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    server = start_sshd(tmp_path / "server")
+    monkeypatch.setenv("PATH", f"{server.folder / 'bin'}:{os.environ['PATH']}")
+    try:
+        report = verify(prepare(TINY, {}), [], Progress(), parse_device(server.text))
+        assert not report.failed and len(report.kernels) >= 3
+        server.before("ulimit -f 8")
+        with pytest.raises(OutsideError, match="its disk is full"):
+            verify(prepare(TINY, {}), [], Progress(), parse_device(server.text))
+        assert os.listdir(server.place) == []
+    finally:
+        server.close()
 
 
 @pytest.mark.parametrize("target", [emulated("arm64-cortex-a76")])
