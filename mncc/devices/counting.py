@@ -64,12 +64,19 @@ def find_emulator(triple: str) -> str:
     return name
 
 
+def emulator_version(triple: str) -> str:
+    """`qemu-aarch64 7.2.22`. Raises OutsideError where there is none."""
+    emulator = find_emulator(triple)
+    version = re.search(r"version ([\d.]+)", _version_line(emulator))
+    return f"{emulator} {version[1]}" if version else emulator
+
+
 def build_plugin(emulator: str, folder: Path) -> Path:
     """The counting plugin for this qemu, compiled into `folder`. Raises OutsideError where this machine cannot."""
-    said = run_tool("asked for its version", [emulator, "--version"], folder)
+    said = _version_line(emulator)
     version = re.search(r"version (\d+)\.", said)
     if version is None:
-        raise OutsideError(f"{emulator} does not tell its version, but `{said.splitlines()[0] if said else ''}`")
+        raise OutsideError(f"{emulator} does not tell its version, but `{said}`")
     plugin = folder / "count_blocks.so"
     api = 1 if int(version[1]) < _API_2_SINCE else 2
     flags = ["-std=c11", "-O2", "-shared", "-fPIC", "-fvisibility=hidden", f"-DPLUGIN_API={api}"]
@@ -79,19 +86,18 @@ def build_plugin(emulator: str, folder: Path) -> Path:
 
 
 def count_program(
-    command: Sequence[str], emulator: str, cpu: str, *, root: Path | None = None, timeout: float = _SECONDS
+    command: Sequence[str], emulator: str, cpu: str, options: Sequence[str] = (), timeout: float = _SECONDS
 ) -> tuple[Executed, str]:
     """Runs a program of another machine that sets marks, and counts: what ran, and what it wrote to standard output.
 
-    `cpu` is qemu's name, `root` the folder that holds the machine's dynamic linker and libraries. Raises OutsideError
-    where qemu cannot load plugins, or the program fails, which a CPU without its instructions makes it do.
+    `cpu` is qemu's name, `options` are more for qemu. Raises OutsideError where qemu cannot load plugins, or the program
+    fails, which a CPU without its instructions makes it do.
     """
     with tempfile.TemporaryDirectory(prefix="mncc-count-", ignore_cleanup_errors=True) as folder:
         plugin, answer = build_plugin(emulator, Path(folder)), Path(folder, "executed.txt")
-        options = ["-cpu", cpu, *(("-L", str(root)) if root else ()), "-plugin", f"file={plugin},out={answer}"]
         try:
             done = subprocess.run(
-                [emulator, *options, *command],
+                [emulator, "-cpu", cpu, *options, "-plugin", f"file={plugin},out={answer}", *command],
                 capture_output=True,
                 text=True,
                 errors="replace",
@@ -137,6 +143,11 @@ def _link(directory: Path, name: str, triple: str, program: Path) -> None:
     libraries = (str(directory / f"lib{name}.a"), "-pthread", "-lm", "-static")
     arguments = ["-std=c11", "-O2", *words, str(PROGRAM), *libraries, "-o", str(program)]
     find_toolchain(triple).compile("linking the program that is counted", arguments, program.parent)
+
+
+def _version_line(emulator: str) -> str:
+    said = run_tool("asked for its version", [emulator, "--version"], Path.cwd())
+    return said.splitlines()[0] if said else ""
 
 
 def _failure(emulator: str, cpu: str, status: int, said: str) -> OutsideError:

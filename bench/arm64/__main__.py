@@ -1,0 +1,131 @@
+"""Counts the instructions of mncc's arm64 libraries and of other engines under the same emulation, and prints the
+tables of docs/arm64.md. These are instructions, not times.
+
+    bench/arm64/machine.sh                         once: the emulated machine's Python and engines
+    python -m bench.arm64                          the networks of the first table, some minutes
+    python -m bench.arm64 mobilenet_v2_1.0_224     one of bench/peers/networks.toml
+    python -m bench.arm64 --table                  only the tables, from bench/results/arm64_*.json
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import tempfile
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from bench.arm64.engines import NAMES, EngineCount, count_engine, require_machine
+from bench.arm64.table import markdown
+from bench.peers.cases import Case, choose, load_cases
+from mncc.devices.counting import LibraryCount, count_library, emulator_version
+from mncc.library.write import write_library
+from mncc.peers import Handover, PeerError
+from mncc.report.console import say, warn
+from mncc.report.failures import guarded
+from mncc.report.progress import Progress
+from mncc.verbs.bench import random_inputs
+from mncc.verbs.cache import compiled
+from mncc.verbs.job import Job, prepare
+
+ROOT = Path(__file__).resolve().parents[2]
+RESULTS = ROOT / "bench" / "results"
+TARGET = "arm64-cortex-a76"
+
+
+def main() -> int:
+    """The program; answers its exit status."""
+    options = _options()
+    cases = load_cases()
+    chosen = choose(cases, options.names) if options.names else tuple(case for case in cases if case.detailed)
+    if not options.table:
+        require_machine()
+        for case in chosen:
+            content = measure(case, options.target)
+            text = json.dumps(content, indent=1) + "\n"
+            (options.results / f"arm64_{case.name}.json").write_text(text, encoding="utf-8")
+    results = {case.title: found for case in cases if (found := _read(options.results / f"arm64_{case.name}.json"))}
+    print(markdown(results))
+    return 0
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m bench.arm64", description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("names", nargs="*", metavar="NETWORK", help="a name or an example of networks.toml")
+    parser.add_argument("--target", default=TARGET, help="what mncc builds for; its CPU is emulated for all")
+    parser.add_argument("--results", type=Path, default=RESULTS, help="the folder that is written")
+    parser.add_argument("--table", action="store_true", help="print the tables of the results that are there")
+    return parser.parse_args()
+
+
+def _read(file: Path) -> dict[str, Any] | None:
+    return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else None
+
+
+def measure(case: Case, target: str) -> dict[str, Any]:
+    """One network: mncc's library, then every engine, compared with it. Raises DiagnosticError, OutsideError."""
+    say(f"{case.name}:")
+    job = prepare(ROOT / "examples" / f"{case.example}.mn", case.settings, target, case.weights())
+    inputs = random_inputs(job.network)
+    with tempfile.TemporaryDirectory(prefix="mncc-arm64-", ignore_cleanup_errors=True) as folder, Progress() as progress:
+        files = write_library(compiled(job, progress), Path(folder, "library"))
+        progress("counting mncc")
+        own = count_library(files.directory, job.name, job.target.triple, job.target.emulated, inputs)
+        shapes = [job.network.types[output.value].shape for output in job.network.outputs]
+        expected = [array.reshape(shape) for array, shape in zip(own.outputs, shapes, strict=True)]
+        given = Handover(Path(folder), job.network, job.weights.tensors, files.shared, inputs, expected)
+        others, missing = [], {}
+        for name in NAMES:
+            progress(f"counting {name}")
+            try:
+                others.append(count_engine(name, given, job.target.emulated))
+            except PeerError as error:
+                missing[name] = str(error)
+                warn(f"{name} is missing: {error}")
+        manifest = json.loads(files.manifest.read_text(encoding="utf-8"))
+    return content(case, job, manifest, own, others, missing)
+
+
+def content(
+    case: Case,
+    job: Job,
+    manifest: Mapping[str, Any],
+    own: LibraryCount,
+    others: list[EngineCount],
+    missing: Mapping[str, str],
+) -> dict[str, Any]:
+    """What is kept of one network."""
+    counts = [EngineCount("mncc", manifest["versions"]["mncc"], own.whole, 0.0), *others]
+    return {
+        "measured": time.strftime("%Y-%m-%d"),
+        "network": case.name,
+        "settings": dict(job.network.settings),
+        "weights": job.weights.source,
+        "target": job.target.name,
+        "cpu": job.target.emulated,
+        "emulator": emulator_version(job.target.triple),
+        "macs": job.network.macs,
+        "lanes": job.target.lanes,
+        "results": [
+            {
+                "engine": each.engine,
+                "version": each.version,
+                "instructions": each.count.total,
+                "classes": each.count.classes,
+                "difference": each.difference,
+            }
+            for each in counts
+        ],
+        "missing": [{"engine": engine, "reason": reason} for engine, reason in missing.items()],
+        "kernels": [
+            {"name": entry["name"], "rows": entry["rows"], "macs": entry["macs"], "instructions": count.total}
+            for entry, count in zip(manifest["kernels"], own.kernels, strict=True)
+        ],
+    }
+
+
+if __name__ == "__main__":
+    sys.exit(guarded(main))
