@@ -2,8 +2,10 @@
 tables of docs/arm64.md. These are instructions, not times.
 
     bench/arm64/machine.sh                         once: the emulated machine's Python and engines
-    python -m bench.arm64                          the networks of the first table, some minutes
-    python -m bench.arm64 mobilenet_v2_1.0_224     one of bench/peers/networks.toml
+    python -m bench.arm64                          the networks of the first table, then the loops of one of them in
+                                                   llvm-mca; some minutes
+    python -m bench.arm64 mobilenet_v2_1.0_224     one of bench/peers/networks.toml, without the loops
+    python -m bench.arm64 --loops                  only the loops
     python -m bench.arm64 --table                  only the tables, from bench/results/arm64_*.json
 """
 
@@ -19,7 +21,8 @@ from pathlib import Path
 from typing import Any
 
 from bench.arm64.engines import NAMES, EngineCount, count_engine, require_machine
-from bench.arm64.table import markdown
+from bench.arm64.model import model
+from bench.arm64.table import loops_markdown, markdown
 from bench.peers.cases import Case, choose, load_cases
 from mncc.devices.counting import LibraryCount, count_library, emulator_version
 from mncc.library.write import write_library
@@ -34,6 +37,7 @@ from mncc.verbs.job import Job, prepare
 ROOT = Path(__file__).resolve().parents[2]
 RESULTS = ROOT / "bench" / "results"
 TARGET = "arm64-cortex-a76"
+MODELLED, LOOPS = "mobilenet_v2_1.0_224", "arm64_loops.json"
 
 
 def main() -> int:
@@ -41,14 +45,16 @@ def main() -> int:
     options = _options()
     cases = load_cases()
     chosen = choose(cases, options.names) if options.names else tuple(case for case in cases if case.detailed)
-    if not options.table:
+    if not (options.table or options.loops):
         require_machine()
         for case in chosen:
-            content = measure(case, options.target)
-            text = json.dumps(content, indent=1) + "\n"
-            (options.results / f"arm64_{case.name}.json").write_text(text, encoding="utf-8")
+            _write(options.results / f"arm64_{case.name}.json", measure(case, options.target))
+    if options.loops or not (options.table or options.names):
+        (case,) = choose(cases, [MODELLED])
+        _write(options.results / LOOPS, model(case, ROOT / "examples"))
     results = {case.title: found for case in cases if (found := _read(options.results / f"arm64_{case.name}.json"))}
-    print(markdown(results))
+    loops = _read(options.results / LOOPS)
+    print("\n\n".join([markdown(results), *([loops_markdown(loops)] if loops else [])]))
     return 0
 
 
@@ -57,6 +63,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("names", nargs="*", metavar="NETWORK", help="a name or an example of networks.toml")
     parser.add_argument("--target", default=TARGET, help="what mncc builds for; its CPU is emulated for all")
     parser.add_argument("--results", type=Path, default=RESULTS, help="the folder that is written")
+    parser.add_argument("--loops", action="store_true", help="only the loops, in llvm-mca")
     parser.add_argument("--table", action="store_true", help="print the tables of the results that are there")
     return parser.parse_args()
 
@@ -65,12 +72,16 @@ def _read(file: Path) -> dict[str, Any] | None:
     return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else None
 
 
+def _write(file: Path, content: Mapping[str, Any]) -> None:
+    file.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+
+
 def measure(case: Case, target: str) -> dict[str, Any]:
     """One network: mncc's library, then every engine, compared with it. Raises DiagnosticError, OutsideError."""
     say(f"{case.name}:")
     job = prepare(ROOT / "examples" / f"{case.example}.mn", case.settings, target, case.weights())
     inputs = random_inputs(job.network)
-    with tempfile.TemporaryDirectory(prefix="mncc-arm64-", ignore_cleanup_errors=True) as folder, Progress() as progress:
+    with tempfile.TemporaryDirectory(prefix="mncc-arm64-") as folder, Progress() as progress:
         files = write_library(compiled(job, progress), Path(folder, "library"))
         progress("counting mncc")
         own = count_library(files.directory, job.name, job.target.triple, job.target.emulated, inputs)

@@ -16,8 +16,8 @@ HERE = Path(__file__).parent
 MACHINE = HERE / "machine"
 """What machine.sh makes."""
 NAMES = ("onnxruntime", "ncnn", "litert")
-_ONCE, _THRICE = 1, 2
-"""engine.py's mark tags, behind one run and behind three."""
+_ONCE, _TWICE = 1, 2
+"""engine.py's mark tags, behind one run and behind two."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +61,6 @@ def count_engine(name: str, files: Handover, cpu: str, machine: Path = MACHINE) 
     except (OutsideError, ValueError) as error:
         raise PeerError(f"fails under emulation: {error}") from error
     difference = files.difference(engine, [Path(file) for file in answer["outputs"]])
-    one, three = executed.classes(_ONCE), executed.classes(_THRICE)
-    classes = {kind: round((three[kind] - one[kind]) / 2) for kind in CLASSES}
+    once, twice = executed.classes(_ONCE), executed.classes(_TWICE)
+    classes = {kind: twice[kind] - once[kind] for kind in CLASSES}
     return EngineCount(name, answer["version"], Count(sum(classes.values()), classes), difference)

@@ -68,3 +68,55 @@ def _millions(value: float) -> str:
 
 def _row(cells: Sequence[str]) -> str:
     return f"| {' | '.join(cells)} |"
+
+
+def loops_markdown(content: Mapping[str, Any]) -> str:
+    """What bench/arm64/model.py keeps: a row a processor with all of its loops together, then a row each of the loops
+    that run most."""
+    lines = [
+        _row(["built for and modelled", "instructions", "in loops", "multiplications a cycle", "of the model's peak"]),
+        _row(["---", *["---:"] * 4]),
+    ]
+    listed = [
+        _row(["processor", "kernels", "of all instructions", "a round", "multiplications", "cycles", "of the peak"]),
+        _row(["---", "---", *["---:"] * 5]),
+    ]
+    for found in content["targets"]:
+        rate = found["multiplies_in_loops"] / found["cycles_in_loops"]
+        lines.append(
+            _row(
+                [
+                    found["model"],
+                    f"{_millions(found['instructions'])} M",
+                    f"{found['in_loops'] / found['instructions']:.0%}",
+                    f"{rate:.2f}",
+                    f"{rate / found['peak']:.0%}",
+                ]
+            )
+        )
+        listed += [_loop_row(found, loop) for loop in found["listed"]]
+    note = (
+        f"{content['title']}, llvm-mca of {content['tool']}: innermost loops that multiply, in the model of each "
+        f"processor, all memory in the first cache. This ranks loops and is no time; {content['measured']}."
+    )
+    return "\n".join([*lines, "", *listed, "", note])
+
+
+def _loop_row(found: Mapping[str, Any], loop: Mapping[str, Any]) -> str:
+    share = loop["multiplies"] / loop["cycles"] / found["peak"]
+    return _row(
+        [
+            found["model"],
+            _kernels(loop["kernels"]),
+            f"{loop['instructions'] / found['instructions']:.0%}",
+            str(loop["length"]),
+            str(loop["multiplies"]),
+            f"{loop['cycles']:.1f}",
+            f"{share:.0%}",
+        ]
+    )
+
+
+def _kernels(names: Sequence[str]) -> str:
+    """`k01`, or `k01, k04` for their full names."""
+    return ", ".join(name.partition("_")[0] for name in names)

@@ -90,8 +90,8 @@ def count_program(
 ) -> tuple[Executed, str]:
     """Runs a program of another machine that sets marks, and counts: what ran, and what it wrote to standard output.
 
-    `cpu` is qemu's name, `options` are more for qemu. Raises OutsideError where qemu cannot load plugins, or the program
-    fails, which a CPU without its instructions makes it do.
+    `cpu` is qemu's name, `options` are more words for qemu. Raises OutsideError where qemu cannot load plugins, or the
+    program fails, which a CPU without its instructions makes it do.
     """
     with tempfile.TemporaryDirectory(prefix="mncc-count-", ignore_cleanup_errors=True) as folder:
         plugin, answer = build_plugin(emulator, Path(folder)), Path(folder, "executed.txt")
