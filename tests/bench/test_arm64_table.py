@@ -1,0 +1,68 @@
+"""The tables of instructions, from results."""
+
+from typing import Any
+
+from bench.arm64.table import loops_markdown, markdown
+
+
+def result(engine: str, instructions: int, difference: float = 0.0) -> dict[str, Any]:
+    return {
+        "engine": engine,
+        "version": "1.0",
+        "instructions": instructions,
+        "classes": {},
+        "difference": difference,
+    }
+
+
+def content(*results: dict[str, Any], **more: Any) -> dict[str, Any]:
+    return {
+        "measured": "2026-11-22",
+        "cpu": "cortex-a76",
+        "emulator": "qemu-aarch64 7.2.22",
+        "macs": 40_000_000,
+        "lanes": 4,
+        "results": list(results),
+        "missing": [],
+        **more,
+    }
+
+
+def test_engines_are_rows_with_their_ratio_to_the_bare_count() -> None:
+    text = markdown(
+        {
+            "One": content(result("mncc", 12_500_000), result("ncnn", 20_000_000, 2e-6)),
+            "Two": content(result("mncc", 9_000_000), macs=4_000_000),
+        }
+    )
+    assert text.splitlines()[2:5] == [
+        "| **mncc 1.0** | 12.5 (1.25) | 9.00 (9.00) |",
+        "| ncnn 1.0 | 20.0 (2.00) | - |",
+        "| multiply-adds / lanes: the bare count | 10.0 | 1.00 |",
+    ]
+    assert text.endswith(
+        "Instructions, not times: qemu-aarch64 7.2.22, `-cpu cortex-a76`, one thread, float32, batch 1; outputs within "
+        "2e-06 of mncc's; 2026-11-22."
+    )
+
+
+def test_an_engine_that_failed_is_named_with_the_reason() -> None:
+    missing = [{"engine": "litert", "reason": "it cannot"}]
+    text = markdown({"One": content(result("mncc", 10_000_000), missing=missing)})
+    assert "No count of LiteRT on One: it cannot." in text
+
+
+def test_without_results_that_is_said() -> None:
+    assert markdown({}) == "no results yet"
+
+
+def test_loops_are_rows_below_their_processors() -> None:
+    loop = {"kernels": ["k01_bottleneck", "k04_bottleneck"], "instructions": 4_000_000, "length": 80}
+    loop |= {"multiplies": 64, "cycles": 40.0}
+    target = {"model": "neoverse-n1", "peak": 2.0, "instructions": 10_000_000, "in_loops": 9_000_000}
+    target |= {"multiplies_in_loops": 7_500_000, "cycles_in_loops": 5_000_000, "listed": [loop]}
+    text = loops_markdown({"title": "V2", "tool": "LLVM 22.1.8", "measured": "2026-11-22", "targets": [target]})
+    assert "| neoverse-n1 | 10.0 M | 90% | 1.50 | 2.00 |" in text
+    assert "| neoverse-n1 | k01, k04 | 40% | 80 | 64 | 40.0 | 80% |" in text
+    assert "no time" in text
+    assert "Cortex-A55" not in text
