@@ -46,10 +46,14 @@ def find_nvcc() -> Nvcc:
 
 def _candidates() -> Iterator[str]:
     yield "nvcc"
+    found = [path for folder in _packaged() for path in folder.glob("*/bin/nvcc")]
+    yield from sorted((str(path) for path in found), key=lambda path: "cuda_nvcc" in path)  # which CUDA 12's is called
+
+
+def _packaged() -> list[Path]:
+    """The folders of NVIDIA's Python packages."""
     spec = importlib.util.find_spec("nvidia")
-    for folder in spec.submodule_search_locations or () if spec else ():
-        for path in sorted(Path(folder).glob("*/bin/nvcc"), reverse=True):
-            yield str(path)
+    return [Path(folder) for folder in spec.submodule_search_locations or ()] if spec else []
 
 
 def compile_fatbin(source: str, architectures: Sequence[str], nvcc: Nvcc) -> bytes:

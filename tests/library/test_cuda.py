@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+import mncc.library.nvcc as nvcc_module
 from mncc.devices.cuda_standin import HERE as STANDIN
 from mncc.language.diagnostic import OutsideError
 from mncc.library.cuda_spec import CudaArgument
@@ -96,22 +97,15 @@ def test_nothing_is_read_before_it_is_written(
     assert says("valgrind", "-q", "--error-exitcode=9", "--leak-check=full", program) == "ok\n"
 
 
-def test_without_a_driver(gpu_toy: Callable[..., tuple[LibraryFiles, Path]]) -> None:
-    """The library loads; opening a device says what is missing."""
+def test_without_a_driver(gpu_toy: Callable[..., tuple[LibraryFiles, Path]], compiled: Compile) -> None:
+    """The program links and starts; opening a device says what is missing."""
     if ctypes.util.find_library("cuda"):
         pytest.skip("this machine has NVIDIA's driver")
     files, _ = gpu_toy()
-    code = f"""if True:
-        import ctypes
-        library = ctypes.CDLL({str(files.shared)!r})
-        library.toy_device_open.restype = ctypes.c_void_p
-        message = ctypes.create_string_buffer(400)
-        print(library.toy_device_open(0, message, 400), message.value.decode())
-    """
-    environment = {**os.environ, "LD_LIBRARY_PATH": ""}
-    done = subprocess.run(["python3", "-c", code], capture_output=True, text=True, env=environment, check=True)
-    assert done.stdout.startswith("None no NVIDIA driver on this machine (libcuda.so.1: cannot open shared object file")
-    assert "install the driver, R580 or newer, or build for a CPU" in done.stdout
+    program = compiled("cuda_open.c", f"-I{files.directory}", str(files.static), "-ldl", "-lm")
+    said = says(program)
+    assert said.startswith("not opened: no NVIDIA driver on this machine (libcuda.so.1: cannot open shared object file")
+    assert "install the driver, R580 or newer, or build for a CPU" in said
 
 
 def test_a_driver_without_the_functions(
@@ -121,14 +115,21 @@ def test_a_driver_without_the_functions(
     (tmp_path / "old.c").write_text("int cuInit(unsigned f) { (void)f; return 0; }\n")
     library = ["-shared", "-fPIC", "-Wl,-soname,libcuda.so.1"]
     subprocess.run(["gcc", *library, str(tmp_path / "old.c"), "-o", str(tmp_path / "libcuda.so.1")], check=True)
-    (tmp_path / "open.c").write_text(
-        '#include <stdio.h>\n#include "toy.h"\nint main(void) {\n  char message[300] = "";\n'
-        "  const void *device = toy_device_open(0, message, sizeof message);\n"
-        '  printf("%d %s\\n", device != NULL, message);\n  return 0;\n}\n'
-    )
     driver = [str(tmp_path / "libcuda.so.1"), "-Wl,--no-as-needed", f"-Wl,-rpath,{tmp_path}"]
-    program = compiled(str(tmp_path / "open.c"), f"-I{files.directory}", str(files.static), *driver, "-ldl", "-lm")
-    assert says(program).startswith("0 the NVIDIA driver is too old: it has no cuDriverGetVersion; update it to R580")
+    program = compiled("cuda_open.c", f"-I{files.directory}", str(files.static), *driver, "-ldl", "-lm")
+    said = says(program)
+    assert said.startswith("not opened: the NVIDIA driver is too old: it has no cuDriverGetVersion; update it to R580")
+
+
+def test_more_shared_memory_than_a_block_has_by_itself(
+    gpu_toy: Callable[..., tuple[LibraryFiles, Path]], compiled: Compile, tmp_path: Path
+) -> None:
+    """Past 48 KiB it is asked for, past what the device has it is refused."""
+    _, driver = gpu_toy()
+    files = write_cuda_library(toy_cuda_spec(shared_bytes=100 << 10), tmp_path / "toy", nvcc=CUDA_13, fatbin=FATBIN)
+    said = says(compiled("cuda_shared.c", *with_driver(files, driver)))
+    assert 'kernel "toy_dense" needs 102400 bytes of shared memory' in said
+    assert "a block on device 1 (stand-in 1) can have 101376" in said and "--target" in said
 
 
 def test_interface_of_the_driver_is_that_of_its_header(compiled: Compile) -> None:
@@ -209,6 +210,20 @@ def test_nvcc_makes_the_same_bytes_in_any_folder(tmp_path: Path, monkeypatch: py
     assert b"/tmp" not in one and str(tmp_path).encode() not in one
 
 
+def test_nvcc_of_a_python_package_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """nvidia-cuda-nvcc, which several releases put into several folders; the newest counts, one on the PATH first."""
+    for folder, version in (("cuda_nvcc", "12.9"), ("cu13", "13.0")):
+        (tmp_path / "nvidia" / folder / "bin").mkdir(parents=True)
+        script = tmp_path / "nvidia" / folder / "bin" / "nvcc"
+        script.write_text(f"#!/bin/sh\necho 'Cuda compilation tools, release {version}, V{version}.88'\n")
+        script.chmod(0o755)
+    monkeypatch.setattr(nvcc_module, "_packaged", lambda: [tmp_path / "nvidia"])
+    monkeypatch.setenv("PATH", "/no/where")
+    assert find_nvcc() == Nvcc((str(tmp_path / "nvidia/cu13/bin/nvcc"),), (13, 0))
+    monkeypatch.setenv("PATH", str(tmp_path / "nvidia/cuda_nvcc/bin"))
+    assert find_nvcc() == Nvcc(("nvcc",), (12, 9))
+
+
 def test_nvcc_knows_its_architectures() -> None:
     nvcc = needs_nvcc()
     with pytest.raises(OutsideError, match=r"nvcc \d+\.\d+ does not compile for sm_12: it knows sm_\d\d, "):
@@ -221,7 +236,7 @@ def test_without_nvcc(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "bin").mkdir()
     (tmp_path / "bin" / "cc").symlink_to(gcc)
     monkeypatch.setenv("PATH", str(tmp_path / "bin"))
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    monkeypatch.setattr(nvcc_module, "_packaged", list)
     with pytest.raises(OutsideError, match="no CUDA compiler") as caught:
         write_cuda_library(toy_cuda_spec(), tmp_path / "out")
     assert "mncc emit --stage cuda" in caught.value.help and not (tmp_path / "out").exists()

@@ -5,8 +5,8 @@
 
 #include <cstdlib>
 #include <cstring>
-#include <deque>
 #include <functional>
+#include <list>
 #include <map>
 #include <mutex>
 #include <set>
@@ -49,16 +49,23 @@ struct CUstream_st {
 };
 struct CUevent_st {
   bool recorded = false;
+  CUstream stream = nullptr;
 };
 
 namespace {
 
-enum { NOT_INITIALIZED = 3, INVALID_HANDLE = 400, LAUNCH_OUT_OF_RESOURCES = 701, CAPTURE_UNSUPPORTED = 900 };
+enum { NOT_INITIALIZED = 3, INVALID_HANDLE = 400, CAPTURE_UNSUPPORTED = 900 };
 
 struct Block {
   unsigned char *mapped, *start;
   size_t mapped_bytes, bytes;
   int device;
+};
+
+struct Work {
+  CUstream stream;
+  CUgraphExec replay;
+  std::function<void()> run;
 };
 
 struct Machine {
@@ -69,7 +76,7 @@ struct Machine {
   CUstream_st default_stream;
   std::set<const void *> live;  // every handle there is
   std::map<CUdeviceptr, Block> blocks;
-  std::deque<std::function<void()>> work;  // what was enqueued and nobody has waited for yet, on any stream
+  std::list<Work> work;  // what was enqueued and nobody has waited for yet, in the order it came
   Machine() {
     state.devices = 2;
     state.driver_version = 13000;
@@ -128,12 +135,33 @@ void dies(T *handle, int64_t &count) {
   delete handle;
 }
 
-void finish_work() {
-  while (!machine.work.empty()) {
-    const std::function<void()> next = machine.work.front();
-    machine.work.pop_front();
-    next();
+void enqueue(CUstream stream, std::function<void()> run, CUgraphExec replay = nullptr) {
+  machine.work.push_back({stream, replay, std::move(run)});
+}
+
+// Does what stands at `last`, and before it what it has to come after: its stream's earlier work, and earlier launches of
+// its graph. Nothing else: what is on other streams may come later, as on a GPU.
+void finish(std::list<Work>::iterator last) {
+  for (auto it = machine.work.begin(); it != last;) {
+    const bool before = it->stream == last->stream || (it->replay != nullptr && it->replay == last->replay);
+    if (before) finish(it);
+    it = before ? machine.work.begin() : std::next(it);
   }
+  const std::function<void()> run = std::move(last->run);
+  machine.work.erase(last);
+  run();
+}
+
+void finish_stream(CUstream stream) {
+  for (auto it = machine.work.begin(); it != machine.work.end();) {
+    const bool mine = it->stream == stream;
+    if (mine) finish(it);
+    it = mine ? machine.work.begin() : std::next(it);
+  }
+}
+
+void finish_all() {
+  while (!machine.work.empty()) finish(machine.work.begin());
 }
 
 const Block *block_of(CUdeviceptr address, size_t bytes) {
@@ -303,7 +331,7 @@ CUresult cuDevicePrimaryCtxRetain(CUcontext *context, CUdevice device) {
 CUresult cuDevicePrimaryCtxRelease_v2(CUdevice device) {
   GIVE_BACK;
   if (machine.primary[device].retained == 0) return wrong(__func__, "not retained", CUDA_ERROR_INVALID_CONTEXT);
-  finish_work();
+  finish_all();
   machine.primary[device].retained--;
   machine.state.contexts--;
   return answer;
@@ -335,7 +363,7 @@ CUresult cuModuleLoadData(CUmodule *module, const void *image) {
 CUresult cuModuleUnload(CUmodule module) {
   GIVE_BACK;
   KNOWN(module);
-  finish_work();
+  finish_all();
   for (auto &function : module->functions) delete function.second;
   dies(module, machine.state.modules);
   return answer;
@@ -387,7 +415,7 @@ CUresult cuMemFree_v2(CUdeviceptr memory) {
   GIVE_BACK;
   const auto found = machine.blocks.find(memory);
   if (found == machine.blocks.end()) return wrong(__func__, "not allocated", CUDA_ERROR_INVALID_VALUE);
-  finish_work();
+  finish_all();
   machine.state.allocations--;
   machine.state.bytes -= static_cast<int64_t>(found->second.bytes);
   munmap(found->second.mapped, found->second.mapped_bytes);
@@ -408,7 +436,7 @@ CUresult cuMemcpyHtoDAsync_v2(CUdeviceptr to, const void *from, size_t bytes, CU
   if (block_of(to, bytes) == nullptr) return wrong(__func__, "not into one block", CUDA_ERROR_INVALID_VALUE);
   machine.state.uploads++;
   machine.state.upload_bytes += static_cast<int64_t>(bytes);
-  machine.work.push_back([=] { memcpy(reinterpret_cast<void *>(to), from, bytes); });
+  enqueue(stream, [=] { memcpy(reinterpret_cast<void *>(to), from, bytes); });
   return CUDA_SUCCESS;
 }
 
@@ -418,7 +446,7 @@ CUresult cuMemcpyDtoHAsync_v2(void *to, CUdeviceptr from, size_t bytes, CUstream
   if (block_of(from, bytes) == nullptr) return wrong(__func__, "not from one block", CUDA_ERROR_INVALID_VALUE);
   machine.state.downloads++;
   machine.state.download_bytes += static_cast<int64_t>(bytes);
-  machine.work.push_back([=] { memcpy(to, reinterpret_cast<void *>(from), bytes); });
+  enqueue(stream, [=] { memcpy(to, reinterpret_cast<void *>(from), bytes); });
   return CUDA_SUCCESS;
 }
 
@@ -442,7 +470,7 @@ CUresult cuStreamDestroy_v2(CUstream stream) {
   GIVE_BACK;
   KNOWN(stream);
   if (stream->capture != nullptr) wrong(__func__, "while capturing", CAPTURE_UNSUPPORTED);
-  finish_work();
+  finish_all();
   dies(stream, machine.state.streams);
   return answer;
 }
@@ -451,7 +479,7 @@ CUresult cuStreamSynchronize(CUstream stream) {
   ASK_IN_CONTEXT;
   if (stream != nullptr) KNOWN(stream);
   if (stream_of(stream)->capture != nullptr) return wrong(__func__, "while capturing", CAPTURE_UNSUPPORTED);
-  finish_work();
+  finish_stream(stream);
   return CUDA_SUCCESS;
 }
 
@@ -501,22 +529,24 @@ CUresult cuEventCreate(CUevent *event, unsigned int) {
 CUresult cuEventDestroy_v2(CUevent event) {
   GIVE_BACK;
   KNOWN(event);
-  finish_work();
+  finish_all();
   dies(event, machine.state.events);
   return answer;
 }
 
-CUresult cuEventRecord(CUevent event, CUstream) {
+CUresult cuEventRecord(CUevent event, CUstream stream) {
   ASK_IN_CONTEXT;
   KNOWN(event);
-  machine.work.push_back([=] { event->recorded = true; });
+  event->stream = stream;
+  event->recorded = false;
+  enqueue(stream, [=] { event->recorded = true; });
   return CUDA_SUCCESS;
 }
 
 CUresult cuEventSynchronize(CUevent event) {
   ASK_IN_CONTEXT;
   KNOWN(event);
-  finish_work();
+  finish_stream(event->stream);
   return CUDA_SUCCESS;
 }
 
@@ -541,7 +571,7 @@ CUresult cuLaunchKernel(CUfunction function, unsigned int gx, unsigned int gy, u
   if (CUgraph graph = stream_of(stream)->capture) {
     graph->nodes.push_back(new CUgraphNode_st{launch});
   } else {
-    machine.work.push_back([=] { run_launch(launch, stream, false); });
+    enqueue(stream, [=] { run_launch(launch, stream, false); });
   }
   return CUDA_SUCCESS;
 }
@@ -576,10 +606,12 @@ CUresult cuGraphLaunch(CUgraphExec replay, CUstream stream) {
   if (stream != nullptr) KNOWN(stream);
   if (stream_of(stream)->capture != nullptr) return wrong(__func__, "while capturing", CAPTURE_UNSUPPORTED);
   machine.state.graph_launches++;
-  for (CUgraphNode node : replay->nodes) {
-    const Launch launch = replay->launches[node];
-    machine.work.push_back([=] { run_launch(launch, stream, true); });
-  }
+  std::vector<Launch> launches;
+  for (CUgraphNode node : replay->nodes) launches.push_back(replay->launches[node]);
+  const auto run = [=] {
+    for (const Launch &launch : launches) run_launch(launch, stream, true);
+  };
+  enqueue(stream, run, replay);
   return CUDA_SUCCESS;
 }
 

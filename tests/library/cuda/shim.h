@@ -19,7 +19,7 @@ inline ucontext_t scheduler;
 inline unsigned current;
 inline void (*body)(void **);
 inline void **parameters;
-inline unsigned char dynamic[64 << 10];
+inline unsigned char dynamic[228 << 10];
 
 inline void wait() { swapcontext(&fibres[current], &scheduler); }
 inline void fibre() {
@@ -35,7 +35,7 @@ inline void run(const unsigned *e, void (*function)(void **), void **given) {
   for (unsigned t = 0; t < threads; ++t) index[t] = {t % e[3], t / e[3] % e[4], t / e[3] / e[4]};
   for (unsigned b = 0; b < e[0] * e[1] * e[2]; ++b) {
     block_index = {b % e[0], b / e[0] % e[1], b / e[0] / e[1]};
-    memset(dynamic, 0xff, sizeof dynamic);
+    memset(dynamic, 0xff, e[6]);
     done.assign(threads, 0);
     for (unsigned t = 0; t < threads; ++t) {
       getcontext(&fibres[t]);
