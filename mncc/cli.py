@@ -38,6 +38,10 @@ Name = Annotated[
     str | None,
     typer.Option("--name", metavar="NAME", help="What the library is called; the network's name if left out."),
 ]
+Cc = Annotated[
+    str | None,
+    typer.Option("--cc", metavar="CC", help="The C compiler that links the library; found by itself if left out."),
+]
 Device = Annotated[
     str,
     typer.Option(
@@ -65,6 +69,7 @@ def build(
     settings: Settings = None,
     target: Target = "native",
     weights: Weights = "random:0",
+    cc: Cc = None,
     name: Name = None,
     output: Annotated[
         Path | None, typer.Option("-o", "--output", metavar="DIR", help="The folder; build/NAME if left out.")
@@ -75,7 +80,7 @@ def build(
     from mncc.verbs.job import parse_settings, prepare
 
     with Progress() as progress:
-        report = build(prepare(network, parse_settings(settings or ()), target, weights, name), output, progress)
+        report = build(prepare(network, parse_settings(settings or ()), target, weights, name, cc), output, progress)
     show(report.text())
 
 
@@ -91,6 +96,7 @@ def run(
     settings: Settings = None,
     target: Target = "native",
     weights: Weights = "random:0",
+    cc: Cc = None,
     device: Device = "local",
 ) -> None:
     """Classify pictures: the best labels with their probabilities, and the time a picture takes."""
@@ -99,7 +105,7 @@ def run(
 
     pictures, place = parse_pictures(image, more), parse_device(device)
     with Progress() as progress:
-        job = prepare(network, parse_settings(settings or ()), target, weights)
+        job = prepare(network, parse_settings(settings or ()), target, weights, cc=cc)
         report = run(job, pictures, labels, top, progress, place)
     show(report.text())
 
@@ -111,6 +117,7 @@ def verify(
     settings: Settings = None,
     target: Target = "native",
     weights: Weights = "random:0",
+    cc: Cc = None,
     device: Device = "local",
 ) -> None:
     """Compare every output and every kernel with torch in float64; exit status 1 past the tolerance."""
@@ -119,7 +126,8 @@ def verify(
 
     place = parse_device(device)
     with Progress() as progress:
-        report = verify(prepare(network, parse_settings(settings or ()), target, weights), image or [], progress, place)
+        job = prepare(network, parse_settings(settings or ()), target, weights, cc=cc)
+        report = verify(job, image or [], progress, place)
     show(report.table(), report.verdict())
     if report.failed:
         raise typer.Exit(WRONG_INPUT)
@@ -155,6 +163,7 @@ def bench(
     settings: Settings = None,
     target: Target = "native",
     weights: Weights = "random:0",
+    cc: Cc = None,
     device: Device = "local",
     json: Json = False,
 ) -> None:
@@ -165,7 +174,7 @@ def bench(
     place = parse_device(device)
     counts, engines = parse_threads(threads), parse_engines(against)
     with Progress() as progress:
-        job = prepare(network, parse_settings(settings or ()), target, weights)
+        job = prepare(network, parse_settings(settings or ()), target, weights, cc=cc)
         report = bench(job, counts, engines, profile, progress, peer_python=peer_python, device=place)
     show(report.json()) if json else show(*report.tables())
 

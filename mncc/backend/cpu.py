@@ -49,9 +49,10 @@ class KernelFunction:
     ahead: Ahead | None = None
 
 
-def compile_kernels(plan: Plan, progress: Progress | None = None) -> CompiledKernels:
-    """The kernels of a plan in one object file. Kernels of one shape that fetch the same ahead share a function."""
-    symbols, functions = _functions(plan)
+def compile_kernels(plan: Plan, progress: Progress | None = None, prefix: str = "") -> CompiledKernels:
+    """The kernels of a plan in one object file. Kernels of one shape that fetch the same ahead share a function;
+    symbols begin with `prefix`."""
+    symbols, functions = _functions(plan, prefix)
     return CompiledKernels(compile_functions(functions, plan.target, progress), symbols)
 
 
@@ -96,13 +97,13 @@ def _without_addresses(text: str) -> str:
     return re.sub(r'(?<=!")0x[0-9a-f]+', lambda found: numbers.setdefault(found[0], f"buffer{len(numbers)}"), text)
 
 
-def _functions(plan: Plan) -> tuple[tuple[str, ...], Mapping[KernelFunction, str]]:
+def _functions(plan: Plan, prefix: str = "") -> tuple[tuple[str, ...], Mapping[KernelFunction, str]]:
     """Per kernel the symbol it calls, and every distinct function with its symbol."""
     functions: dict[KernelFunction, str] = {}
     symbols = []
     for kernel in plan.kernels:
         function = KernelFunction(kernel.spec, kernel.tiles, _alignment(plan, kernel), kernel.ahead)
-        symbols.append(functions.setdefault(function, f"kernel{len(functions)}"))
+        symbols.append(functions.setdefault(function, f"{prefix}kernel{len(functions)}"))
     return tuple(symbols), functions
 
 

@@ -12,7 +12,7 @@ _AVX, _AVX512, _AMX = 0x6, 0xE6, 0x60000
 @dataclass(frozen=True)
 class CpuFeature:
     """x86: bit `bit` of register `reg` (0 to 3: eax to edx) of CPUID leaf, subleaf, and the bits of XCR0 it needs.
-    Arm: `leaf` is 16 (AT_HWCAP) or 26 (AT_HWCAP2), `bit` its bit."""
+    Linux on Arm: `leaf` is 16 (AT_HWCAP) or 26 (AT_HWCAP2), `bit` its bit. Apple: `key` names a sysctl."""
 
     name: str
     leaf: int
@@ -20,6 +20,7 @@ class CpuFeature:
     reg: int
     bit: int
     xcr0: int = 0
+    key: str = ""
 
 
 _X86 = (
@@ -110,12 +111,29 @@ _ARM = (
     CpuFeature("vfp4", 16, 0, 0, 16),
 )
 
+_APPLE = tuple(
+    CpuFeature(name, 0, 0, 0, 0, key=f"hw.optional.{key}")
+    for name, key in (
+        ("neon", "arm.AdvSIMD"),
+        ("crc", "armv8_crc32"),
+        ("lse", "arm.FEAT_LSE"),
+        ("rdm", "arm.FEAT_RDM"),
+        ("rcpc", "arm.FEAT_LRCPC"),
+        ("fullfp16", "arm.FEAT_FP16"),
+        ("fp16fml", "arm.FEAT_FHM"),
+        ("dotprod", "arm.FEAT_DotProd"),
+        ("bf16", "arm.FEAT_BF16"),
+        ("i8mm", "arm.FEAT_I8MM"),
+    )
+)
+
 _BY_ARCH = {"x86_64": _X86, "aarch64": _AARCH64, "armv7a": _ARM, "arm": _ARM}
 
 
 def feature_rows(triple: str, names: tuple[str, ...]) -> tuple[CpuFeature, ...]:
     """The rows for a target's features; a leading + is LLVM's. Raises ValueError for a name without a row."""
-    known = {row.name: row for row in _BY_ARCH.get(triple.split("-")[0], ())}
+    rows = _APPLE if "apple" in triple else _BY_ARCH.get(triple.split("-")[0], ())
+    known = {row.name: row for row in rows}
     wanted = [name.removeprefix("+") for name in names]
     missing = [name for name in wanted if name not in known]
     if missing:

@@ -12,13 +12,14 @@ from typing import Any
 from mncc.library.cuda_spec import CudaSpec
 from mncc.library.cuda_tables import architectures_text, check_cuda_spec, cuda_tables_text, driver_for
 from mncc.library.folder import FORMAT, check_replaceable, replaced_folder
-from mncc.library.glibc import glibc_floor
+from mncc.library.glibc import GlibcFloor
 from mncc.library.header import ABI, Wording, header_text, parameter_list, selftest_bytes
+from mncc.library.link import Build
 from mncc.library.names import check_name
 from mncc.library.nvcc import Nvcc, compile_fatbin, find_nvcc
 from mncc.library.template import fill, sources
 from mncc.library.toolchain import find_toolchain
-from mncc.library.write import Build, LibraryFiles, files_of, interface_facts, weight_bytes
+from mncc.library.write import LibraryFiles, files_of, interface_facts, package_words, weight_bytes
 
 FUNCTIONS = ("device_open", "device_close", "device_message", "run_device")
 """Of a library for GPUs, beside those of every library."""
@@ -46,12 +47,12 @@ def write_cuda_library(
     toolchain = find_toolchain(spec.triple, cc)
     nvcc = nvcc or find_nvcc()
     fatbin = fatbin or compile_fatbin(spec.source, spec.architectures, nvcc)
-    files = files_of(spec.name, directory, probe=False)
+    files = files_of(spec.name, spec.triple, directory, probe=False)
     header = header_text(spec, _wording(spec, nvcc))
     with replaced_folder(directory) as folder:
         build = folder / "build"
         build.mkdir()
-        texts = sources(cuda=True) | {
+        texts = sources(spec.name, cuda=True) | {
             f"{spec.name}.h": header,
             "tables.h": cuda_tables_text(spec, nvcc.version),
             "exports.map": f"{{ global: {spec.name}_*; local: *; }};\n",
@@ -61,17 +62,15 @@ def write_cuda_library(
         (build / "weights.bin").write_bytes(weight_bytes(spec.weights))
         (build / "kernels.fatbin").write_bytes(fatbin)
         parts = ("cuda_library.c", "weights.S", "fatbin.S")
-        Build(spec.name, spec.triple, toolchain, build, tuple(cflags), parts, FUNCTIONS, ("dl",)).libraries(
-            folder, probe=False
-        )
+        linked = Build(spec.name, spec.triple, toolchain, build, tuple(cflags), parts, FUNCTIONS, ("dl",))
+        linked.libraries(folder, probe=False)
         (folder / files.header.name).write_text(header, encoding="utf-8")
-        words = {"NAME": spec.name, "ABI": str(ABI), "HASH": spec.model_hash}
-        words |= {"CMAKE": ";${CMAKE_DL_LIBS}", "PC": " -ldl"}
+        words = package_words(spec.name, spec.triple, spec.model_hash, ";${CMAKE_DL_LIBS}", " -ldl")
         (folder / files.cmake.name).write_text(fill("Config.cmake.in", words), encoding="utf-8")
         (folder / files.pkg_config.name).write_text(fill("package.pc.in", words), encoding="utf-8")
         shutil.rmtree(build)
         names = sorted([path.name for path in folder.iterdir()] + [files.manifest.name])
-        manifest = cuda_manifest(spec, toolchain.version, nvcc, fatbin, names)
+        manifest = cuda_manifest(spec, toolchain.version, linked.floor, nvcc, fatbin, names)
         text = json.dumps(manifest, indent=1, allow_nan=False, ensure_ascii=False) + "\n"
         (folder / files.manifest.name).write_text(text, encoding="utf-8")
     return files
@@ -91,7 +90,9 @@ def _wording(spec: CudaSpec, nvcc: Nvcc) -> Wording:
     return Wording(fill("about_cuda.in", words).rstrip("\n"), how, fill("cuda_functions.h.in", words))
 
 
-def cuda_manifest(spec: CudaSpec, compiler: str, nvcc: Nvcc, fatbin: bytes, files: list[str]) -> dict[str, Any]:
+def cuda_manifest(
+    spec: CudaSpec, compiler: str, floor: GlibcFloor | None, nvcc: Nvcc, fatbin: bytes, files: list[str]
+) -> dict[str, Any]:
     """NAME.json: as a CPU's library has it, with launches for kernels.
 
     Kernels of `spec.manifest`, in the order of `spec.launches`, add their entries to those of the library.
@@ -100,7 +101,6 @@ def cuda_manifest(spec: CudaSpec, compiler: str, nvcc: Nvcc, fatbin: bytes, file
     details = more.pop("kernels", [{}] * len(spec.launches))
     if len(details) != len(spec.launches):
         raise ValueError(f"the manifest describes {len(details)} kernels of {len(spec.launches)} launches")
-    floor = glibc_floor(spec.triple)
     return {
         "format": FORMAT,
         "format_version": 1,

@@ -7,7 +7,7 @@ import re
 import numpy as np
 
 from mncc.kernels.limits import KERNEL_TENSORS, PHASES
-from mncc.library.cpu_features import feature_rows
+from mncc.library.cpu_features import CpuFeature, feature_rows
 from mncc.library.header import ABI, elements, parameters, selftest_bytes
 from mncc.library.names import c_string, parameter_names
 from mncc.library.spec import Interface, InterfaceTensor, KernelEntry, LibrarySpec, Slot
@@ -74,15 +74,19 @@ def tables_text(spec: LibrarySpec) -> str:
         f"#define MNCC_CPU_FEATURES {len(features)}",
         "",
         *_kernels(spec),
-        "/* name, leaf, subleaf, register, bit, bits of XCR0 */",
+        "/* name, leaf, subleaf, register, bit, bits of XCR0, key */",
         *array_lines(
             "cpu_feature",
             "cpu_features",
-            [f"{{{c_string(f.name)}, {f.leaf:#x}u, {f.subleaf}u, {f.reg}, {f.bit}, {f.xcr0:#x}u}}" for f in features]
-            or ['{"", 0u, 0u, 0, 0, 0u}'],
+            [_feature(row) for row in features] or ['{"", 0u, 0u, 0, 0, 0u, ""}'],
         ),
     ]
     return "\n".join(lines)
+
+
+def _feature(row: CpuFeature) -> str:
+    where = f"{row.leaf:#x}u, {row.subleaf}u, {row.reg}, {row.bit}, {row.xcr0:#x}u"
+    return f"{{{c_string(row.name)}, {where}, {c_string(row.key)}}}"
 
 
 def interface_lines(spec: Interface) -> list[str]:
@@ -95,7 +99,7 @@ def interface_lines(spec: Interface) -> list[str]:
         f'#include "{spec.name}.h"',
         "#pragma GCC visibility pop",
         "",
-        f"#define MNCC_NETWORK {spec.name}",
+        '#include "name.h"',
         f"#define MNCC_MODEL_NAME {c_string(spec.name)}",
         f"#define MNCC_MODEL_HASH {c_string(spec.model_hash)}",
         f"#define MNCC_ABI {ABI}u",
@@ -158,7 +162,7 @@ def _kernels(spec: LibrarySpec) -> list[str]:
         ]
     return [
         "#pragma GCC visibility push(hidden)",
-        *(f'{text} __asm__("{symbol}");' for symbol, text in prototypes.items()),
+        *(f'{text} MNCC_SYMBOL("{symbol}");' for symbol, text in prototypes.items()),
         "#pragma GCC visibility pop",
         "",
         "/* base, index, offset, bytes from image to image */",

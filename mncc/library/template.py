@@ -16,8 +16,13 @@ def fill(name: str, words: Mapping[str, str]) -> str:
     return re.sub(r"@([A-Z_]+)@", lambda match: words[match[1]], text)
 
 
-def sources(cuda: bool = False) -> dict[str, str]:
-    """The C and assembler sources by name; those that only libraries for GPUs need where `cuda`."""
+def sources(network: str, cuda: bool = False) -> dict[str, str]:
+    """The C and assembler sources by name; those that only libraries for GPUs need where `cuda`.
+
+    name.h gives what C and assembler share a name of the network's own: not every toolchain can make it local.
+    """
     files = sorted(p for p in RUNTIME.iterdir() if p.suffix in {".c", ".h", ".S"})
     chosen = [path for path in files if cuda or not path.name.startswith(("cuda_", "fatbin"))]
-    return {path.name: path.read_text(encoding="utf-8") for path in chosen}
+    texts = {path.name: path.read_text(encoding="utf-8") for path in chosen}
+    shared = [f"#define mncc_{what} {network}_{what}" for what in ("weights", "fatbin")]
+    return texts | {"name.h": "\n".join([f"#define MNCC_NETWORK {network}", *shared]) + "\n"}

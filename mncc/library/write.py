@@ -17,22 +17,15 @@ from typing import Any
 import numpy as np
 
 from mncc.library.folder import FORMAT, check_replaceable, replaced_folder
-from mncc.library.glibc import glibc_floor
+from mncc.library.glibc import GlibcFloor
 from mncc.library.header import ABI, header_text, selftest_bytes
+from mncc.library.link import Build, shared_suffix
 from mncc.library.names import check_name
+from mncc.library.objects import hide_symbols
 from mncc.library.spec import LibrarySpec
 from mncc.library.tables import check_spec, tables_text
 from mncc.library.template import fill, sources
-from mncc.library.toolchain import Toolchain, find_toolchain, run_tool
-
-_BASELINE = {"x86_64": ("-march=x86-64",), "aarch64": ("-march=armv8-a",)}
-"""The oldest processor of an architecture, for the runtime; some distributions' compilers assume a newer one."""
-_COMPILE = (
-    *("-std=c99", "-O2", "-fPIC", "-fvisibility=hidden", "-Wall", "-Wextra"),
-    # distributions differ in these, and they would bring in functions newer than the glibc floor
-    *("-U_FORTIFY_SOURCE", "-fno-stack-protector"),
-)
-_LINK = ("-Wl,-z,relro,-z,now,-z,noexecstack,-z,defs", "-Wl,--hash-style=gnu", "-Wl,--build-id=sha1")
+from mncc.library.toolchain import find_toolchain
 
 
 @dataclass(frozen=True)
@@ -61,9 +54,8 @@ def write_library(
 ) -> LibraryFiles:
     """Writes the library of `spec` to `directory`, which it replaces as a whole or leaves as it was.
 
-    `cc` is the compiler's command (default: the environment's CC, else cc, gcc, clang, or a cross compiler); `probe`
-    adds libNAME_probe.so and libNAME_probe.a, which also run single kernels; `cflags` go to every compiler call
-    (sanitizers).
+    `cc` is the compiler's command (default: the first that find_toolchain finds); `probe` adds libNAME_probe.so and
+    libNAME_probe.a, which also run single kernels; `cflags` go to every compiler call (sanitizers).
     Raises DiagnosticError for a name that is no C identifier and a folder that holds somebody's files, OutsideError
     where there is no compiler or no space, ValueError where the spec contradicts itself.
     """
@@ -71,24 +63,25 @@ def write_library(
     check_spec(spec)
     check_replaceable(directory)
     toolchain = find_toolchain(spec.triple, cc)
-    files = files_of(spec.name, directory, probe)
+    files = files_of(spec.name, spec.triple, directory, probe)
     with replaced_folder(directory) as folder:
         build = folder / "build"
         _write_sources(spec, build)
-        Build(spec.name, spec.triple, toolchain, build, tuple(cflags)).libraries(folder, probe)
+        linked = Build(spec.name, spec.triple, toolchain, build, tuple(cflags))
+        linked.libraries(folder, probe)
         (folder / files.header.name).write_text(header_text(spec), encoding="utf-8")
-        words = {"NAME": spec.name, "ABI": str(ABI), "HASH": spec.model_hash, "CMAKE": "", "PC": ""}
+        words = package_words(spec.name, spec.triple, spec.model_hash)
         (folder / files.cmake.name).write_text(fill("Config.cmake.in", words), encoding="utf-8")
         (folder / files.pkg_config.name).write_text(fill("package.pc.in", words), encoding="utf-8")
         shutil.rmtree(build)
         names = sorted([path.name for path in folder.iterdir()] + [files.manifest.name])
-        manifest = manifest_content(spec, toolchain.version, names)
+        manifest = manifest_content(spec, toolchain.version, linked.floor, names)
         text = json.dumps(manifest, indent=1, allow_nan=False, ensure_ascii=False) + "\n"
         (folder / files.manifest.name).write_text(text, encoding="utf-8")
     return files
 
 
-def manifest_content(spec: LibrarySpec, compiler: str, files: list[str]) -> dict[str, Any]:
+def manifest_content(spec: LibrarySpec, compiler: str, floor: GlibcFloor | None, files: list[str]) -> dict[str, Any]:
     """NAME.json: the interface, sizes, hashes and kernels, joined with what `spec.manifest` adds to them.
 
     Kernels of `spec.manifest`, in the order of `spec.kernels`, add their entries to those of the library.
@@ -97,7 +90,6 @@ def manifest_content(spec: LibrarySpec, compiler: str, files: list[str]) -> dict
     details = more.pop("kernels", [{}] * len(spec.kernels))
     if len(details) != len(spec.kernels):
         raise ValueError(f"the manifest describes {len(details)} kernels, the library has {len(spec.kernels)}")
-    floor = glibc_floor(spec.triple)
     return {
         "format": FORMAT,
         "format_version": 1,
@@ -144,24 +136,41 @@ def weight_bytes(weights: np.ndarray) -> bytes:
     return np.ascontiguousarray(weights).tobytes()
 
 
-def files_of(name: str, directory: Path, probe: bool) -> LibraryFiles:
+def package_words(
+    name: str, triple: str, model_hash: str, cmake_libraries: str = "", pc_libraries: str = ""
+) -> dict[str, str]:
+    """What the templates of the CMake and pkg-config files are filled with."""
+    shared = f"lib{name}{shared_suffix(triple)}"
+    return {
+        "NAME": name,
+        "ABI": str(ABI),
+        "HASH": model_hash,
+        "SHARED": shared,
+        "SONAME": f"@rpath/{shared}" if shared.endswith(".dylib") else shared,
+        "CMAKE": cmake_libraries,
+        "PC": pc_libraries,
+    }
+
+
+def files_of(name: str, triple: str, directory: Path, probe: bool) -> LibraryFiles:
     """Where the files of a library will lie."""
+    suffix = shared_suffix(triple)
     return LibraryFiles(
         directory=directory,
-        shared=directory / f"lib{name}.so",
+        shared=directory / f"lib{name}{suffix}",
         static=directory / f"lib{name}.a",
         header=directory / f"{name}.h",
         manifest=directory / f"{name}.json",
         cmake=directory / f"{name}Config.cmake",
         pkg_config=directory / f"{name}.pc",
-        probe=directory / f"lib{name}_probe.so" if probe else None,
+        probe=directory / f"lib{name}_probe{suffix}" if probe else None,
         probe_archive=directory / f"lib{name}_probe.a" if probe else None,
     )
 
 
 def _write_sources(spec: LibrarySpec, build: Path) -> None:
     build.mkdir()
-    texts = sources() | {
+    texts = sources(spec.name) | {
         f"{spec.name}.h": header_text(spec),
         "tables.h": tables_text(spec),
         "exports.map": f"{{ global: {spec.name}_*; local: *; }};\n",
@@ -169,62 +178,4 @@ def _write_sources(spec: LibrarySpec, build: Path) -> None:
     for name, text in texts.items():
         (build / name).write_text(text, encoding="utf-8")
     (build / "weights.bin").write_bytes(weight_bytes(spec.weights))
-    (build / "kernels.o").write_bytes(spec.kernel_object)
-
-
-@dataclass(frozen=True)
-class Build:
-    """The commands that make one library, run in the folder `path` that holds its sources."""
-
-    name: str
-    triple: str
-    toolchain: Toolchain
-    path: Path
-    cflags: tuple[str, ...]
-    parts: tuple[str, ...] = ("library.c", "weights.S", "kernels.o")
-    functions: tuple[str, ...] = ()
-    """Public ones beside those of every library."""
-    libraries_too: tuple[str, ...] = ()
-    """What the library links beside libc, libm and pthreads."""
-
-    def libraries(self, folder: Path, probe: bool) -> None:
-        """The archive and the shared library in `folder`, made from one object."""
-        name = self.name
-        public = [f"{name}_{function}" for function in ("model", "run", "pool_create", "pool_destroy", *self.functions)]
-        self._merge(f"{name}.o", public)
-        self._archive(f"{name}.o", f"lib{name}.a")
-        self._link(f"{name}.o", folder / f"lib{name}.so")
-        if probe:
-            public += [f"{name}_{function}" for function in ("probe", "probe_at", "probe_weights")]
-            self._merge("probe.o", public, "-DMNCC_PROBE")
-            self._link("probe.o", folder / f"lib{name}_probe.so")
-            self._archive("probe.o", f"lib{name}_probe.a")
-
-    def _archive(self, merged: str, output: str) -> None:
-        run_tool("making the archive", [self.toolchain.tool("ar"), "rcsD", f"../{output}", merged], self.path)
-
-    def _merge(self, output: str, public: list[str], *more: str) -> None:
-        """Runtime, weights and kernels as one relocatable object, of which only `public` can be seen."""
-        baseline = _BASELINE.get(self.triple.split("-")[0], ())
-        arguments = [*_COMPILE, *baseline, *self.cflags, *more, "-r", "-nostdlib", "-o", output]
-        self.toolchain.compile("compiling the runtime", [*arguments, *self.parts], self.path)
-        keep = [f"--keep-global-symbol={name}" for name in public]
-        run_tool("hiding the kernels", [self.toolchain.tool("objcopy"), "--strip-debug", *keep, output], self.path)
-
-    def _link(self, merged: str, output: Path) -> None:
-        """The shared library, its C library functions in the versions of the glibc floor."""
-        old: list[str] = []
-        floor = glibc_floor(self.triple)
-        if floor:
-            objcopy = self.toolchain.tool("objcopy")
-            renames = [f"--redefine-sym={name}={version}" for name, version in floor.renames().items()]
-            run_tool("setting the glibc floor", [objcopy, *renames, merged, "floor.o"], self.path)
-            merged = "floor.o"
-            # Before glibc 2.34 these were libraries of their own, which a newer linker would not ask for.
-            for library in ("libpthread.so.0", *(f"lib{name}.so.2" for name in self.libraries_too)):
-                if self.toolchain.library(library):
-                    old.append(f"-Wl,--no-as-needed,-l:{library}")
-        arguments = ["-shared", *self.cflags, "-o", f"../{output.name}", merged, *_LINK]
-        arguments += [f"-Wl,-soname,{output.name}", "-Wl,--version-script=exports.map"]
-        arguments += [*old, "-Wl,--as-needed", "-pthread", "-lm", *(f"-l{library}" for library in self.libraries_too)]
-        self.toolchain.compile("linking the library", arguments, self.path)
+    (build / "kernels.o").write_bytes(hide_symbols(spec.kernel_object))

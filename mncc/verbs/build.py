@@ -28,11 +28,11 @@ def build(job: Job, output: Path | None, progress: Progress) -> BuildReport:
     # What would fail at the end fails before the work.
     check_replaceable(directory)
     _check_writable(directory)
-    find_toolchain(job.target.triple)
+    find_toolchain(job.target.triple, job.cc)
     warn_of_weights(job)
     spec = compiled(job, progress)
     progress("linking the library")
-    written = write_library(spec, directory)
+    written = write_library(spec, directory, cc=job.cc)
     return BuildReport(
         network=job.name,
         target=job.target.name,

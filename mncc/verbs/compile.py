@@ -8,6 +8,7 @@ from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
 from mncc import __version__
+from mncc.library.names import c_word
 from mncc.library.selftest import make_goldens, selftest_input
 from mncc.library.spec import Golden, InterfaceTensor, KernelEntry, LibrarySpec, Slot
 
@@ -33,7 +34,9 @@ def compile_network(
     tell: Progress = progress or (lambda text, share: None)
     tell("planning", 0.0)
     plan = make_plan(network, target)
-    kernels = compile_kernels(plan, lambda text, share: tell(text, 0.05 + 0.7 * share))
+    # Toolchains that cannot make symbols local leave them in the archive: no two libraries share one.
+    prefix = f"{name}_{c_word(target.name)}_"
+    kernels = compile_kernels(plan, lambda text, share: tell(text, 0.05 + 0.7 * share), prefix)
     tell("packing the weights", 0.75)
     packed = pack_weights(plan, weights.tensors)
     tell("computing the self test in float64", 0.8)

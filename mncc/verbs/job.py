@@ -28,6 +28,8 @@ class Job:
     weights: Weights
     name: str
     """What the library is called: a C identifier."""
+    cc: str | None = None
+    """The C compiler that the command line names; it decides nothing that is compiled before the library is linked."""
 
     @property
     def random(self) -> bool:
@@ -72,10 +74,13 @@ def prepare(
     target: str = "native",
     weights: str = RANDOM_WEIGHTS,
     name: str | None = None,
+    cc: str | None = None,
 ) -> Job:
     """Loads network, target and weights, the cheap and likeliest to fail first. Raises DiagnosticError, UsageError."""
     if name is not None:
         _check_name(name, given=True)
+    if cc is not None and not cc.strip():
+        raise UsageError("--cc names no compiler", "for example --cc aarch64-linux-gnu-gcc")
     found = find_target(target)
     network = load_network(path, settings)
     if name is None:
@@ -83,7 +88,7 @@ def prepare(
 
     from mncc.weights import load_weights
 
-    return Job(network, found, load_weights(network, weights), name or network.name)
+    return Job(network, found, load_weights(network, weights), name or network.name, cc)
 
 
 def parse_device(text: str) -> Device:

@@ -38,7 +38,7 @@ def placed(job: Job, progress: Progress, device: Device, probe: bool = False) ->
         from mncc.devices.runner import Remote, build_runner
         from mncc.library.toolchain import find_toolchain
 
-        runner = build_runner(job.name, files, job.target, find_toolchain(job.target.triple), files.directory)
+        runner = build_runner(job.name, files, job.target, find_toolchain(job.target.triple, job.cc), files.directory)
         progress(f"sending the program to {device.name}")
         with device.open(job.target) as session:
             session.send(runner, runner.name, program=True)
@@ -73,12 +73,12 @@ def _written(job: Job, progress: Progress, probe: bool, where: str = "here") -> 
     from mncc.library.toolchain import find_toolchain
     from mncc.library.write import write_library
 
-    find_toolchain(job.target.triple)
+    find_toolchain(job.target.triple, job.cc)
     spec = compiled(job, progress)
     progress("linking the library")
     with tempfile.TemporaryDirectory(prefix="mncc-", ignore_cleanup_errors=True) as folder:
         try:
-            yield write_library(spec, Path(folder, job.name), probe=probe)
+            yield write_library(spec, Path(folder, job.name), cc=job.cc, probe=probe)
         except RunError as error:
             help = f"`mncc targets` lists others than {job.target.name}"
             raise OutsideError(f"the library does not run {where}: {error}", help) from error

@@ -105,7 +105,7 @@ def test_compiler_of_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyP
 def test_failing_compiler_leaves_nothing(script: str, message: str, tmp_path: Path) -> None:
     """A compiler that answers about itself, then fails."""
     compiler = tmp_path / "cc"
-    compiler.write_text(f'#!/bin/sh\ncase "$1" in --version|-print-*) exec gcc "$@";; esac\n{script}\n')
+    compiler.write_text(f'#!/bin/sh\ncase "$1" in --version|-dumpmachine|-print-*) exec gcc "$@";; esac\n{script}\n')
     compiler.chmod(0o755)
     with pytest.raises(OutsideError, match=message):
         write_library(toy_spec(), tmp_path / "new" / "out", cc=str(compiler))

@@ -67,7 +67,7 @@ def kernel_object(flags: tuple[str, ...] = (), compiler: str = "gcc") -> bytes:
         path = Path(folder)
         (path / "kernels.c").write_text(KERNELS)
         command = [
-            compiler,
+            *compiler.split(),
             "-std=c99",
             "-O1",
             "-fPIC",
@@ -105,6 +105,7 @@ def toy_spec(
     goldens: tuple[Golden, ...] | None = None,
     fail: bool = False,
     triple: str = TRIPLE,
+    compiler: str = "",
 ) -> LibrarySpec:
     """Two inputs (image, bias), two outputs (hidden, scores), three kernels, a batch."""
     weights = toy_weights(seed)
@@ -143,7 +144,7 @@ def toy_spec(
             InterfaceTensor("scores", bias.shape, kind="logits"),
         ),
         kernels=kernels,
-        kernel_object=kernel_object(flags, "gcc" if triple == TRIPLE else f"{triple}-gcc"),
+        kernel_object=kernel_object(flags, compiler or ("gcc" if triple == TRIPLE else f"{triple}-gcc")),
         weights=weights,
         tensor_bytes=64 * batch,
         scratch_bytes=64,

@@ -33,6 +33,22 @@ static void fp_leave(fp_mode before) { _mm_setcsr(before); }
 
 static int has_feature(const cpu_feature *feature) { return getauxval(feature->leaf) >> feature->bit & 1; }
 
+#elif defined(__APPLE__)
+#include <TargetConditionals.h>
+#include <sys/sysctl.h>
+
+/* macOS 11 and iOS 14 lack most of the keys; there, every Mac with an Arm processor has what its kernels need. */
+static int has_feature(const cpu_feature *feature) {
+  int32_t value = 0;
+  size_t bytes = sizeof value;
+  if (sysctlbyname(feature->key, &value, &bytes, NULL, 0) != 0) return TARGET_OS_OSX;
+  return value != 0;
+}
+
+#else
+#error "mncc knows no way to ask this operating system for the processor's features"
+#endif
+
 #if defined(__aarch64__)
 typedef uint64_t fp_mode;
 static fp_mode fp_enter(void) {
@@ -42,13 +58,10 @@ static fp_mode fp_enter(void) {
   return before;
 }
 static void fp_leave(fp_mode before) { __asm__ volatile("msr fpcr, %0" : : "r"(before)); }
-#else
+#elif !defined(__x86_64__) && !defined(__i386__)
 typedef int fp_mode;
 static fp_mode fp_enter(void) { return 0; }
 static void fp_leave(fp_mode before) { (void)before; }
-#endif
-#else
-#error "mncc knows no way to ask this operating system for the processor's features"
 #endif
 
 /* The first missing feature, or NULL. */

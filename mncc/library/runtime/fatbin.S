@@ -1,5 +1,7 @@
 /* The kernels as nvcc left them, for every architecture. kernels.fatbin lies beside this file. */
-    .section .rodata.mncc_fatbin, "a", %progbits
+#include "name.h"
+
+    .section ".rodata.mncc_fatbin", "a", %progbits
     .hidden mncc_fatbin
     .type mncc_fatbin, %object
     .globl mncc_fatbin

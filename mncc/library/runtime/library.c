@@ -1,6 +1,7 @@
 /* The whole runtime of one library, as one translation unit: everything is static but the network's own functions, so
  * that libraries never meet in a symbol. Compiled for the baseline processor; only the kernels need more. */
 #define _POSIX_C_SOURCE 200809L
+#define _DARWIN_C_SOURCE 1 /* sysctlbyname */
 #include <pthread.h>
 #include <signal.h>
 #include <stdarg.h>

@@ -5,6 +5,11 @@
 /* A function of the kernel object; its true type has 1 to 16 tensor pointers (see call.c). */
 typedef void (*kernel_function)(void);
 
+/* Declares a function by its name in the object file; macOS puts an underscore before those of C. */
+#define MNCC_STRING_(text) #text
+#define MNCC_STRING(text) MNCC_STRING_(text)
+#define MNCC_SYMBOL(name) __asm__(MNCC_STRING(__USER_LABEL_PREFIX__) name)
+
 enum slot_base { SLOT_INPUT, SLOT_OUTPUT, SLOT_WORKSPACE };
 
 /* Where a tensor of a kernel lies: image n at base + offset + n * image_stride (bytes). */
@@ -39,12 +44,14 @@ typedef struct golden {
 } golden;
 
 /* An instruction set the kernels need. x86: a bit of a register (0 to 3: a, b, c, d) of a CPUID leaf, and the bits of
- * XCR0 by which the operating system says that it saves the registers. Arm: leaf is AT_HWCAP or AT_HWCAP2. */
+ * XCR0 by which the operating system says that it saves the registers. Linux on Arm: leaf is AT_HWCAP or AT_HWCAP2.
+ * Apple: key is the name of a sysctl. */
 typedef struct cpu_feature {
   const char *name;
   uint32_t leaf, subleaf;
   int32_t reg, bit;
   uint64_t xcr0;
+  const char *key;
 } cpu_feature;
 
 #endif
