@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from mncc.devices.gpu import find_gpu
 from mncc.language.diagnostic import OutsideError
 from mncc.library.folder import FORMAT
 
@@ -155,10 +156,11 @@ class Library:
     else of the right shape is copied once. Outputs are new numpy arrays in NHWC.
 
     Several Python threads may call one Library at once: each run has its own workspace, and ctypes releases the GIL.
-    Calls with the same `threads` > 1 share a pool and queue in it.
+    Calls with the same `threads` > 1 share a pool and queue in it. A library for GPUs runs on device number `device`,
+    which its first call opens; its calls queue.
     """
 
-    def __init__(self, path: Path | str) -> None:
+    def __init__(self, path: Path | str, device: int = 0) -> None:
         self.path, symbol = find_library(path)
         self._dll = _load(self.path)
         try:
@@ -181,6 +183,7 @@ class Library:
         self._pools: dict[int, Any] = {}
         self._workspaces: dict[int, list[np.ndarray]] = {}
         self._pid = os.getpid()
+        self._gpu = find_gpu(self._dll, symbol, device)
 
     def __repr__(self) -> str:
         return f"Library({str(self.path)!r})"
@@ -282,13 +285,16 @@ class Library:
         return tuple(_as_nhwc(value, tensor) for value, tensor in zip(inputs, self.inputs, strict=True))
 
     def close(self) -> None:
-        """Ends the pools' threads; the library stays loaded. No call may be running. A later call starts them anew."""
+        """Ends the pools' threads and closes the GPU; the library stays loaded. No call may be running. A later call
+        starts them anew."""
         with self._lock:
             pools, self._pools = self._pools, {}
             self._workspaces = {}
         if os.getpid() == self._pid:  # the threads of a parent did not survive fork
             for pool in pools.values():
                 self._pool_destroy(pool)
+            if self._gpu is not None:
+                self._gpu.close()
 
     def __enter__(self) -> Library:
         return self
@@ -297,7 +303,7 @@ class Library:
         self.close()
 
     def __del__(self) -> None:
-        if hasattr(self, "_pools"):
+        if hasattr(self, "_gpu"):
             self.close()
 
     @contextmanager
@@ -309,6 +315,8 @@ class Library:
             how.parallel_for, how.pool = pool.parallel_for, pool.pool
         message = ctypes.create_string_buffer(512)
         how.message, how.message_bytes = ctypes.cast(message, ctypes.c_char_p), len(message)
+        if self._gpu is not None:
+            how.device = self._gpu.handle()
         yield how
 
     def _pool(self, threads: int) -> Any:

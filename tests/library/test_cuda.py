@@ -26,13 +26,10 @@ from mncc.library.nvcc import Nvcc, compile_fatbin, find_nvcc
 from mncc.library.template import RUNTIME
 from mncc.library.write import LibraryFiles
 from tests.library.conftest import WARNINGS, says
-from tests.library.cuda.toy import SOURCE, fake_fatbin, toy_cuda_spec, toy_standin
+from tests.library.cuda.toy import CUDA_13, FATBIN, SOURCE, toy_cuda_spec, toy_standin
 from tests.library.toy import TRIPLE
 
 Compile = Callable[..., Path]
-CUDA_13 = Nvcc(("no-nvcc",), (13, 0))
-FATBIN = fake_fatbin((2, 80), (2, 90), (1, 90))
-"""What nvcc makes for sm_80 and sm_90, as far as the stand-in reads it: these tests need no nvcc."""
 PUBLIC = ("model", "run", "pool_create", "pool_destroy", "device_open", "device_close", "device_message", "run_device")
 ADDRESS = ("-fsanitize=address,undefined", "-fno-sanitize-recover")
 

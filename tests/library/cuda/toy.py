@@ -6,6 +6,7 @@ from pathlib import Path
 
 from mncc.devices.cuda_standin import build_standin
 from mncc.library.cuda_spec import CudaArgument, CudaLaunch, CudaSpec
+from mncc.library.nvcc import Nvcc
 from mncc.library.selftest import make_goldens, selftest_input
 from tests.library.toy import CHANNELS, CLASSES, HEIGHT, PIXELS, WIDTH, toy_outputs, toy_spec
 
@@ -70,3 +71,8 @@ def fake_fatbin(*entries: tuple[int, int]) -> bytes:
         for kind, architecture in entries
     )
     return 0xBA55ED50.to_bytes(4, "little") + b"\1\0\x10\0" + len(body).to_bytes(8, "little") + body
+
+
+CUDA_13 = Nvcc(("no-nvcc",), (13, 0))
+FATBIN = fake_fatbin((2, 80), (2, 90), (1, 90))
+"""What nvcc makes for sm_80 and sm_90, as far as the stand-in reads it: with it tests need no nvcc."""

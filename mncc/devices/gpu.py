@@ -1,0 +1,46 @@
+"""The handle of a library for GPUs: opened when it is first needed, closed with the library."""
+
+from __future__ import annotations
+
+import ctypes
+import threading
+
+from mncc.language.diagnostic import OutsideError
+
+_MESSAGE_BYTES = 512
+
+
+class Gpu:
+    """Device number `ordinal` as a library has it open; several threads may ask for it at once."""
+
+    def __init__(self, dll: ctypes.CDLL, name: str, ordinal: int) -> None:
+        self.ordinal = ordinal
+        self._open = dll[f"{name}_device_open"]
+        self._open.restype = ctypes.c_void_p
+        self._open.argtypes = [ctypes.c_int32, ctypes.c_char_p, ctypes.c_size_t]
+        self._close = dll[f"{name}_device_close"]
+        self._close.restype = None
+        self._close.argtypes = [ctypes.c_void_p]
+        self._lock = threading.Lock()
+        self._handle: int | None = None
+
+    def handle(self) -> int:
+        """What goes into mncc_exec.device. Raises OutsideError where there is no driver, no device, no memory."""
+        with self._lock:
+            if self._handle is None:
+                message = ctypes.create_string_buffer(_MESSAGE_BYTES)
+                self._handle = self._open(self.ordinal, message, len(message))
+                if self._handle is None:
+                    raise OutsideError(message.value.decode(errors="replace"))
+            return self._handle
+
+    def close(self) -> None:
+        """Frees what the handle has on the device; the next use opens it again."""
+        with self._lock:
+            handle, self._handle = self._handle, None
+        self._close(handle)
+
+
+def find_gpu(dll: ctypes.CDLL, name: str, ordinal: int) -> Gpu | None:
+    """The device of a library, or None where it runs on a CPU."""
+    return Gpu(dll, name, ordinal) if hasattr(dll, f"{name}_device_open") else None
