@@ -34,6 +34,10 @@ Target = Annotated[str, typer.Option("--target", metavar="T", help="The CPU or G
 Weights = Annotated[
     str, typer.Option("--weights", metavar="W", help="A .safetensors, .pth, .pt, .h5 or .keras file, or random:SEED.")
 ]
+WeightsDtype = Annotated[
+    str,
+    typer.Option("--weights-dtype", metavar="D", help="How weights are stored: float32, or float16 in half the space."),
+]
 Name = Annotated[
     str | None,
     typer.Option("--name", metavar="NAME", help="What the library is called; the network's name if left out."),
@@ -69,6 +73,7 @@ def build(
     settings: Settings = None,
     target: Target = "native",
     weights: Weights = "random:0",
+    weights_dtype: WeightsDtype = "float32",
     cc: Cc = None,
     name: Name = None,
     output: Annotated[
@@ -80,7 +85,8 @@ def build(
     from mncc.verbs.job import parse_settings, prepare
 
     with Progress() as progress:
-        report = build(prepare(network, parse_settings(settings or ()), target, weights, name, cc), output, progress)
+        job = prepare(network, parse_settings(settings or ()), target, weights, name, cc, weights_dtype)
+        report = build(job, output, progress)
     show(report.text())
 
 
@@ -96,6 +102,7 @@ def run(
     settings: Settings = None,
     target: Target = "native",
     weights: Weights = "random:0",
+    weights_dtype: WeightsDtype = "float32",
     cc: Cc = None,
     device: Device = "local",
 ) -> None:
@@ -105,7 +112,7 @@ def run(
 
     pictures, place = parse_pictures(image, more), parse_device(device)
     with Progress() as progress:
-        job = prepare(network, parse_settings(settings or ()), target, weights, cc=cc)
+        job = prepare(network, parse_settings(settings or ()), target, weights, cc=cc, weights_dtype=weights_dtype)
         report = run(job, pictures, labels, top, progress, place)
     show(report.text())
 
@@ -117,6 +124,7 @@ def verify(
     settings: Settings = None,
     target: Target = "native",
     weights: Weights = "random:0",
+    weights_dtype: WeightsDtype = "float32",
     cc: Cc = None,
     device: Device = "local",
 ) -> None:
@@ -126,7 +134,7 @@ def verify(
 
     place = parse_device(device)
     with Progress() as progress:
-        job = prepare(network, parse_settings(settings or ()), target, weights, cc=cc)
+        job = prepare(network, parse_settings(settings or ()), target, weights, cc=cc, weights_dtype=weights_dtype)
         report = verify(job, image or [], progress, place)
     show(report.table(), report.verdict())
     if report.failed:
@@ -134,12 +142,18 @@ def verify(
 
 
 @app.command(epilog="Example: mncc cost examples/mobilenet_v2.mn --set width=0.75 --set resolution=192")
-def cost(network: NetworkFile, settings: Settings = None, target: Target = "native", json: Json = False) -> None:
-    """Count parameters and multiply-adds, a line a row and a line a kernel, and the workspace."""
+def cost(
+    network: NetworkFile,
+    settings: Settings = None,
+    target: Target = "native",
+    weights_dtype: WeightsDtype = "float32",
+    json: Json = False,
+) -> None:
+    """Count parameters and multiply-adds, a line a row and a line a kernel, and what weights and workspace take."""
     from mncc.verbs.cost import cost
     from mncc.verbs.job import parse_settings
 
-    report = cost(network, parse_settings(settings or ()), target)
+    report = cost(network, parse_settings(settings or ()), target, weights_dtype)
     show(report.json()) if json else show(*report.tables())
 
 
@@ -163,6 +177,7 @@ def bench(
     settings: Settings = None,
     target: Target = "native",
     weights: Weights = "random:0",
+    weights_dtype: WeightsDtype = "float32",
     cc: Cc = None,
     device: Device = "local",
     json: Json = False,
@@ -174,7 +189,7 @@ def bench(
     place = parse_device(device)
     counts, engines = parse_threads(threads), parse_engines(against)
     with Progress() as progress:
-        job = prepare(network, parse_settings(settings or ()), target, weights, cc=cc)
+        job = prepare(network, parse_settings(settings or ()), target, weights, cc=cc, weights_dtype=weights_dtype)
         report = bench(job, counts, engines, profile, progress, peer_python=peer_python, device=place)
     show(report.json()) if json else show(*report.tables())
 
@@ -188,13 +203,14 @@ def emit(
     weights: Annotated[
         str | None, typer.Option("--weights", metavar="W", help="Checked against the network; no stage shows them.")
     ] = None,
+    weights_dtype: WeightsDtype = "float32",
 ) -> None:
     """Print what a stage of the compiler made."""
     from mncc.verbs.emit import emit
     from mncc.verbs.job import parse_settings
 
     with Progress():
-        text = emit(network, stage, parse_settings(settings or ()), target, weights)
+        text = emit(network, stage, parse_settings(settings or ()), target, weights, weights_dtype)
     show(text)
 
 

@@ -16,7 +16,18 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 
-from mncc.kernels.tiles import ConvTile, Phase, Scratch, Segment, aligned, cover_channels, pack_panels, spread
+from mncc.kernels.tiles import (
+    ConvTile,
+    Phase,
+    Scratch,
+    Segment,
+    StoredType,
+    aligned,
+    cover_channels,
+    pack_panels,
+    spread,
+    stored_in_float,
+)
 from mncc.network.ops import Activation
 from mncc.network.window import Pads
 
@@ -73,7 +84,8 @@ class Chain:
     `input_pads` and `output_pads` are zero borders that lie around the tensors in memory; the kernel relies on
     those of its input and writes those of its output. `residual_pads` are those around the second input.
     `input_spare`, `output_spare` and `residual_spare` are floats that lie between two pixels of a tensor and are not
-    its own: other parts of a concatenation, or nothing.
+    its own: other parts of a concatenation, or nothing. `weights_dtype` is how kernels are stored; a kernel's weights
+    become float32 as they are loaded. Biases are float32 always: they are few, and every output begins with one.
     """
 
     family: ClassVar[str] = "chain"
@@ -91,6 +103,7 @@ class Chain:
     input_spare: int = 0
     output_spare: int = 0
     residual_spare: int = 0
+    weights_dtype: StoredType = "float32"
 
     def in_channels(self, index: int) -> int:
         """Channels that stage `index` reads."""
@@ -276,30 +289,30 @@ def scratch_layout(chain: Chain, tiles: ChainTiles) -> tuple[Scratch, ...]:
 
 @dataclass(frozen=True)
 class StageWeights:
-    """Where the packed arrays of a stage lie in the kernel's weights, in floats."""
+    """Where the packed arrays of a stage lie in the kernel's weights: `kernel` in elements of the chain's
+    `weights_dtype`, `bias` in floats."""
 
     kernel: int
     bias: int
-    group: int
-    """Floats between the panels of two groups."""
 
 
 def weight_layout(chain: Chain) -> tuple[tuple[StageWeights, ...], int]:
     """The layout of a kernel's weights and their total size in floats."""
-    layout, offset = [], 0
+    layout, offset, each = [], 0, stored_in_float(chain.weights_dtype)
     for index, stage in enumerate(chain.stages):
-        depth = chain.depth(index)
-        kernel, bias = offset, offset + aligned(depth * stage.channels)
-        layout.append(StageWeights(kernel, bias, depth * stage.channels // stage.groups))
+        bias = offset + aligned(-(-chain.depth(index) * stage.channels // each))
+        layout.append(StageWeights(offset * each, bias))
         offset = bias + aligned(stage.channels)
     return tuple(layout), offset
 
 
 def pack(chain: Chain, tiles: ChainTiles, arrays: Sequence[Mapping[str, np.ndarray]]) -> np.ndarray:
-    """One flat float32 array from every stage's `kernel` (kh, kw, in / groups, out; depthwise kh, kw, channels, 1)
-    and `bias` (out,), in the order the microkernels read them."""
+    """One flat array from every stage's `kernel` (kh, kw, in / groups, out; depthwise kh, kw, channels, 1) and `bias`
+    (out,), in the order the microkernels read them; float32, or the memory of as many float32 where kernels are stored
+    in less."""
     layout, total = weight_layout(chain)
     packed = np.zeros(total, np.float32)
+    kernels = packed.view(chain.weights_dtype)
     for index, (stage, place) in enumerate(zip(chain.stages, layout, strict=True)):
         kernel, bias = arrays[index]["kernel"], arrays[index]["bias"]
         if stage.kind == "depthwise" and stage.shuffle > 1:
@@ -313,7 +326,7 @@ def pack(chain: Chain, tiles: ChainTiles, arrays: Sequence[Mapping[str, np.ndarr
             pack_panels(matrix[:, g * per_group : (g + 1) * per_group], segments(chain, tiles, index))
             for g in range(stage.groups)
         ]
-        packed[place.kernel : place.kernel + matrix.size] = np.concatenate(flat)
+        kernels[place.kernel : place.kernel + matrix.size] = np.concatenate(flat)
         packed[place.bias : place.bias + stage.channels] = bias
     return packed
 
@@ -377,7 +390,8 @@ def phases(chain: Chain, tiles: ChainTiles) -> tuple[Phase, ...]:
 
 def describe(chain: Chain, tiles: ChainTiles) -> list[str]:
     """Strips, then a line a stage with its tile, for printed plans."""
-    lines = [f"strip {tiles.strip} band {tiles.band} split {tiles.split}"]
+    stored = "" if chain.weights_dtype == "float32" else f" weights {chain.weights_dtype}"
+    lines = [f"strip {tiles.strip} band {tiles.band} split {tiles.split}{stored}"]
     for stage, tile in zip(chain.stages, tiles.stages, strict=True):
         size = "x".join(map(str, (*stage.kernel, stage.channels)))
         act = f" {stage.activation.describe()}" if stage.activation else ""

@@ -46,6 +46,11 @@ class Target:
     l3_bytes: float
     memory_bytes: float
 
+    @property
+    def converts_half(self) -> bool:
+        """True where the CPU has instructions that make float32 of float16 (F16C; all of armv8; VFPv4)."""
+        return self.triple.startswith("aarch64") or not {"f16c", "vfp4"}.isdisjoint(self.requires)
+
 
 @dataclass(frozen=True)
 class UnknownTarget(Diagnostic):

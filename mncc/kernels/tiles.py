@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
 LINE = 64
 """Bytes; weights, scratch and workspace tensors begin on this boundary."""
 FLOATS_PER_LINE = LINE // 4
+StoredType = Literal["float32", "float16"]
+"""How the weights of convolutions are stored."""
 
 
 @dataclass(frozen=True)
@@ -66,6 +69,11 @@ def cover_pixels(pixels: int, width: int) -> tuple[Segment, ...]:
 def aligned(floats: int) -> int:
     """`floats` rounded up to whole 64-byte lines."""
     return -(-floats // FLOATS_PER_LINE) * FLOATS_PER_LINE
+
+
+def stored_in_float(dtype: StoredType) -> int:
+    """Elements of a type that take the memory of one float32."""
+    return 4 // np.dtype(dtype).itemsize
 
 
 def pack_panels(matrix: np.ndarray, segments: tuple[Segment, ...]) -> np.ndarray:

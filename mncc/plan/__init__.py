@@ -4,5 +4,16 @@ from mncc.plan.model import Plan, PlannedKernel, PlannedTensor, check_plan
 from mncc.plan.pack import pack_weights
 from mncc.plan.pipeline import make_plan, rewrite
 from mncc.plan.show import show_plan
+from mncc.plan.stored import stored_tensors
 
-__all__ = ["Plan", "PlannedKernel", "PlannedTensor", "check_plan", "make_plan", "pack_weights", "rewrite", "show_plan"]
+__all__ = [
+    "Plan",
+    "PlannedKernel",
+    "PlannedTensor",
+    "check_plan",
+    "make_plan",
+    "pack_weights",
+    "rewrite",
+    "show_plan",
+    "stored_tensors",
+]

@@ -15,7 +15,7 @@ from mncc.kernels.limits import KERNEL_TENSORS
 from mncc.kernels.plain import Plain, PlainTiles
 from mncc.kernels.slots import Prediction
 from mncc.kernels.target import Target
-from mncc.kernels.tiles import LINE, Phase, Scratch, scratch_floats
+from mncc.kernels.tiles import LINE, Phase, Scratch, StoredType, scratch_floats
 from mncc.kernels.winograd import WinogradTiles
 from mncc.network.graph import Input, Node, Output
 from mncc.network.types import TensorType
@@ -123,6 +123,11 @@ class PlannedKernel:
         return family_of(self.spec).weight_floats(self.spec)
 
     @property
+    def weights_dtype(self) -> StoredType:
+        """How the weights of its convolutions are stored."""
+        return self.spec.weights_dtype if isinstance(self.spec, Chain) else "float32"
+
+    @property
     def tile_table(self) -> Mapping[str, Any]:
         """The tiles by name, for manifests and printed stages."""
         return asdict(self.tiles) if self.tiles else {}
@@ -165,7 +170,7 @@ class PlannedTensor:
 @dataclass(frozen=True)
 class Plan:
     """Kernels in the order they run. `aliases` are values that are another value under a new shape, `views` those that
-    are some channels of another."""
+    are some channels of another. `weights_dtype` is how the weights of convolutions are stored where a family can."""
 
     network: str
     target: Target
@@ -175,6 +180,7 @@ class Plan:
     tensors: Mapping[str, PlannedTensor]
     aliases: Mapping[str, str]
     views: Views
+    weights_dtype: StoredType = "float32"
 
     def tensor(self, value: str) -> PlannedTensor:
         """The memory behind a value."""

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from mncc.kernels.target import Target
+from mncc.kernels.tiles import StoredType
 from mncc.network.graph import Network, check_network
 from mncc.plan.ahead import look_ahead
 from mncc.plan.borders import add_borders
@@ -13,6 +16,7 @@ from mncc.plan.fuse import fuse
 from mncc.plan.model import Plan, check_plan, check_values
 from mncc.plan.place import choose_tiles, place_tensors, place_weights, share_between_phases
 from mncc.plan.spares import spread_pixels
+from mncc.plan.stored import store_weights
 from mncc.plan.units import find_units
 from mncc.plan.views import find_views
 
@@ -21,6 +25,7 @@ NETWORK_PASSES = (separate_ends, activate_parts, own_parts, split_concats)
 
 PLAN_PASSES = (
     choose_families,
+    store_weights,
     add_borders,
     spread_pixels,
     choose_tiles,
@@ -42,11 +47,12 @@ def rewrite(network: Network) -> Network:
     return network
 
 
-def make_plan(network: Network, target: Target) -> Plan:
-    """The plan for one target. No TVM is loaded. Raises AssertionError where a pass breaks an invariant."""
+def make_plan(network: Network, target: Target, weights_dtype: StoredType = "float32") -> Plan:
+    """The plan for one target, with the weights of convolutions stored as `weights_dtype` where their family can. No
+    TVM is loaded. Raises AssertionError where a pass breaks an invariant."""
     network = rewrite(network)
     views = find_views(network)
-    plan = fuse(network, find_units(network, views), views, target)
+    plan = replace(fuse(network, find_units(network, views), views, target), weights_dtype=weights_dtype)
     check_values(plan)
     for step in PLAN_PASSES:
         plan = step(plan)

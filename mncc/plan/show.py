@@ -12,7 +12,7 @@ def show_plan(plan: Plan) -> str:
     lines = [
         f"plan {plan.network} for {plan.target.name}",
         f"workspace {plan.workspace_bytes(1)} bytes: tensors {plan.tensor_bytes}, scratch {plan.scratch_bytes} a task",
-        f"weights {plan.weight_bytes} bytes",
+        f"weights {plan.weight_bytes} bytes" + ("" if plan.weights_dtype == "float32" else f", {plan.weights_dtype}"),
         "",
     ]
     for kernel in plan.kernels:

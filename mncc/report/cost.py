@@ -62,7 +62,7 @@ class KernelCost:
 
 @dataclass(frozen=True)
 class CostReport:
-    """The answer of `mncc cost`. `workspace_bytes` is for one thread."""
+    """The answer of `mncc cost`. `workspace_bytes` is for one thread, `weight_bytes` what the library holds."""
 
     network: str
     target: str
@@ -70,6 +70,7 @@ class CostReport:
     params: int
     macs: int
     workspace_bytes: int
+    weight_bytes: int
     layers: tuple[LayerCost, ...]
     rows: tuple[RowCost, ...]
     parts: tuple[PartCost, ...]
@@ -131,5 +132,8 @@ class CostReport:
             for k in self.kernels
         ]
         columns = ("kernel", "family", "~rows", "output", ">multiply-adds", ">again on 2 threads", ">scratch")
-        title = f"{len(self.kernels)} kernels for {self.target}; workspace {size(self.workspace_bytes)} for one thread"
+        title = (
+            f"{len(self.kernels)} kernels for {self.target}; {size(self.weight_bytes)} of weights, "
+            f"workspace {size(self.workspace_bytes)} for one thread"
+        )
         return table(title, columns, rows)

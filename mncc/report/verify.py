@@ -35,13 +35,17 @@ class Comparison:
 
 @dataclass(frozen=True)
 class VerifyReport:
-    """The answer of `mncc verify`."""
+    """The answer of `mncc verify`. `rounded` compares outputs with the weights as they were given, where storing them
+    as `weights_dtype` rounds them: it has no tolerance, and `outputs` and `kernels` are compared with the rounded
+    weights."""
 
     network: str
     target: str
     inputs: str
     outputs: tuple[Comparison, ...]
     kernels: tuple[Comparison, ...]
+    rounded: tuple[Comparison, ...] = ()
+    weights_dtype: str = "float32"
 
     @property
     def failed(self) -> tuple[Comparison, ...]:
@@ -54,6 +58,10 @@ class VerifyReport:
             (c.what, c.name, c.shape, c.where, f"{c.largest:.1e}", f"{c.median:.1e}", "ok" if c.passed else "FAILED")
             for c in (*self.outputs, *self.kernels)
         ]
+        rows += [
+            (f"{c.what} to {self.weights_dtype}", c.name, c.shape, "", f"{c.largest:.1e}", f"{c.median:.1e}", "")
+            for c in self.rounded
+        ]
         columns = ("", "name", "shape", "~rows", ">largest", ">median", "")
         return table(f"{self.network} for {self.target} against torch in float64, {self.inputs}", columns, rows)
 
@@ -64,7 +72,11 @@ class VerifyReport:
             names = ", ".join(c.name for c in self.failed[:4]) + (", ..." if len(self.failed) > 4 else "")
             return f"{len(self.failed)} of {many} comparisons lie past the tolerance: {names}"
         worst = max(c.largest for c in (*self.outputs, *self.kernels))
-        return f"verified: {many} comparisons, largest error {worst:.1e} (tolerance {LARGEST:.0e})"
+        verified = f"verified: {many} comparisons, largest error {worst:.1e} (tolerance {LARGEST:.0e})"
+        if not self.rounded:
+            return verified
+        change = max(c.largest for c in self.rounded)
+        return f"{verified}; storing the weights as {self.weights_dtype} changes outputs by up to {change:.1e}"
 
 
 def compare(what: str, name: str, got: np.ndarray, twin: np.ndarray, where: str = "") -> Comparison:

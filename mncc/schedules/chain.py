@@ -28,7 +28,7 @@ from mncc.kernels.chain import (
     shared_array,
     weight_layout,
 )
-from mncc.kernels.tiles import Scratch, Segment, panel_offset
+from mncc.kernels.tiles import Scratch, Segment, panel_offset, stored_in_float
 from mncc.schedules.convolution import Panel, Part, TileWriter, Window
 from mncc.schedules.prefetch import with_prefetches
 
@@ -49,8 +49,8 @@ class Rows:
 
 
 def chain_function(chain: Chain, tiles: ChainTiles, symbol: str, ahead: Ahead | None = None) -> tirx.PrimFunc:
-    """The scheduled function; parameters (begin, end, weights, scratch arrays..., input, [residual], [shared],
-    output).
+    """The scheduled function; parameters (begin, end, weights, [biases], scratch arrays..., input, [residual],
+    [shared], output). `biases` is the memory of `weights` as float32, where these are stored in another type.
 
     begin and end are items, counted through the phases of `mncc.kernels.chain.phases`.
     """
@@ -60,7 +60,6 @@ def chain_function(chain: Chain, tiles: ChainTiles, symbol: str, ahead: Ahead | 
 class Writer(Protocol):
     """Declares a function's parameters where it is made, writes its body, and knows how to schedule it."""
 
-    weights: Any
     blocks: TileWriter
 
     def write(self) -> None:
@@ -71,7 +70,7 @@ class Writer(Protocol):
 
 
 def written_function(make: Callable[[], Writer], scratch: Sequence[Scratch], symbol: str) -> tirx.PrimFunc:
-    """The scheduled function of a writer, whose weights are one buffer `weights`."""
+    """The scheduled function of a writer, whose weights are the buffers of its blocks."""
     with IRBuilder() as builder:
         with T.prim_func(s_tir=True):
             T.func_name("main")
@@ -81,9 +80,10 @@ def written_function(make: Callable[[], Writer], scratch: Sequence[Scratch], sym
     sch = Schedule(function)
     writer.schedule(sch)
     function = sch.mod["main"].with_attr("global_symbol", symbol)
-    function = with_prefetches(function, writer.weights, writer.blocks.fetches)
+    function = with_prefetches(function, writer.blocks.biases, writer.blocks.fetches)
+    weights = {buffer.name: 0 for buffer in (writer.blocks.weights, writer.blocks.biases)}
     offsets = {array.name: array.offset * 4 for array in scratch}
-    return function.with_attrs({"mncc.weights": {"weights": 0}, "mncc.scratch": offsets})
+    return function.with_attrs({"mncc.weights": weights, "mncc.scratch": offsets})
 
 
 class _ChainWriter:
@@ -95,14 +95,16 @@ class _ChainWriter:
         self.ahead = (ahead, steps) if ahead is not None and steps is not None else None
         self.begin, self.end = T.arg("begin", T.int32()), T.arg("end", T.int32())
         self.places, floats = weight_layout(chain)
-        self.weights = T.arg("weights", T.buffer((floats,), "float32"))
+        each = stored_in_float(chain.weights_dtype)
+        weights = T.arg("weights", T.buffer((floats * each,), chain.weights_dtype))
+        biases = weights if each == 1 else T.arg("biases", T.buffer((floats,), "float32"))
         self.scratch = {
             s.stage: (T.arg(s.name, T.buffer((s.rows, s.cols * s.pitch), "float32")), s.pitch)
             for s in scratch_layout(chain, tiles)
         }
         self.phases, between = phases(chain, tiles), shared_array(chain, tiles)
         self.input, self.residual, self.shared, self.output = chain_tensors(chain, between)
-        self.blocks = TileWriter(self.weights, self.residual, chain.residual_first)
+        self.blocks = TileWriter(weights, biases, self.residual, chain.residual_first)
 
     def schedule(self, sch: Schedule) -> None:
         """Schedules everything that was written."""

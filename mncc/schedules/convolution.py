@@ -49,8 +49,8 @@ class Window:
 
 @dataclass(frozen=True)
 class Part:
-    """One channel segment of a stage, the same in each of its groups. `kernel` and `bias` are offsets in floats: of
-    the first group's first panel of the segment, and of the stage's biases."""
+    """One channel segment of a stage, the same in each of its groups. `kernel` and `bias` are offsets, in weights and
+    in floats: of the first group's first panel of the segment, and of the stage's biases."""
 
     stage: Stage
     in_channels: int
@@ -97,10 +97,11 @@ class Part:
 
 
 class TileWriter:
-    """Writes blocks into the function under construction and knows afterwards how each is scheduled."""
+    """Writes blocks into the function under construction and knows afterwards how each is scheduled. `weights` are the
+    kernel's packed weights in the type in which kernels are stored, `biases` the same memory as float32."""
 
-    def __init__(self, weights: Any, residual: Window | None, residual_first: bool) -> None:
-        self.weights, self.residual, self.residual_first = weights, residual, residual_first
+    def __init__(self, weights: Any, biases: Any, residual: Window | None, residual_first: bool) -> None:
+        self.weights, self.biases, self.residual, self.residual_first = weights, biases, residual, residual_first
         self.products: list[TiledProduct] = []
         self.copies: list[str] = []
         self.fetches: dict[str, Fetches] = {}
@@ -162,7 +163,7 @@ class TileWriter:
 
     def bias(self, part: Part, panel: Panel, channel: Expr) -> Expr:
         """What the sums start from."""
-        return self.weights[part.bias + part.channel(panel, channel)]
+        return self.biases[part.bias + part.channel(panel, channel)]
 
     def product(self, part: Part, panel: Panel, at: tuple[Expr, Expr, Expr], taps: list[Expr]) -> Expr:
         """One multiplication behind the element `at` (row, column, channel in the panel)."""
@@ -185,6 +186,8 @@ class TileWriter:
             index, channel = index + T.floordiv(channel, width), T.floormod(channel, width)
         of_group = panel[0] * (part.depth * (stage.channels // stage.groups))
         weight = self.weights[part.kernel + of_group + (index * part.depth + tap) * width + channel]
+        if self.weights.dtype != "float32":
+            weight = T.Cast("float32", weight)
         return part.source.buffer[part.source.at(in_row, in_column, in_channel)] * weight
 
     def epilogue(self, part: Part, value: Expr, at: tuple[Expr, Expr, Expr]) -> Expr:

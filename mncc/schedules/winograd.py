@@ -40,7 +40,7 @@ class _WinogradWriter:
             T.arg(s.name, T.buffer((s.rows, s.cols, s.pitch), "float32")) for s in scratch_layout(spec, tiles)
         )
         self.input, self.residual, _, self.output = chain_tensors(spec)
-        self.blocks = TileWriter(self.weights, self.residual, spec.residual_first)
+        self.blocks = TileWriter(self.weights, self.weights, self.residual, spec.residual_first)
         self.vectors: list[str] = []
 
     def schedule(self, sch: Schedule) -> None:

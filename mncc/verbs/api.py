@@ -28,17 +28,19 @@ def build(
     weights: str | Path = jobs.RANDOM_WEIGHTS,
     name: str | None = None,
     output: str | Path | None = None,
+    weights_dtype: str = "float32",
     **settings: Setting,
 ) -> Library:
     """Compiles a .mn file and loads the library: `net = mncc.build("x.mn", weights="x.pth", width=0.75)`.
 
-    `settings` are the network's parameters. With `output` the folder is written as by `mncc build -o`; else it is a
-    temporary one that goes with the returned object. Inputs and outputs are float32 NHWC; see Library.
+    `settings` are the network's parameters; `weights_dtype="float16"` stores weights in half the space. With `output`
+    the folder is written as by `mncc build -o`; else it is a temporary one that goes with the returned object. Inputs
+    and outputs are float32 NHWC; see Library.
     """
     from mncc.devices.loaded import Library
     from mncc.verbs.build import build as build_folder
 
-    job = _prepare(path, settings, target, weights, name)
+    job = _prepare(path, settings, target, weights, name, weights_dtype)
     folder = None if output else Path(tempfile.mkdtemp(prefix="mncc-"))
     try:
         with Progress() as progress:
@@ -60,11 +62,11 @@ def check(path: str | Path, **settings: Setting) -> str:
     return check_file(path, _texts(settings))
 
 
-def cost(path: str | Path, target: str = "native", **settings: Setting) -> CostReport:
-    """Parameters, multiply-adds and workspace, by layer, row and kernel."""
+def cost(path: str | Path, target: str = "native", weights_dtype: str = "float32", **settings: Setting) -> CostReport:
+    """Parameters, multiply-adds, packed weights and workspace, by layer, row and kernel."""
     from mncc.verbs.cost import cost as cost_of
 
-    return cost_of(path, _texts(settings), target)
+    return cost_of(path, _texts(settings), target, weights_dtype)
 
 
 def verify(
@@ -72,6 +74,7 @@ def verify(
     target: str = "native",
     weights: str | Path = jobs.RANDOM_WEIGHTS,
     images: Sequence[str | Path] = (),
+    weights_dtype: str = "float32",
     device: str = "local",
     **settings: Setting,
 ) -> VerifyReport:
@@ -81,7 +84,7 @@ def verify(
     """
     from mncc.verbs.verify import verify as verify_job
 
-    job = _prepare(path, settings, target, weights, None)
+    job = _prepare(path, settings, target, weights, None, weights_dtype)
     with Progress() as progress:
         return verify_job(job, [Path(image) for image in images], progress, jobs.parse_device(device))
 
@@ -94,6 +97,7 @@ def bench(
     against: Sequence[str] = (),
     profile: bool = False,
     peer_python: str | Path | None = None,
+    weights_dtype: str = "float32",
     **settings: Setting,
 ) -> BenchReport:
     """Times in milliseconds and as shares of the FMA peak, which is measured in the same run.
@@ -102,7 +106,7 @@ def bench(
     """
     from mncc.verbs.bench import bench as bench_job
 
-    job = _prepare(path, settings, target, weights, None)
+    job = _prepare(path, settings, target, weights, None, weights_dtype)
     with Progress() as progress:
         python = Path(peer_python) if peer_python else None
         return bench_job(job, threads, against, profile, progress, peer_python=python)
@@ -112,18 +116,24 @@ def emit(
     path: str | Path,
     stage: str,
     target: str = "native",
+    weights_dtype: str = "float32",
     **settings: Setting,
 ) -> str:
     """What a stage of the compiler made, as text: tree, network, plan, tir, llvm or asm."""
     from mncc.verbs.emit import emit as emit_stage
 
-    return emit_stage(path, stage, _texts(settings), target)
+    return emit_stage(path, stage, _texts(settings), target, weights_dtype=weights_dtype)
 
 
 def _prepare(
-    path: str | Path, settings: dict[str, Setting], target: str, weights: str | Path, name: str | None
+    path: str | Path,
+    settings: dict[str, Setting],
+    target: str,
+    weights: str | Path,
+    name: str | None,
+    weights_dtype: str,
 ) -> jobs.Job:
-    return jobs.prepare(path, _texts(settings), target, str(weights), name)
+    return jobs.prepare(path, _texts(settings), target, str(weights), name, weights_dtype=weights_dtype)
 
 
 def _texts(settings: dict[str, Setting]) -> dict[str, str]:

@@ -106,7 +106,9 @@ def bench(
 def _handover(job: Job, here: Here, inputs: Sequence[np.ndarray]) -> Iterator[Handover]:
     expected = here.library.run(*inputs)
     with tempfile.TemporaryDirectory(prefix="mncc-peers-", ignore_cleanup_errors=True) as folder:
-        yield Handover(Path(folder), job.network, job.weights.tensors, here.library.path, inputs, expected)
+        # Other engines compute with the same weights, rounded where the library stores them so.
+        tensors = {key: np.asarray(array, np.float32) for key, array in job.held_weights().tensors.items()}
+        yield Handover(Path(folder), job.network, tensors, here.library.path, inputs, expected)
 
 
 def _enter(
@@ -157,10 +159,8 @@ def _profile(
     job: Job, here: Here, inputs: Sequence[np.ndarray], peak: float | None, progress: Progress
 ) -> tuple[KernelTime, ...]:
     """Every kernel's time inside whole runs on one thread, most lost time first."""
-    from mncc.plan import make_plan
-
     progress("measuring every kernel")
-    plan = make_plan(job.network, job.target)
+    plan = job.plan()
     times = here.library.profile(*inputs, repeats=_PROFILED_RUNS)
     kernels = []
     for kernel, measured in zip(plan.kernels, times, strict=True):

@@ -42,7 +42,7 @@ def compiled(job: Job, progress: Progress) -> LibrarySpec:
     found = _read(entry) if entry else None
     if found is not None:
         return found
-    spec, _ = compile_network(job.network, job.target, job.weights, job.name, progress)
+    spec, _ = compile_network(job.network, job.target, job.weights, job.name, progress, job.weights_dtype)
     if entry:
         with contextlib.suppress(OSError):
             _write(entry, spec)
@@ -70,7 +70,7 @@ def key_of(job: Job) -> str:
     """A hash over everything that decides the compiled library of a job."""
     digest = hashlib.sha256()
     weights = (job.weights.source, job.weights.digest())
-    parts = (_compiler(), job.name, repr(job.network), repr(job.target), *weights)
+    parts = (_compiler(), job.name, repr(job.network), repr(job.target), *weights, job.weights_dtype)
     for part in parts:
         digest.update(hashlib.sha256(part.encode("utf-8", "surrogateescape")).digest())
     return digest.hexdigest()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,7 @@ from mncc.library.spec import Golden, InterfaceTensor, KernelEntry, LibrarySpec,
 
 if TYPE_CHECKING:
     from mncc.kernels.target import Target
+    from mncc.kernels.tiles import StoredType
     from mncc.network.graph import Network
     from mncc.plan import Plan, PlannedKernel
     from mncc.weights import Weights
@@ -22,28 +24,35 @@ Progress = Callable[[str, float], None]
 
 
 def compile_network(
-    network: Network, target: Target, weights: Weights, name: str, progress: Progress | None = None
+    network: Network,
+    target: Target,
+    weights: Weights,
+    name: str,
+    progress: Progress | None = None,
+    weights_dtype: StoredType = "float32",
 ) -> tuple[LibrarySpec, Plan]:
     """The library's parts and the plan behind them; `progress` is told what is being done and the share that is done.
 
-    Raises OutsideError where TVM is missing or of another version.
+    Raises DiagnosticError for weights that their stored type cannot hold, OutsideError where TVM is missing or of
+    another version.
     """
     from mncc.backend import compile_kernels
-    from mncc.plan import make_plan, pack_weights
+    from mncc.plan import make_plan, pack_weights, stored_tensors
 
     tell: Progress = progress or (lambda text, share: None)
     tell("planning", 0.0)
-    plan = make_plan(network, target)
+    plan = make_plan(network, target, weights_dtype)
+    held = stored_tensors(plan, weights.tensors)
     # Toolchains that cannot make symbols local leave them in the archive: no two libraries share one.
     prefix = f"{name}_{c_word(target.name)}_"
     kernels = compile_kernels(plan, lambda text, share: tell(text, 0.05 + 0.7 * share), prefix)
     tell("packing the weights", 0.75)
     packed = pack_weights(plan, weights.tensors)
     tell("computing the self test in float64", 0.8)
-    goldens = _goldens(network, weights)
+    goldens = _goldens(network, replace(weights, tensors=held))
     spec = LibrarySpec(
         name=name,
-        model_hash=model_hash(network, weights),
+        model_hash=model_hash(network, weights, weights_dtype),
         inputs=tuple(InterfaceTensor(i.name, i.type.shape, i.mean, i.std, i.channels) for i in network.inputs),
         outputs=tuple(InterfaceTensor(o.name, network.types[o.value].shape, kind=o.kind) for o in network.outputs),
         kernels=tuple(_entry(plan, k, s) for k, s in zip(plan.kernels, kernels.symbols, strict=True)),
@@ -60,19 +69,21 @@ def compile_network(
     return spec, plan
 
 
-def emit_stage(network: Network, target: Target, stage: str) -> str:
+def emit_stage(network: Network, target: Target, stage: str, weights_dtype: StoredType = "float32") -> str:
     """The kernels of a network as text: `tir`, `llvm` or `asm`."""
     from mncc.backend import emit
     from mncc.plan import make_plan
 
-    return emit(make_plan(network, target), stage)
+    return emit(make_plan(network, target, weights_dtype), stage)
 
 
-def model_hash(network: Network, weights: Weights) -> str:
-    """`sha256:...` over the interface, the graph and the weights, without names of files or of the network."""
+def model_hash(network: Network, weights: Weights, weights_dtype: StoredType = "float32") -> str:
+    """`sha256:...` over the interface, the graph, the weights and how these are stored, without names of files or of
+    the network."""
     lines = [f"input {i.name} {i.type.shape} {i.mean} {i.std} {i.channels}" for i in network.inputs]
     lines += [f"{n.name} {n.op.describe()} {' '.join(n.inputs)} {n.type.shape}" for n in network.nodes]
     lines += [f"output {o.name} {o.value} {o.kind}" for o in network.outputs]
+    lines += [] if weights_dtype == "float32" else [f"weights {weights_dtype}"]
     return "sha256:" + hashlib.sha256("\n".join([*lines, weights.digest()]).encode()).hexdigest()
 
 
@@ -103,7 +114,12 @@ def _manifest(network: Network, plan: Plan, weights: Weights, symbols: tuple[str
         "versions": versions,
         "target": {"name": plan.target.name, "triple": plan.target.triple, "cpu": plan.target.cpu},
         "settings": dict(network.settings),
-        "weights": {"source": weights.source, "hash": weights.digest(), "packed_bytes": plan.weight_bytes},
+        "weights": {
+            "source": weights.source,
+            "hash": weights.digest(),
+            "packed_bytes": plan.weight_bytes,
+            "dtype": plan.weights_dtype,
+        },
         "params": network.params,
         "macs": network.macs,
         "kernels": [_kernel_facts(plan, k, s) for k, s in zip(plan.kernels, symbols, strict=True)],
@@ -133,4 +149,5 @@ def _kernel_facts(plan: Plan, kernel: PlannedKernel, symbol: str) -> Mapping[str
         "recomputed_share": round(kernel.recomputed_share, 6),
         "macs": kernel.macs,
         "weight_bytes": kernel.weight_floats * 4,
+        "weights_dtype": kernel.weights_dtype,
     }

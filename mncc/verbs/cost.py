@@ -9,20 +9,26 @@ from typing import TYPE_CHECKING
 
 from mncc.network.ops import Dense
 from mncc.report.cost import CostReport, KernelCost, LayerCost, PartCost, RowCost
-from mncc.verbs.job import find_target, load_network
+from mncc.verbs.job import find_stored, find_target, load_network
 
 if TYPE_CHECKING:
     from mncc.network.graph import Network
     from mncc.plan import Plan
 
 
-def cost(path: str | Path, settings: Mapping[str, str] | None = None, target: str = "native") -> CostReport:
-    """Parameters, multiply-adds and workspace of a network. Raises DiagnosticError, UsageError."""
+def cost(
+    path: str | Path,
+    settings: Mapping[str, str] | None = None,
+    target: str = "native",
+    weights_dtype: str = "float32",
+) -> CostReport:
+    """Parameters, multiply-adds, packed weights and workspace of a network. Raises DiagnosticError, UsageError."""
     from mncc.plan import make_plan
 
     found = find_target(target)
+    stored = find_stored(weights_dtype, found)
     network = load_network(path, settings or {})
-    plan = make_plan(network, found)
+    plan = make_plan(network, found, stored)
     return CostReport(
         network=network.name,
         target=found.name,
@@ -30,6 +36,7 @@ def cost(path: str | Path, settings: Mapping[str, str] | None = None, target: st
         params=network.params,
         macs=network.macs,
         workspace_bytes=plan.workspace_bytes(1),
+        weight_bytes=plan.weight_bytes,
         layers=_layers(network),
         rows=_rows(network),
         parts=parts(network),

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from mncc.report.failures import UsageError
-from mncc.verbs.job import find_target, load_network, prepare
+from mncc.verbs.job import find_stored, find_target, load_network, prepare
 
 Stage = Literal["tree", "network", "plan", "tir", "llvm", "asm"]
 STAGES: tuple[str, ...] = get_args(Stage)
@@ -19,16 +19,17 @@ def emit(
     settings: Mapping[str, str] | None = None,
     target: str = "native",
     weights: str | None = None,
+    weights_dtype: str = "float32",
 ) -> str:
     """The text of one stage, without a line break at its end. Weights, where given, are checked against the network;
     no stage depends on their values. Raises DiagnosticError, UsageError, OutsideError."""
-    text = _text(path, stage, settings or {}, target).rstrip("\n")
+    text = _text(path, stage, settings or {}, target, weights_dtype).rstrip("\n")
     if weights is not None:
-        prepare(path, settings or {}, target, weights)
+        prepare(path, settings or {}, target, weights, weights_dtype=weights_dtype)
     return text
 
 
-def _text(path: str | Path, stage: str, settings: Mapping[str, str], target: str) -> str:
+def _text(path: str | Path, stage: str, settings: Mapping[str, str], target: str, weights_dtype: str) -> str:
     if stage == "cuda":
         raise UsageError("--stage cuda: all targets are CPUs", f"write one of {', '.join(STAGES)}")
     if stage not in STAGES:
@@ -41,10 +42,12 @@ def _text(path: str | Path, stage: str, settings: Mapping[str, str], target: str
         from mncc.elaborate import show_network
 
         return show_network(load_network(path, settings))
+    found = find_target(target)
+    stored = find_stored(weights_dtype, found)
     if stage == "plan":
         from mncc.plan import make_plan, show_plan
 
-        return show_plan(make_plan(load_network(path, settings), find_target(target)))
+        return show_plan(make_plan(load_network(path, settings), found, stored))
     from mncc.verbs.compile import emit_stage
 
-    return emit_stage(load_network(path, settings), find_target(target), stage)
+    return emit_stage(load_network(path, settings), found, stage, stored)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,7 +13,9 @@ from mncc.report.failures import UsageError
 if TYPE_CHECKING:
     from mncc.devices.device import Device
     from mncc.kernels.target import Target
+    from mncc.kernels.tiles import StoredType
     from mncc.network.graph import Network
+    from mncc.plan import Plan
     from mncc.weights import Weights
 
 RANDOM_WEIGHTS = "random:0"
@@ -30,6 +32,23 @@ class Job:
     """What the library is called: a C identifier."""
     cc: str | None = None
     """The C compiler that the command line names; it decides nothing that is compiled before the library is linked."""
+    weights_dtype: StoredType = "float32"
+    """How the weights of convolutions are stored."""
+
+    def plan(self) -> Plan:
+        """The network's plan for the target."""
+        from mncc.plan import make_plan
+
+        return make_plan(self.network, self.target, self.weights_dtype)
+
+    def held_weights(self) -> Weights:
+        """The weights with the rounding of their stored type: what the library computes with. Raises DiagnosticError
+        where that type cannot hold them."""
+        from mncc.plan import stored_tensors
+
+        if self.weights_dtype == "float32":
+            return self.weights
+        return replace(self.weights, tensors=stored_tensors(self.plan(), self.weights.tensors))
 
     @property
     def random(self) -> bool:
@@ -68,6 +87,23 @@ def find_target(name: str) -> Target:
         raise as_usage(f"--target {name}", error) from error
 
 
+def find_stored(name: str, target: Target) -> StoredType:
+    """The value of --weights-dtype. Raises UsageError where there is no such type, or the target cannot convert it."""
+    from mncc.kernels.target import load_target, target_names
+
+    if name == "float32":
+        return "float32"
+    if name != "float16":
+        raise UsageError(f"--weights-dtype {name}: there is no such type", "write float32 or float16")
+    if not target.converts_half:
+        able = [other for other, _ in target_names() if other != "native" and load_target(other).converts_half]
+        raise UsageError(
+            f"--weights-dtype float16: {target.name} has no instructions that convert float16",
+            f"build with float32, or for one of {', '.join(able)}",
+        )
+    return "float16"
+
+
 def prepare(
     path: str | Path,
     settings: Mapping[str, str],
@@ -75,6 +111,7 @@ def prepare(
     weights: str = RANDOM_WEIGHTS,
     name: str | None = None,
     cc: str | None = None,
+    weights_dtype: str = "float32",
 ) -> Job:
     """Loads network, target and weights, the cheap and likeliest to fail first. Raises DiagnosticError, UsageError."""
     if name is not None:
@@ -82,13 +119,14 @@ def prepare(
     if cc is not None and not cc.strip():
         raise UsageError("--cc names no compiler", "for example --cc aarch64-linux-gnu-gcc")
     found = find_target(target)
+    stored = find_stored(weights_dtype, found)
     network = load_network(path, settings)
     if name is None:
         _check_name(network.name, given=False)
 
     from mncc.weights import load_weights
 
-    return Job(network, found, load_weights(network, weights), name or network.name, cc)
+    return Job(network, found, load_weights(network, weights), name or network.name, cc, stored)
 
 
 def parse_device(text: str) -> Device:

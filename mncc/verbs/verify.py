@@ -32,16 +32,18 @@ def verify(job: Job, pictures: Sequence[Path], progress: Progress, device: Devic
     """Runs a random input and every picture through the library on `device` (this machine if None) and its twin.
     Each kernel runs alone, on the twin's values rounded to float32, so that an error shows where it is made.
 
-    Raises DiagnosticError, UsageError, OutsideError.
+    The twin has the weights as the library holds them; where their type rounds them, what that changes is reported
+    too. Raises DiagnosticError, UsageError, OutsideError.
     """
     from mncc.devices.process import Local
-    from mncc.plan import make_plan, rewrite
+    from mncc.plan import rewrite
     from mncc.reference import Twin
 
     where = device or Local()
     check_device(job, where)
     network = job.network
-    plan = make_plan(network, job.target)
+    plan = job.plan()
+    weights = job.held_weights()
     cases = [random_inputs(network), *_picture_cases(job, pictures)]
     planned = rewrite(network)
     wanted = {o.value for o in network.outputs}
@@ -49,19 +51,21 @@ def verify(job: Job, pictures: Sequence[Path], progress: Progress, device: Devic
     found: dict[str, Comparison] = {}
     with placed(job, progress, where, probe=True) as place:
         progress("computing the twin in torch")
-        twin, planned_twin = Twin(network, job.weights), Twin(planned, job.weights)
+        twin, planned_twin = Twin(network, weights), Twin(planned, weights)
+        as_given = Twin(network, job.weights) if weights is not job.weights else None
         for number, inputs in enumerate(cases):
             progress("comparing with torch", number / len(cases))
             values = twin.run(inputs, dtype="float64", keep=wanted & set(network.types))
             if planned is not network:
                 # Kernels for what the plan added have no value in the network itself.
                 values = planned_twin.run(inputs, dtype="float64", keep=wanted) | values
-            for comparison in _compare(job.network, plan, place, inputs, values):
+            given = as_given.run(inputs, dtype="float64", keep={o.value for o in network.outputs}) if as_given else None
+            for comparison in _compare(job.network, plan, place, inputs, values, given):
                 _keep_worst(found, comparison)
     said = "a random input" + (f" and {plural(len(pictures), 'picture')}" if pictures else "")
     target = job.target.name if isinstance(where, Local) else f"{job.target.name} on {where.name}"
-    kinds = [tuple(c for c in found.values() if c.what == what) for what in ("output", "kernel")]
-    return VerifyReport(job.name, target, said, *kinds)
+    kinds = [tuple(c for c in found.values() if c.what == what) for what in ("output", "kernel", "rounding")]
+    return VerifyReport(job.name, target, said, kinds[0], kinds[1], kinds[2], job.weights_dtype)
 
 
 def _picture_cases(job: Job, pictures: Sequence[Path]) -> Iterator[list[np.ndarray]]:
@@ -81,12 +85,15 @@ def _keep_worst(found: dict[str, Comparison], new: Comparison) -> None:
 
 
 def _compare(
-    network: Network, plan: Plan, place: Place, inputs: Sequence[np.ndarray], values: Values
+    network: Network, plan: Plan, place: Place, inputs: Sequence[np.ndarray], values: Values, given: Values | None
 ) -> Iterator[Comparison]:
-    """One input: every output, then every kernel alone. Requests are made one at a time, as the place takes them."""
+    """One input: every output, also with the values of the weights as they were `given`, then every kernel alone.
+    Requests are made one at a time, as the place takes them."""
     answers = place.answers(_requests(plan, inputs, values))
     for output, got in zip(network.outputs, next(answers).outputs, strict=True):
         yield compare("output", output.name, got, values[output.value])
+        if given is not None:
+            yield compare("rounding", output.name, got, given[output.value])
     for kernel in plan.kernels:
         twin = values[plan.root(kernel.output)]
         images = [next(answers).outputs[0].view(np.float32) for _ in range(kernel.images)]

@@ -33,6 +33,7 @@ Program = Callable[..., Answer]
         (("build", "TINY", "--name", "mncc"), "no library can be called mncc"),
         (("run", "TINY"), "no picture"),
         (("run", "TINY", "--image", "p.png", "--top", "0"), "--top"),
+        (("build", "TINY", "--weights-dtype", "int4"), "write float32 or float16"),
         (("emit", "TINY"), "--stage"),
         (("emit", "TINY", "--stage", "cuda"), "CPUs"),
         (("emit", "TINY", "--stage", "llvmm"), "write one of tree, network, plan"),

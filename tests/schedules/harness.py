@@ -122,7 +122,8 @@ def _stage_arrays(chain: Chain, index: int, rng: np.random.Generator) -> dict[st
         (stage.channels, 1) if stage.kind == "depthwise" else (chain.in_channels(index) // stage.groups, stage.channels)
     )
     kernel = rng.standard_normal((*stage.kernel, *inner)) / depth**0.5
-    return {"kernel": kernel.astype(np.float32), "bias": rng.standard_normal(stage.channels).astype(np.float32)}
+    kernel = kernel.astype(chain.weights_dtype).astype(np.float32)
+    return {"kernel": kernel, "bias": rng.standard_normal(stage.channels).astype(np.float32)}
 
 
 def _stage(stage: Stage, value: np.ndarray, arrays: Mapping[str, np.ndarray]) -> np.ndarray:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from mncc.kernels.chain import NO_PADS, Chain, ChainTiles, Stage, executed_macs,
 from mncc.kernels.chain_cost import choose_tiles
 from mncc.kernels.family import family_of
 from mncc.kernels.target import load_target
-from mncc.kernels.tiles import ConvTile
+from mncc.kernels.tiles import ConvTile, StoredType
 from mncc.network.ops import Activation
 from mncc.network.window import output_size
 from tests.networks.specials import expect_specials, with_specials
@@ -197,6 +198,14 @@ def test_chain(name: str, target: str, tmp_path: Path) -> None:
     expect_exact(ChainRun(chain, choose_tiles(chain, load_target(target)), tmp_path, target=target))
 
 
+@pytest.mark.parametrize("name", CHAINS)
+@pytest.mark.parametrize("target", ["native", "x86-64-v3"])
+def test_weights_stored_as_float16(name: str, target: str, tmp_path: Path) -> None:
+    """The stored numbers are those of the float64 reference: all that the kernel adds is float32's rounding."""
+    chain = replace(CHAINS[name], weights_dtype="float16")
+    expect_exact(ChainRun(chain, choose_tiles(chain, load_target(target)), tmp_path, target=target))
+
+
 @pytest.mark.parametrize("strip", [1, 2, 5])
 def test_strides_past_the_window(strip: int, tmp_path: Path) -> None:
     """Rows between two windows are not made: they would take the place of others in the ring."""
@@ -302,10 +311,13 @@ def chains(draw: st.DrawFn) -> tuple[Chain, ChainTiles]:
 
 
 @settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(chains(), st.integers(0, 2**16))
-def test_any_chain(tmp_path_factory: pytest.TempPathFactory, case: tuple[Chain, ChainTiles], seed: int) -> None:
+@given(chains(), st.integers(0, 2**16), st.sampled_from(["float32", "float16"]))
+def test_any_chain(
+    tmp_path_factory: pytest.TempPathFactory, case: tuple[Chain, ChainTiles], seed: int, stored: StoredType
+) -> None:
     chain, tiles = case
     assert executed_macs(chain, tiles) >= 0
+    chain = replace(chain, weights_dtype=stored)
     expect_exact(ChainRun(chain, tiles, tmp_path_factory.mktemp("chain"), seed))
 
 
@@ -338,9 +350,14 @@ def small_blocks(draw: st.DrawFn) -> tuple[Chain, ChainTiles]:
 
 
 @settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(small_blocks(), st.integers(0, 2**16), st.integers(1, 5))
+@given(small_blocks(), st.integers(0, 2**16), st.integers(1, 5), st.sampled_from(["float32", "float16"]))
 def test_any_two_phases(
-    tmp_path_factory: pytest.TempPathFactory, case: tuple[Chain, ChainTiles], seed: int, parts: int
+    tmp_path_factory: pytest.TempPathFactory,
+    case: tuple[Chain, ChainTiles],
+    seed: int,
+    parts: int,
+    stored: StoredType,
 ) -> None:
     assert in_phases(*case)
-    expect_exact(ChainRun(*case, tmp_path_factory.mktemp("phases"), seed), parts)
+    chain = replace(case[0], weights_dtype=stored)
+    expect_exact(ChainRun(chain, case[1], tmp_path_factory.mktemp("phases"), seed), parts)

@@ -41,7 +41,9 @@ def compiler(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Compiler:
 
     counter = Compiler()
 
-    def compile_network(network: Any, target: Any, weights: Any, name: str, progress: Any) -> tuple[Any, None]:
+    def compile_network(
+        network: Any, target: Any, weights: Any, name: str, progress: Any, weights_dtype: str
+    ) -> tuple[Any, None]:
         counter.calls += 1
         return ("spec of", name, weights.digest()), None
 
@@ -64,7 +66,13 @@ def test_the_second_time_is_found(compiler: Compiler, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "changes",
-    [{"network": "another"}, {"target": "another"}, {"name": "another"}, {"weights": FakeWeights("b")}],
+    [
+        {"network": "another"},
+        {"target": "another"},
+        {"name": "another"},
+        {"weights": FakeWeights("b")},
+        {"weights_dtype": "float16"},
+    ],
     ids=lambda changes: next(iter(changes)),
 )
 def test_everything_that_decides_counts(compiler: Compiler, changes: dict[str, Any]) -> None:

@@ -22,6 +22,16 @@ def test_batches_and_several_threads_of_targets() -> None:
     assert len(report.kernels) >= 3 and len(report.outputs) == 1
 
 
+@pytest.mark.parametrize("target", ["x86-64-v3", "native"])
+def test_weights_stored_as_float16(target: str) -> None:
+    """Kernels and outputs agree with the rounded weights as float32 does; what the rounding changed stands beside."""
+    report = verify(prepare(TINY, {"batch": "2"}, target, weights_dtype="float16"), [], Progress())
+    assert not report.failed
+    (rounding,) = report.rounded
+    assert 1e-5 < rounding.largest < 1e-2
+    assert "storing the weights as float16 changes outputs by up to" in report.verdict()
+
+
 def test_a_library_of_other_weights_fails(monkeypatch: pytest.MonkeyPatch) -> None:
     job = prepare(TINY, {})
     other = prepare(TINY, {}, weights="random:9")
