@@ -128,10 +128,15 @@ def target_names() -> list[tuple[str, str]]:
     return [(NATIVE, f"the machine mncc runs on: {here}"), *named]
 
 
+def cpu_targets() -> list[Target]:
+    """Every CPU, in order of the names."""
+    found = (_read(data_folder("targets") / f"{name}.toml") for name in _names())
+    return [target for target in found if isinstance(target, Target)]
+
+
 def native_name(features: frozenset[str]) -> str:
     """The target with the widest vectors among those whose instructions `features` (as Linux names them) hold."""
-    found = (_read(data_folder("targets") / f"{n}.toml") for n in _names())
-    here = [t for t in found if isinstance(t, Target) and t.triple.startswith("x86")]
+    here = [target for target in cpu_targets() if target.triple.startswith("x86")]
     able = [t for t in here if {_LINUX.get(f, f) for f in t.requires} <= features]
     if not able:
         raise DiagnosticError([UnknownMachine()])

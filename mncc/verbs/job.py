@@ -89,14 +89,14 @@ def find_target(name: str) -> Target:
 
 def find_stored(name: str, target: Target) -> StoredType:
     """The value of --weights-dtype. Raises UsageError where there is no such type, or the target cannot convert it."""
-    from mncc.kernels.target import load_target, target_names
+    from mncc.kernels.target import cpu_targets
 
     if name == "float32":
         return "float32"
     if name != "float16":
         raise UsageError(f"--weights-dtype {name}: there is no such type", "write float32 or float16")
     if not target.converts_half:
-        able = [other for other, _ in target_names() if other != "native" and load_target(other).converts_half]
+        able = [other.name for other in cpu_targets() if other.converts_half]
         raise UsageError(
             f"--weights-dtype float16: {target.name} has no instructions that convert float16",
             f"build with float32, or for one of {', '.join(able)}",

@@ -52,9 +52,10 @@ def test_cost_json_has_the_contract_s_fields() -> None:
     kernel = KernelCost("k0", "chain", ("conv2d",), "16x16x8", 55296, 60000, 2048)
     row = RowCost(0, "conv2d [3]", "16x16x8", 216, 55296)
     part = PartCost("classifier", "row 1: conv2d [3]", 16, 5296)
-    report = CostReport("net", "native", {"width": 0.5}, 216, 55296, 4096, (layer,), (row,), (part,), (kernel,))
+    report = CostReport("net", "native", {"width": 0.5}, 216, 55296, 4096, 928, (layer,), (row,), (part,), (kernel,))
     content = json.loads(report.json())
     assert content["params"] == 216 and content["macs"] == 55296 and content["workspace_bytes"] == 4096
+    assert content["weight_bytes"] == 928
     assert content["layers"] == [
         {"name": "r0.conv", "op": "conv", "output_shape": [1, 16, 16, 8], "params": 216, "macs": 55296}
     ]
