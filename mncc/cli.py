@@ -172,7 +172,7 @@ def bench(
         typer.Option("--peer-python", metavar="PYTHON", help="The Python that has the engines; mncc's if left out."),
     ] = None,
     profile: Annotated[
-        bool, typer.Option("--profile", metavar="", help="Also a line a kernel, most lost time first.")
+        bool, typer.Option("--profile", metavar="", help="Also a line a kernel, what loses most first.")
     ] = False,
     settings: Settings = None,
     target: Target = "native",
@@ -182,15 +182,16 @@ def bench(
     device: Device = "local",
     json: Json = False,
 ) -> None:
-    """Measure a network as a share of the FMA peak, which is measured in the same run."""
-    from mncc.verbs.bench import bench, parse_engines, parse_threads
+    """Measure a network as a share of the FMA peak, which is measured in the same run; on qemu, count instructions."""
+    from mncc.verbs.bench import parse_engines, parse_threads
+    from mncc.verbs.instructions import bench_or_count
     from mncc.verbs.job import parse_device, parse_settings, prepare
 
     place = parse_device(device)
     counts, engines = parse_threads(threads), parse_engines(against)
     with Progress() as progress:
         job = prepare(network, parse_settings(settings or ()), target, weights, cc=cc, weights_dtype=weights_dtype)
-        report = bench(job, counts, engines, profile, progress, peer_python=peer_python, device=place)
+        report = bench_or_count(job, counts, engines, profile, progress, peer_python=peer_python, device=place)
     show(report.json()) if json else show(*report.tables())
 
 

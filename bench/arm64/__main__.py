@@ -24,7 +24,7 @@ from bench.arm64.engines import NAMES, EngineCount, count_engine, require_machin
 from bench.arm64.model import model
 from bench.arm64.table import loops_markdown, markdown
 from bench.peers.cases import Case, choose, load_cases
-from mncc.devices.counting import LibraryCount, count_library, emulator_version
+from mncc.devices.counting import LibraryCount, count_library, emulator_version, find_emulator
 from mncc.library.write import write_library
 from mncc.peers import Handover, PeerError
 from mncc.report.console import say, warn
@@ -84,7 +84,7 @@ def measure(case: Case, target: str) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(prefix="mncc-arm64-") as folder, Progress() as progress:
         files = write_library(compiled(job, progress), Path(folder, "library"))
         progress("counting mncc")
-        own = count_library(files.directory, job.name, job.target.triple, job.target.emulated, inputs)
+        own = count_library(files.directory, job.name, job.target, inputs)
         shapes = [job.network.types[output.value].shape for output in job.network.outputs]
         expected = [array.reshape(shape) for array, shape in zip(own.outputs, shapes, strict=True)]
         given = Handover(Path(folder), job.network, job.weights.tensors, files.shared, inputs, expected)
@@ -92,7 +92,7 @@ def measure(case: Case, target: str) -> dict[str, Any]:
         for name in NAMES:
             progress(f"counting {name}")
             try:
-                others.append(count_engine(name, given, job.target.emulated))
+                others.append(count_engine(name, given, job.target))
             except PeerError as error:
                 missing[name] = str(error)
                 warn(f"{name} is missing: {error}")
@@ -117,7 +117,7 @@ def content(
         "weights": job.weights.source,
         "target": job.target.name,
         "cpu": job.target.emulated,
-        "emulator": emulator_version(job.target.triple),
+        "emulator": f"qemu-user {emulator_version(find_emulator(job.target))}",
         "macs": job.network.macs,
         "lanes": job.target.lanes,
         "results": [

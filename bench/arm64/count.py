@@ -12,17 +12,17 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from bench.arm64.loops import find_loops, loops_text
-from mncc.devices.counting import FIRST_KERNEL, LibraryCount, count_library
+from mncc.devices.counting import FIRST_KERNEL, count_library
 from mncc.devices.loaded import find_library, read_manifest
-from mncc.kernels.target import Target, load_target
+from mncc.kernels.target import load_target
 from mncc.report.console import show
 from mncc.report.failures import UsageError, guarded
-from mncc.report.instructions import KernelInstructions, instructions_table
+from mncc.report.instructions import InstructionReport
+from mncc.verbs.instructions import kernel_instructions, whole_instructions
 
 
 def main() -> int:
@@ -41,22 +41,21 @@ def main() -> int:
     if not chosen:
         names = ", ".join(entry["name"] for entry in entries)
         raise UsageError(f"--kernel {options.kernel}: there is no such kernel", f"the library has {names}")
-    cpu = options.cpu or target.emulated
-    counted = count_library(options.library, name, target.triple, cpu)
-    kernels = tuple(_kernels(entries, counted, target))
-    show(instructions_table(f"{name} for {target.name} on {cpu}", counted.whole.total, kernels))
+    target = replace(target, emulated=options.cpu or target.emulated)
+    counted = count_library(options.library, name, target)
+    report = InstructionReport(
+        network=name,
+        target=target.name,
+        cpu=target.emulated,
+        emulator="",
+        whole=whole_instructions(manifest["macs"], counted, target),
+        profile=kernel_instructions(entries, counted, target),
+    )
+    show(*report.tables())
     if options.loops:
         ran = counted.executed.by_address(FIRST_KERNEL + number for number in chosen)
         print(loops_text(find_loops(ran)[: options.loops]))
     return 0
-
-
-def _kernels(
-    entries: Sequence[Mapping[str, Any]], counted: LibraryCount, target: Target
-) -> Iterator[KernelInstructions]:
-    for entry, count in zip(entries, counted.kernels, strict=True):
-        bare = entry["macs"] / target.lanes
-        yield KernelInstructions(entry["name"], tuple(entry["rows"]), entry["macs"], count.total, bare, count.classes)
 
 
 if __name__ == "__main__":

@@ -6,8 +6,9 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from mncc.devices.counting import Count, count_program, find_emulator
+from mncc.devices.counting import Count, count_program
 from mncc.devices.executed import CLASSES
+from mncc.kernels.target import Target
 from mncc.language.diagnostic import OutsideError
 from mncc.peers import ENGINES, Handover, PeerError
 from mncc.peers.process import WORKER
@@ -37,9 +38,9 @@ def require_machine(machine: Path = MACHINE) -> None:
         raise OutsideError("the emulated machine has no Python yet", "run bench/arm64/machine.sh (on Debian, once)")
 
 
-def count_engine(name: str, files: Handover, cpu: str, machine: Path = MACHINE) -> EngineCount:
-    """Counts an engine on one thread; `cpu` as qemu calls it. Raises PeerError where it cannot have the network, fails
-    or computes something else."""
+def count_engine(name: str, files: Handover, target: Target, machine: Path = MACHINE) -> EngineCount:
+    """Counts an engine on one thread of the target's emulated CPU. Raises PeerError where it cannot have the network,
+    fails or computes something else."""
     engine = ENGINES[name]
     folder = files.folder(engine, 1)
     job = {
@@ -56,7 +57,7 @@ def count_engine(name: str, files: Handover, cpu: str, machine: Path = MACHINE) 
     options = ["-L", str(machine / "root"), *(word for variable in variables for word in ("-E", variable))]
     command = [str(machine / "root" / "usr/bin/python3"), str(HERE / "engine.py"), str(folder / "job.json")]
     try:
-        executed, said = count_program(command, find_emulator("aarch64-linux-gnu"), cpu, options)
+        executed, said = count_program(command, target, options)
         answer = json.loads(said)
     except (OutsideError, ValueError) as error:
         raise PeerError(f"fails under emulation: {error}") from error

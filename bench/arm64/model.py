@@ -41,7 +41,7 @@ def _target(case: Case, examples: Path, target: str, tool: str) -> dict[str, Any
         spec = compiled(job, progress)
         files = write_library(spec, Path(folder, "library"))
         progress(f"counting {target}")
-        counted = count_library(files.directory, job.name, job.target.triple, job.target.emulated)
+        counted = count_library(files.directory, job.name, job.target)
         progress(f"modelling {target}")
         loops = modelled(counted, [kernel.name for kernel in spec.kernels], job.target.cpu, tool)
     return {

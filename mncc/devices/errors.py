@@ -56,3 +56,18 @@ class NotThisMachine(Diagnostic):
     def help(self) -> str:
         emulator = "--device qemu emulates it; " if self.emulated else ""
         return f"{emulator}--device ssh://user@host runs them on a machine of that kind"
+
+
+@dataclass(frozen=True)
+class NotCounted(Diagnostic):
+    """Instructions of another architecture than Arm's."""
+
+    target: str
+
+    @property
+    def title(self) -> str:
+        return f"instructions are counted for arm64 and armv7, not for {self.target}"
+
+    @property
+    def help(self) -> str:
+        return "leave --device out, and it is timed on this machine; or name an arm64 target"

@@ -158,3 +158,28 @@ def test_bench(mncc: Program, tiny: Path, monkeypatch: pytest.MonkeyPatch) -> No
     table = mncc("bench", tiny, "--profile")
     assert table.status == 0
     assert "most lost time first" in table.out
+
+
+@pytest.mark.skipif(
+    not (shutil.which("qemu-aarch64") and shutil.which("aarch64-linux-gnu-gcc")),
+    reason="needs qemu-user and the aarch64 cross compiler",
+)
+def test_bench_on_qemu_counts_instructions(mncc: Program, tiny: Path) -> None:
+    command = ("bench", tiny, "--target", "arm64-cortex-a76", "--device", "qemu", "--profile")
+    answer = mncc(*command, "--json")
+    assert answer.status == 0, answer.err
+    content = json.loads(answer.out)
+    assert (content["network"], content["target"], content["device"]) == ("tiny", "arm64-cortex-a76", "qemu")
+    assert content["fma_peak_gflops"] is None
+    (result,) = content["results"]
+    assert (result["engine"], result["threads"]) == ("mncc", 1)
+    assert result["median_ms"] is result["min_ms"] is result["percent_of_fma_peak"] is None
+    assert result["instructions"] == content["instructions"]["instructions"] > content["macs"] / 4
+    kernels = content["profile"]
+    assert sum(kernel["macs"] for kernel in kernels) == content["macs"]
+    excess = [kernel["excess"] for kernel in kernels]
+    assert excess == sorted(excess, reverse=True)
+
+    table = mncc(*command)
+    assert table.status == 0
+    assert "Instructions, not time" in table.out and "most excess first" in table.out
