@@ -19,6 +19,8 @@ MOST_VECTORS = 8
 """Vectors of channels in a product's tile; past it there are more loads of weights than pixels can use."""
 MOST_ROWS = 4
 """Rows of a register tile; it takes several only where it is as wide as the picture."""
+WEIGHTS_LIVE = 2
+"""Registers for weights beside inputs taken by lane: one is loaded while the other is multiplied."""
 MOST_DEPTHWISE = 14
 """Pixels of a depthwise tile's row."""
 
@@ -43,18 +45,27 @@ def stage_tiles(chain: Chain, index: int, target: Target) -> Iterator[ConvTile]:
         yield from depthwise_tiles(stage, target)
     else:
         rows = stage.height if chain.pool or len(chain.stages) == 1 else min(stage.height, MOST_ROWS)
-        yield from product_tiles(stage.channels // stage.groups, stage.width, rows, target)
+        steps = target.lanes if target.by_lane and chain.order(index) == 1 else 1
+        yield from product_tiles(stage.channels // stage.groups, stage.width, rows, target, steps)
 
 
-def product_tiles(channels: int, width: int, rows: int, target: Target) -> Iterator[ConvTile]:
-    """Tiles whose sums leave registers for a row of weights and one value; several rows of pixels only where a row is
-    a whole one, for pixels of one row serve as well."""
+def product_tiles(channels: int, width: int, rows: int, target: Target, steps: int = 1) -> Iterator[ConvTile]:
+    """Tiles whose sums leave registers for what they multiply; several rows of pixels only where a row is a whole one,
+    for pixels of one row serve as well."""
     for lanes, vectors, high in product(target.narrow, range(1, MOST_VECTORS + 1), range(1, min(rows, MOST_ROWS) + 1)):
         if vectors > 1 and lanes * vectors > whole(channels, lanes):
             continue
-        room = (target.registers - vectors - 1) // vectors // high
+        room = pixels_in_registers(vectors, steps, target) // high
         for cols in range(width if high > 1 else 1, min(width, room) + 1):
-            yield ConvTile(high, cols, min(lanes * vectors, whole(channels, lanes)), lanes)
+            yield ConvTile(high, cols, min(lanes * vectors, whole(channels, lanes)), lanes, steps)
+
+
+def pixels_in_registers(vectors: int, steps: int, target: Target) -> int:
+    """How many pixels a product's tile can have: beside their sums, registers hold a row of weights and one input, or
+    by lane one vector of inputs a pixel and two of weights."""
+    if steps == 1:
+        return (target.registers - vectors - 1) // vectors
+    return (target.registers - WEIGHTS_LIVE) // (vectors + 1)
 
 
 def depthwise_tiles(stage: Stage, target: Target) -> Iterator[ConvTile]:

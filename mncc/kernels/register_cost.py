@@ -18,9 +18,6 @@ from mncc.kernels.slots import Slots, stall
 from mncc.kernels.target import Target
 from mncc.kernels.tiles import ConvTile, cover_channels, cover_pixels
 
-FMA_LATENCY = 8
-"""Slots; a tile with fewer accumulators in flight waits for its own sums. Four cycles of two multiplications (Zen 2 to
-4 with AVX2, Intel's servers); where a core has one full-width multiplication a cycle (Zen 4 with AVX-512) it is 4."""
 INSTRUCTION_SLOTS = 0.4
 """Slots of an instruction of an epilogue; stores and addresses disappear under the next tile's multiplications."""
 TILE_SLOTS = 9.0
@@ -70,8 +67,8 @@ def vector_slot(lanes: int, target: Target) -> float:
 
 
 def product_slots(tile: ConvTile, work: Pass, target: Target) -> Slots:
-    """All tiles of a product's pass, tails included. A tile's step takes as long as its multiplications, its loads
-    (one a slot) or the latency of its sums, and a little for every load besides."""
+    """All tiles of a product's pass, tails included. A tile's step takes as long as its multiplications, its loads or
+    the latency of its sums, and on some cores a little for every load besides."""
     multiply = tiles = streamed = scattered = waits = 0.0
     after, reread = epilogue_slots(work.stage), work.input_bytes / work.stage.groups
     if reread + work.depth * tile.channels * 4 <= target.l1:
@@ -83,7 +80,8 @@ def product_slots(tile: ConvTile, work: Pass, target: Target) -> Slots:
         for columns, high, count in _tiles(tile, work):
             pixels = high * columns
             fma = slot * pixels * vectors
-            step = max(fma, slot * (pixels + vectors), slot * FMA_LATENCY)
+            loads = pixels / tile.steps + vectors
+            step = max(fma, slot * loads / target.loads, slot * target.fma_latency) + slot * target.load_slots * loads
             once = after * fma + TILE_SLOTS
             multiply += segment.count * count * work.depth * fma
             tiles += segment.count * count * (work.depth * (step - fma) + once)
@@ -117,11 +115,13 @@ def depthwise_slots(tile: ConvTile, work: Pass, target: Target) -> Slots:
     for segment in cover_channels(stage.channels, tile.channels, tile.lanes):
         slot = vector_slot(segment.lanes, target)
         for columns, rows, count in _tiles(tile, work):
-            fma = slot * work.depth * columns * rows
-            loads = slot * (work.depth + high * rows * min(wide * columns, (columns - 1) * right + wide))
-            once = after * slot * columns * rows + TILE_SLOTS
+            vectors = -(-segment.width // segment.lanes)
+            fma = slot * work.depth * columns * rows * vectors
+            loads = slot * (work.depth + high * rows * min(wide * columns, (columns - 1) * right + wide)) * vectors
+            once = after * slot * columns * rows * vectors + TILE_SLOTS
+            waits = max(0.0, loads / target.loads - fma) + target.load_slots * loads
             multiply += segment.count * count * fma
-            tiles += segment.count * count * (max(0.0, loads - fma) + once)
+            tiles += segment.count * count * (waits + once)
     transfer = _depthwise_bytes(tile, work, target) / target.l2_bytes
     return Slots(multiply, tiles, stall(multiply + tiles, transfer, DEPTHWISE_EXPOSED))
 

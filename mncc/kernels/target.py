@@ -23,9 +23,13 @@ class Target:
     "" where there is none.
 
     `lanes` fp32 elements fill the widest vector register, of which there are `registers`; `narrow` are the vector
-    widths that tiles may have; those from `full` lanes on use the multipliers fully. Caches in bytes, per core.
-    `l2_bytes`, `l3_bytes` and `memory_bytes` are what arrives from there in one slot, the time of a full vector's
-    multiplication at the peak."""
+    widths that tiles may have; those from `full` lanes on use the multipliers fully. `by_lane` says that a
+    multiplication takes one of its operands from a lane of a register, where others read it from memory.
+
+    A slot is the time of a full vector's multiplication at the peak. A sum waits `fma_latency` slots for the one before
+    it; `loads` vectors are loaded in a slot beside the multiplications, and each costs `load_slots` nevertheless.
+
+    Caches in bytes, per core. `l2_bytes`, `l3_bytes` and `memory_bytes` are what arrives from there in one slot."""
 
     name: str
     description: str
@@ -39,6 +43,10 @@ class Target:
     narrow: tuple[int, ...]
     full: int
     registers: int
+    by_lane: bool
+    fma_latency: float
+    loads: float
+    load_slots: float
     l1: int
     l2: int
     l3: int
@@ -165,7 +173,7 @@ def _read(path: Path) -> Target | GpuTarget:
     data: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
     if data.get("kind") == "cuda":
         return read_gpu(path.stem, data)
-    vectors, caches, arriving = data["vectors"], data["cache"], data["bytes_a_slot"]
+    vectors, core, caches, arriving = data["vectors"], data["core"], data["cache"], data["bytes_a_slot"]
     return Target(
         name=path.stem,
         description=data["description"],
@@ -179,6 +187,10 @@ def _read(path: Path) -> Target | GpuTarget:
         narrow=tuple(vectors["narrow"]),
         full=vectors["full"],
         registers=vectors["registers"],
+        by_lane=vectors["by_lane"],
+        fma_latency=core["fma_latency"],
+        loads=core["loads"],
+        load_slots=core["load_slots"],
         l1=caches["l1"],
         l2=caches["l2"],
         l3=caches["l3"],

@@ -16,12 +16,16 @@ StoredType = Literal["float32", "float16"]
 
 @dataclass(frozen=True)
 class ConvTile:
-    """The register tile of one stage: rows x cols pixels times `channels` output channels in vectors of `lanes`."""
+    """The register tile of one stage: rows x cols pixels times `channels` output channels in vectors of `lanes`.
+
+    `steps` of a product's reduction have each pixel's inputs loaded as one vector, whose lanes they multiply by; 1
+    where an instruction reads one input from memory and multiplies all lanes by it."""
 
     rows: int
     cols: int
     channels: int
     lanes: int
+    steps: int = 1
 
     @property
     def accumulators(self) -> int:

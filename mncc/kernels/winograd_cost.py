@@ -11,8 +11,7 @@ from dataclasses import fields, replace
 from functools import cache
 
 from mncc.kernels.chain import Chain, Stage
-from mncc.kernels.chain_space import parts
-from mncc.kernels.register_cost import FMA_LATENCY
+from mncc.kernels.chain_space import parts, pixels_in_registers
 from mncc.kernels.slots import Prediction, Slots
 from mncc.kernels.target import Target
 from mncc.kernels.tiles import ConvTile, cover_channels, scratch_floats
@@ -124,8 +123,9 @@ def _products(spec: Winograd, target: Target) -> Iterator[ConvTile]:
     lanes = max(width for width in target.narrow if width <= max(channels, target.narrow[-1]))
     for vectors in range(1, 7):
         width = min(vectors * lanes, max(lanes, channels // lanes * lanes))
-        for cols in range(1, (target.registers - vectors - 1) // vectors + 1):
-            yield ConvTile(1, cols, width, lanes)
+        steps = target.lanes if target.by_lane else 1
+        for cols in range(1, pixels_in_registers(vectors, steps, target) + 1):
+            yield ConvTile(1, cols, width, lanes, steps)
 
 
 def neighbours(spec: Winograd, tiles: WinogradTiles, target: Target) -> Iterator[WinogradTiles]:
@@ -144,7 +144,7 @@ def _product_slots(tile: ConvTile, pixels: int, spec: Winograd, target: Target) 
     total = 0.0
     for segment in cover_channels(spec.last.channels, tile.channels, tile.lanes):
         vectors = -(-segment.width // segment.lanes)
-        step = max(tile.cols * vectors, FMA_LATENCY) + load * tile.cols + WEIGHT_OVERHEAD * vectors
+        step = max(tile.cols * vectors, target.fma_latency) + load * tile.cols + WEIGHT_OVERHEAD * vectors
         slot = max(segment.lanes, target.full) / target.lanes
         total += slot * segment.count * (spec.channels * step + tile.cols * vectors + TILE_OVERHEAD)
     return total * -(-pixels // tile.cols)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from tvm.s_tir import Schedule
@@ -11,13 +12,16 @@ from tvm.script.ir_builder import tirx as T
 
 from mncc.kernels.ahead import FEW_CHANNELS, Ahead, Steps
 from mncc.kernels.chain import Stage
-from mncc.kernels.tiles import ConvTile, Segment, cover_pixels
+from mncc.kernels.tiles import FLOATS_PER_LINE, ConvTile, Segment, cover_pixels
 from mncc.schedules.microkernel import TiledProduct, schedule_copy, schedule_product
 from mncc.schedules.prefetch import Fetches
+from mncc.schedules.sums import Piece, Sum, write_sums
 
 Expr = Any
 Panel = tuple[Expr, Expr]
 """Group, and index among the segment's panels."""
+Taps = tuple[Expr, Expr, Expr]
+"""Row and column in the filter, and input channel in the group (0 in a depthwise stage)."""
 
 
 MANY_TAPS = 25
@@ -77,6 +81,28 @@ class Part:
         return self.stage.depth(self.in_channels)
 
     @property
+    def reductions(self) -> tuple[int, ...]:
+        """Extents of the reduction loops: taps, then input channels where the stage mixes them."""
+        taps, per_group = self.stage.kernel, self.in_channels // self.stage.groups
+        if self.stage.kind == "depthwise":
+            return taps
+        return (taps[0], taps[1] * per_group) if self.merges_row else (*taps, per_group)
+
+    @property
+    def merges_row(self) -> bool:
+        """True where inputs are taken by lane and those of one row of taps lie one behind the other: no vector ends
+        with a pixel then."""
+        stage = self.stage
+        together = stage.kernel[1] > 1 and stage.dilation[1] == 1 and self.source.pitch == self.in_channels
+        return together and stage.groups == self.shuffle == 1 and self.tile.steps > 1
+
+    def taps(self, at: Sequence[Expr]) -> Taps:
+        """What the indices of the reduction loops mean. A merged row counts on from its first pixel."""
+        if self.stage.kind == "depthwise":
+            return at[0], at[1], 0
+        return (at[0], 0, at[1]) if self.merges_row else (at[0], at[1], at[2])
+
+    @property
     def panels_inside(self) -> bool:
         """True where all panels count as one in the blocks, and become the loop around the register tile."""
         return self.stage.kind == "depthwise"
@@ -128,14 +154,7 @@ class TileWriter:
         """
         name, (first, height) = f"{len(self.products)}", rows
         extents = (height, columns.count * columns.width, part.width)
-        sums = T.sblock_alloc_buffer(extents, "float32", scope="local")
-        taps = _reductions(part)
-        with T.grid(*extents, *taps) as indices, T.sblock(f"sums{name}"):
-            row, column, channel, *tap = T.axis.remap("SSS" + "R" * len(taps), list(indices))
-            with T.init():
-                T.buffer_store(sums, self.bias(part, panel, channel), [row, column, channel])
-            product = self.product(part, panel, (first + row, columns.start + column, channel), tap)
-            T.buffer_store(sums, sums[row, column, channel] + product, [row, column, channel])
+        sums, blocks = write_sums(name, extents, self.sum(part, panel, first, columns.start))
         with T.grid(*extents) as indices, T.sblock(f"out{name}"):
             row, column, channel = T.axis.remap("SSS" if total is None else "RRS", list(indices))
             at = (first + row, columns.start + column, part.channel(panel, channel))
@@ -146,10 +165,10 @@ class TileWriter:
                 with T.init():
                     T.buffer_store(total, T.float32(0), [channel])
                 T.buffer_store(total, total[channel] + value, [channel])
-        tile = ConvTile(height, columns.width, part.segment.width, part.segment.lanes)
+        tile = ConvTile(height, columns.width, part.segment.width, part.segment.lanes, part.tile.steps)
         self.products.append(
             TiledProduct(
-                f"sums{name}",
+                tuple(blocks.values()),
                 f"out{name}",
                 tile,
                 _unrolled(part),
@@ -159,36 +178,51 @@ class TileWriter:
             )
         )
         if part.ahead is not None:
-            self.fetches[f"sums{name}"] = lambda at: _fetched(part, panel, rows, columns, at)
+            for piece, made in blocks.items():
+                self.fetches[made.block] = partial(_fetched, part, panel, rows, columns, piece)
 
     def bias(self, part: Part, panel: Panel, channel: Expr) -> Expr:
         """What the sums start from."""
         return self.biases[part.bias + part.channel(panel, channel)]
 
-    def product(self, part: Part, panel: Panel, at: tuple[Expr, Expr, Expr], taps: list[Expr]) -> Expr:
-        """One multiplication behind the element `at` (row, column, channel in the panel)."""
-        stage, (row, column, channel) = part.stage, at
-        y, x = taps[0], taps[1]
+    def sum(self, part: Part, panel: Panel, first: Expr, start: int) -> Sum:
+        """What the elements of a tile add up, rows counted from `first` and columns from `start` on."""
+        return Sum(
+            part.reductions,
+            part.tile.steps,
+            start=lambda channel: self.bias(part, panel, channel),
+            value=lambda row, column, channel, at: self.value(
+                part, panel, (first + row, start + column, channel), part.taps(at)
+            ),
+            weight=lambda channel, at: self.weight(part, panel, channel, part.taps(at)),
+        )
+
+    def value(self, part: Part, panel: Panel, at: tuple[Expr, Expr, Expr], taps: Taps) -> Expr:
+        """The input that the element `at` (row, column, channel in the panel) multiplies."""
+        stage, (row, column, channel), (y, x, inner) = part.stage, at, taps
         in_row = row * stage.stride[0] + y * stage.dilation[0] - stage.padding[0][0]
         in_column = column * stage.stride[1] + x * stage.dilation[1] - stage.padding[1][0]
-        tap = y * stage.kernel[1] + x
         if stage.kind == "depthwise":
             in_channel = part.channel(panel, channel)
         else:
-            per_group = part.in_channels // stage.groups
-            in_channel = panel[0] * per_group + taps[2]
+            in_channel = panel[0] * (part.in_channels // stage.groups) + inner
             if part.shuffle > 1:
                 apart = part.in_channels // part.shuffle
                 in_channel = T.floormod(in_channel, part.shuffle) * apart + T.floordiv(in_channel, part.shuffle)
-            tap = tap * per_group + taps[2]
+        return part.source.buffer[part.source.at(in_row, in_column, in_channel)]
+
+    def weight(self, part: Part, panel: Panel, channel: Expr, taps: Taps) -> Expr:
+        """The weight of a channel of the panel."""
+        stage, (y, x, inner) = part.stage, taps
+        tap = y * stage.kernel[1] + x
+        if stage.kind != "depthwise":
+            tap = tap * (part.in_channels // stage.groups) + inner
         index, width = panel[1], part.segment.width
         if part.panels_inside:
             index, channel = index + T.floordiv(channel, width), T.floormod(channel, width)
         of_group = panel[0] * (part.depth * (stage.channels // stage.groups))
         weight = self.weights[part.kernel + of_group + (index * part.depth + tap) * width + channel]
-        if self.weights.dtype != "float32":
-            weight = T.Cast("float32", weight)
-        return part.source.buffer[part.source.at(in_row, in_column, in_channel)] * weight
+        return weight if self.weights.dtype == "float32" else T.Cast("float32", weight)
 
     def epilogue(self, part: Part, value: Expr, at: tuple[Expr, Expr, Expr]) -> Expr:
         """Activation and, behind the last stage, the residual."""
@@ -244,12 +278,6 @@ class TileWriter:
         self.copies.append(name)
 
 
-def _reductions(part: Part) -> tuple[int, ...]:
-    """Extents of the reduction loops: taps, then input channels where the stage mixes them."""
-    taps = part.stage.kernel
-    return taps if part.stage.kind == "depthwise" else (*taps, part.in_channels // part.stage.groups)
-
-
 def _unrolled(part: Part) -> int:
     """How many of the innermost reduction loops are unrolled: a depthwise stage's taps, a picture's few channels."""
     if part.stage.kind == "depthwise":
@@ -257,17 +285,22 @@ def _unrolled(part: Part) -> int:
     return 1 if part.in_channels // part.stage.groups <= FEW_CHANNELS else 0
 
 
-def _fetched(part: Part, panel: Panel, rows: tuple[Expr, int], columns: Segment, at: Sequence[Expr]) -> list[Expr]:
-    """The weights whose lines a step of a tile fetches; `at` is its first element in the sums' block."""
+def _fetched(
+    part: Part, panel: Panel, rows: tuple[Expr, int], columns: Segment, piece: Piece, at: Sequence[Expr]
+) -> list[Expr]:
+    """The weights whose lines some steps of a tile fetch; `at` is their first element in the sums' block."""
     assert part.ahead is not None
     ahead, steps = part.ahead
     (group, index), (first, height), (_, column, _, *taps) = panel, rows, at
     tile = columns.start // part.tile.cols + T.floordiv(column, columns.width)
     step: Expr = 0
-    for extent, tap in zip(_reductions(part), taps, strict=True):
+    for extent, tap in zip(part.reductions, taps, strict=True):
         step = step * extent + tap
     number = group * (steps.panels // part.stage.groups) + part.first_panel + index
-    return [steps.fetched(ahead, number, first + row, tile, step, T.max) for row in range(height)]
+    lines = range(0, piece.steps * ahead.rate, FLOATS_PER_LINE)
+    first_step = step + piece.first if piece.first else step
+    fetched = [steps.fetched(ahead, number, first + row, tile, first_step, T.max) for row in range(height)]
+    return [index + line for index in fetched for line in lines]
 
 
 def _panel_axes(part: Part, panel: Panel) -> Panel:

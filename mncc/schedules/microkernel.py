@@ -11,14 +11,25 @@ from mncc.schedules.prefetch import mark_loop
 
 
 @dataclass(frozen=True)
-class TiledProduct:
-    """Names of two blocks in one scope, and their tile.
+class Sums:
+    """Names of the blocks that add up (a part of) a reduction: `block` has the loops (row, column, channel,
+    reductions...). Where `steps` of the innermost reduction are taken by lane, `inputs` has (row, column,
+    reductions...) and loads what they multiply."""
 
-    `sums` has the loops (row, column, channel, reductions...) and starts from the bias; `out` has (row, column,
-    channel), applies the epilogue and writes. Columns and channels divide by the tile.
+    block: str
+    inputs: str | None = None
+    steps: int = 1
+
+
+@dataclass(frozen=True)
+class TiledProduct:
+    """Names of blocks in one scope, and their tile.
+
+    The first of `sums` starts from the bias, each other one from what the one before it has added up; `out` has the
+    loops (row, column, channel), applies the epilogue and writes. Columns and channels divide by the tile.
     """
 
-    sums: str
+    sums: tuple[Sums, ...]
     out: str
     tile: ConvTile
     unrolled: int = 0
@@ -36,7 +47,7 @@ class TiledProduct:
 def schedule_product(sch: Schedule, product: TiledProduct) -> None:
     """Keeps a tile's sums in vector registers: reductions outermost, pixels and vectors unrolled below them."""
     tile = product.tile
-    sums, out = sch.get_sblock(product.sums), sch.get_sblock(product.out)
+    out = sch.get_sblock(product.out)
     row, column, channel = sch.get_loops(out)[-3:]
     column_tile, column = sch.split(column, [None, tile.cols])
     channel_tile, channel = sch.split(channel, [None, tile.channels])
@@ -45,25 +56,54 @@ def schedule_product(sch: Schedule, product: TiledProduct) -> None:
     _vectors(sch, channel, tile.lanes)
     sch.unroll(row)
     sch.unroll(column)
-    sch.compute_at(sums, outer[1], preserve_unit_loops=True)
-    loops = sch.get_loops(sums)
-    inner = loops[loops_above(sch, product.out, outer[1]) :]
+    reductions = {sums: _schedule_sums(sch, product, sums, outer[1]) for sums in reversed(product.sums)}
+    for sums, loop in reductions.items():
+        # Not before all stand where they belong: a part's start, taken out of it, hides that it reads another part.
+        sch.decompose_reduction(sch.get_sblock(sums.block), loop)
+        if product.fetches:
+            mark_loop(sch, sums.block)
+    if product.totals:
+        sch.decompose_reduction(out, column_tile)
+
+
+def _schedule_sums(sch: Schedule, product: TiledProduct, sums: Sums, tile_loop: object) -> object:
+    """The sums of one tile under the loop over tiles. Returns the outermost loop of the reduction."""
+    block = sch.get_sblock(sums.block)
+    sch.compute_at(block, tile_loop, preserve_unit_loops=True)
+    loops = sch.get_loops(block)
+    inner = loops[loops_above(sch, product.out, tile_loop) :]
     row, column, channel, reductions = inner[0], inner[1], inner[2], inner[3:]
+    steps = []
+    if sums.inputs is not None:
+        reductions[-1], step = sch.split(reductions[-1], [None, sums.steps])
+        steps.append(step)
+        sch.unroll(step)
     if product.panels_inside:
         # Row by row of taps, and per pixel along it: three inputs and three weights are live, not a row of inputs.
         sch.reorder(reductions[0], row, column, reductions[1], channel)
     else:
-        sch.reorder(*reductions, row, column, channel)
-    _vectors(sch, channel, tile.lanes)
+        sch.reorder(*reductions, *steps, row, column, channel)
+    vectors = _vectors(sch, channel, product.tile.lanes)
+    if sums.inputs is not None:
+        sch.reorder(vectors, row, column)
     sch.unroll(row)
     sch.unroll(column)
     for loop in reductions[len(reductions) - product.unrolled :]:
         sch.unroll(loop)
-    sch.decompose_reduction(sums, reductions[0])
-    if product.fetches:
-        mark_loop(sch, product.sums)
-    if product.totals:
-        sch.decompose_reduction(out, column_tile)
+    if sums.inputs is not None:
+        _load_inputs(sch, sums.inputs, reductions[-1])
+    return reductions[0]
+
+
+def _load_inputs(sch: Schedule, inputs: str, step_loop: object) -> None:
+    """A tile's inputs of some steps, a vector a pixel, just before they are multiplied."""
+    block = sch.get_sblock(inputs)
+    above = len(sch.get_loops(block))
+    sch.compute_at(block, step_loop, preserve_unit_loops=True)
+    *pixels, lane = sch.get_loops(block)[-above:]
+    for loop in pixels:
+        sch.unroll(loop)
+    sch.vectorize(lane)
 
 
 def loops_above(sch: Schedule, block: str, loop: object) -> int:
@@ -73,10 +113,11 @@ def loops_above(sch: Schedule, block: str, loop: object) -> int:
     return 1 + next(i for i, candidate in enumerate(nest) if sch.get(candidate).same_as(target))
 
 
-def _vectors(sch: Schedule, channel: object, lanes: int) -> None:
+def _vectors(sch: Schedule, channel: object, lanes: int) -> object:
     vectors, lane = sch.split(channel, [None, lanes])
     sch.unroll(vectors)
     sch.vectorize(lane)
+    return vectors
 
 
 def schedule_copy(sch: Schedule, block: str, lanes: int = 8) -> None:

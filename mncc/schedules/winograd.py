@@ -16,6 +16,7 @@ from mncc.kernels.winograd import Winograd, WinogradTiles, scratch_layout, segme
 from mncc.schedules.chain import Rows, chain_tensors, written_function, zero_output_border
 from mncc.schedules.convolution import Part, TileWriter
 from mncc.schedules.microkernel import TiledProduct
+from mncc.schedules.sums import Sum, write_sums
 
 Expr = Any
 
@@ -193,21 +194,23 @@ class _WinogradWriter:
             panel = T.axis.opaque(segment.count, panels.first + p)
             first = T.axis.opaque(self.values.shape[1], i * tile.cols)
             extents = (1, tile.cols, segment.width)
-            sums = T.sblock_alloc_buffer(extents, "float32", scope="local")
             kernel = at * (spec.channels * spec.last.channels) + panel_offset(segment, spec.channels)
-            with T.grid(*extents, spec.channels) as indices, T.sblock(f"sums{name}"):
-                row, column, channel, depth = T.axis.remap("SSSR", list(indices))
-                with T.init():
-                    T.buffer_store(sums, T.float32(0), [row, column, channel])
-                weight = self.weights[kernel + (panel * spec.channels + depth) * segment.width + channel]
-                product = self.values[at, first + column, depth] * weight
-                T.buffer_store(sums, sums[row, column, channel] + product, [row, column, channel])
+            work = Sum(
+                (spec.channels,),
+                tile.steps,
+                start=lambda _: T.float32(0),
+                value=lambda _row, column, _channel, depth: self.values[at, first + column, depth[0]],
+                weight=lambda channel, depth: self.weights[
+                    kernel + (panel * spec.channels + depth[0]) * segment.width + channel
+                ],
+            )
+            sums, blocks = write_sums(name, extents, work)
             with T.grid(*extents) as indices, T.sblock(f"out{name}"):
                 row, column, channel = T.axis.remap("SSS", list(indices))
                 to = [at, first + column, segment.start + panel * segment.width + channel]
                 T.buffer_store(self.products, sums[row, column, channel], to)
-        register_tile = ConvTile(1, tile.cols, segment.width, segment.lanes)
-        self.blocks.products.append(TiledProduct(f"sums{name}", f"out{name}", register_tile))
+        register_tile = ConvTile(1, tile.cols, segment.width, segment.lanes, tile.steps)
+        self.blocks.products.append(TiledProduct(tuple(blocks.values()), f"out{name}", register_tile))
 
     def transform_products(self, segment: Segment, rows: Rows) -> None:
         """The output of every tile in `rows`, vector by vector of one segment's channels."""

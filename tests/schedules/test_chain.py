@@ -206,6 +206,25 @@ def test_weights_stored_as_float16(name: str, target: str, tmp_path: Path) -> No
     expect_exact(ChainRun(chain, choose_tiles(chain, load_target(target)), tmp_path, target=target))
 
 
+@pytest.mark.parametrize("name", CHAINS)
+def test_chain_with_inputs_by_lane(name: str, tmp_path: Path) -> None:
+    """The tiles of another machine compute the same on this one."""
+    chain = CHAINS[name]
+    tiles = choose_tiles(chain, load_target("arm64-cortex-a76"))
+    products = [tile for tile, stage in zip(tiles.stages, chain.stages, strict=True) if stage.kind == "conv"]
+    assert not products or any(tile.steps > 1 for tile in products) or any(s.shuffle > 1 for s in chain.stages)
+    expect_exact(ChainRun(chain, tiles, tmp_path))
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3, 5, 16, 27])
+@pytest.mark.parametrize("kernel", [(1, 1), (3, 3), (2, 5)])
+def test_reductions_of_any_length_by_lane(channels: int, kernel: tuple[int, int], tmp_path: Path) -> None:
+    """Those that whole vectors do not fill end with a narrower one; the rows of a window are one reduction each."""
+    stage = window("conv", (6, 7), 12, kernel=kernel, padding=ONE)
+    chain = Chain(6, 7, channels, (stage,))
+    expect_exact(ChainRun(chain, ChainTiles(3, 3, "rows", (ConvTile(1, 4, 8, 4, steps=4),)), tmp_path))
+
+
 @pytest.mark.parametrize("strip", [1, 2, 5])
 def test_strides_past_the_window(strip: int, tmp_path: Path) -> None:
     """Rows between two windows are not made: they would take the place of others in the ring."""
@@ -302,9 +321,16 @@ def chains(draw: st.DrawFn) -> tuple[Chain, ChainTiles]:
         output_spare=draw(st.integers(0, 3)),
         residual_spare=draw(st.integers(0, 3)) if residual else 0,
     )
+    vectors = draw(st.lists(st.sampled_from([4, 8, 16]), min_size=len(stages), max_size=len(stages)))
     tiles = tuple(
-        ConvTile(draw(st.integers(1, 3)), draw(st.integers(1, 6)), lanes * draw(st.integers(1, 2)), lanes)
-        for lanes in draw(st.lists(st.sampled_from([4, 8, 16]), min_size=len(stages), max_size=len(stages)))
+        ConvTile(
+            draw(st.integers(1, 3)),
+            draw(st.integers(1, 6)),
+            lanes * draw(st.integers(1, 2)),
+            lanes,
+            steps=draw(st.sampled_from([1, 4])) if stage.kind == "conv" else 1,
+        )
+        for stage, lanes in zip(stages, vectors, strict=True)
     )
     strip = draw(st.integers(1, chain.last.height))
     return chain, ChainTiles(strip, draw(st.integers(1, strip)), "rows", tiles)
