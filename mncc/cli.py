@@ -79,6 +79,10 @@ def build(
     output: Annotated[
         Path | None, typer.Option("-o", "--output", metavar="DIR", help="The folder; build/NAME if left out.")
     ] = None,
+    objects: Annotated[
+        bool,
+        typer.Option("--emit-objects", metavar="", help="Leave objects and sources for another toolchain to finish."),
+    ] = False,
 ) -> None:
     """Compile a network into a shared and a static library with header, manifest, CMake and pkg-config files."""
     from mncc.verbs.build import build
@@ -86,7 +90,7 @@ def build(
 
     with Progress() as progress:
         job = prepare(network, parse_settings(settings or ()), target, weights, name, cc, weights_dtype)
-        report = build(job, output, progress)
+        report = build(job, output, progress, objects)
     show(report.text())
 
 

@@ -122,3 +122,5 @@ class LibrarySpec:
     manifest: Mapping[str, Any] = field(default_factory=dict)
     """Further content of NAME.json: versions of the tools ("mncc" among them), target, options, and "kernels", as many
     as the library has, with rows, tiles, scratch, shares."""
+    target: str = ""
+    """The name of the target whose kernels these are."""

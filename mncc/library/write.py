@@ -66,22 +66,53 @@ def write_library(
     files = files_of(spec.name, spec.triple, directory, probe)
     with replaced_folder(directory) as folder:
         build = folder / "build"
-        _write_sources(spec, build)
-        linked = Build(spec.name, spec.triple, toolchain, build, tuple(cflags))
+        parts = ("library.c", "weights.S", *_write_sources(spec, build))
+        linked = Build(spec.name, spec.triple, toolchain, build, tuple(cflags), parts)
         linked.libraries(folder, probe)
         (folder / files.header.name).write_text(header_text(spec), encoding="utf-8")
         words = package_words(spec.name, spec.triple, spec.model_hash)
         (folder / files.cmake.name).write_text(fill("Config.cmake.in", words), encoding="utf-8")
         (folder / files.pkg_config.name).write_text(fill("package.pc.in", words), encoding="utf-8")
         shutil.rmtree(build)
-        names = sorted([path.name for path in folder.iterdir()] + [files.manifest.name])
-        manifest = manifest_content(spec, toolchain.version, linked.floor, names)
-        text = json.dumps(manifest, indent=1, allow_nan=False, ensure_ascii=False) + "\n"
-        (folder / files.manifest.name).write_text(text, encoding="utf-8")
+        _write_manifest(spec, folder, toolchain.version, linked.floor)
     return files
 
 
-def manifest_content(spec: LibrarySpec, compiler: str, floor: GlibcFloor | None, files: list[str]) -> dict[str, Any]:
+def write_objects(spec: LibrarySpec, directory: Path) -> tuple[Path, ...]:
+    """Writes what another toolchain finishes: kernels' objects, C runtime, weights, header, CMakeLists.txt, manifest.
+
+    Needs no compiler. Returns the files; raises as write_library does.
+    """
+    check_name(spec.name)
+    check_spec(spec)
+    check_replaceable(directory)
+    with replaced_folder(directory) as folder:
+        source = folder / "src"
+        kernels = _write_sources(spec, source)
+        (source / f"{spec.name}.h").rename(folder / f"{spec.name}.h")
+        for probe in source.glob("probe.*"):
+            probe.unlink()
+        words = package_words(spec.name, spec.triple, spec.model_hash)
+        words |= {"KERNELS": " ".join(kernels), "TARGET": spec.target or spec.triple}
+        (folder / "CMakeLists.txt").write_text(fill("CMakeLists.txt.in", words), encoding="utf-8")
+        (source / f"{spec.name}Config.cmake").write_text(fill("Config.cmake.in", words), encoding="utf-8")
+        (source / f"{spec.name}.pc").write_text(fill("package.pc.in", words), encoding="utf-8")
+        _write_manifest(spec, folder, None, None)
+        found = sorted(path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
+    return tuple(directory / path for path in found)
+
+
+def _write_manifest(spec: LibrarySpec, folder: Path, compiler: str | None, floor: GlibcFloor | None) -> None:
+    """NAME.json, the last file of a folder: it lists the others."""
+    path = folder / f"{spec.name}.json"
+    names = sorted([*(path.name for path in folder.iterdir()), path.name])
+    text = json.dumps(manifest_content(spec, compiler, floor, names), indent=1, allow_nan=False, ensure_ascii=False)
+    path.write_text(text + "\n", encoding="utf-8")
+
+
+def manifest_content(
+    spec: LibrarySpec, compiler: str | None, floor: GlibcFloor | None, files: list[str]
+) -> dict[str, Any]:
     """NAME.json: the interface, sizes, hashes and kernels, joined with what `spec.manifest` adds to them.
 
     Kernels of `spec.manifest`, in the order of `spec.kernels`, add their entries to those of the library.
@@ -168,7 +199,8 @@ def files_of(name: str, triple: str, directory: Path, probe: bool) -> LibraryFil
     )
 
 
-def _write_sources(spec: LibrarySpec, build: Path) -> None:
+def _write_sources(spec: LibrarySpec, build: Path) -> tuple[str, ...]:
+    """Everything that the library is made of; returns the names of the kernels' objects."""
     build.mkdir()
     texts = sources(spec.name) | {
         f"{spec.name}.h": header_text(spec),
@@ -179,3 +211,4 @@ def _write_sources(spec: LibrarySpec, build: Path) -> None:
         (build / name).write_text(text, encoding="utf-8")
     (build / "weights.bin").write_bytes(weight_bytes(spec.weights))
     (build / "kernels.o").write_bytes(hide_symbols(spec.kernel_object))
+    return ("kernels.o",)

@@ -4,46 +4,62 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 from mncc.language.diagnostic import OutsideError
 from mncc.report.build import BuildReport
 from mncc.report.console import warn
+from mncc.report.failures import UsageError
 from mncc.report.progress import Progress
 from mncc.verbs.cache import compiled
 from mncc.verbs.job import Job
 
 
-def build(job: Job, output: Path | None, progress: Progress) -> BuildReport:
+def build(job: Job, output: Path | None, progress: Progress, objects: bool = False) -> BuildReport:
     """Writes the job's library to `output` (build/NAME if None), which it replaces as a whole or leaves as it was.
 
-    Raises DiagnosticError for a folder that holds somebody's files, OutsideError without a compiler or space.
+    `objects` leaves what another toolchain finishes, and needs no compiler. Raises UsageError where the job names
+    one all the same, DiagnosticError for a folder that holds somebody's files, OutsideError without compiler or space.
     """
     from mncc.library.folder import check_replaceable
     from mncc.library.toolchain import find_toolchain
-    from mncc.library.write import write_library
+    from mncc.library.write import write_library, write_objects
 
+    if objects and job.cc is not None:
+        raise UsageError("--emit-objects compiles no C, so --cc has nothing to do", "leave one of them out")
     began = time.monotonic()
     directory = Path("build", job.name) if output is None else output
     # What would fail at the end fails before the work.
     check_replaceable(directory)
     _check_writable(directory)
-    find_toolchain(job.target.triple, job.cc)
+    if not objects:
+        find_toolchain(job.target.triple, job.cc)
     warn_of_weights(job)
     spec = compiled(job, progress)
-    progress("linking the library")
-    written = write_library(spec, directory, cc=job.cc)
+    progress("writing the objects" if objects else "linking the library")
+    if objects:
+        write_objects(spec, directory)
+    else:
+        write_library(spec, directory, cc=job.cc)
     return BuildReport(
         network=job.name,
         target=job.target.name,
-        directory=written.directory,
-        files=tuple((path.name, path.stat().st_size) for path in sorted(written.directory.iterdir())),
+        directory=directory,
+        files=tuple(_sizes(directory)),
         kernels=len(spec.kernels),
         weights=job.weights.source,
         weights_bytes=spec.weights.nbytes,
         workspace_bytes=spec.tensor_bytes + spec.scratch_bytes,
         seconds=time.monotonic() - began,
     )
+
+
+def _sizes(directory: Path) -> Iterator[tuple[str, int]]:
+    """Names and bytes of what lies in a folder; a folder in it counts as a whole."""
+    for path in sorted(directory.iterdir()):
+        files = [path] if path.is_file() else [file for file in path.rglob("*") if file.is_file()]
+        yield path.name + ("" if path.is_file() else "/"), sum(file.stat().st_size for file in files)
 
 
 def warn_of_weights(job: Job) -> None:

@@ -61,6 +61,7 @@ def compile_network(
         tensor_bytes=plan.tensor_bytes,
         scratch_bytes=plan.scratch_bytes,
         triple=target.triple,
+        target=target.name,
         cpu_features=target.requires,
         goldens=goldens,
         manifest=_manifest(network, plan, weights, kernels.symbols),
