@@ -40,7 +40,7 @@ class Entrant:
     @property
     def weight_bytes(self) -> int:
         """Size of its packed weights."""
-        return family_of(self.spec).weight_floats(self.spec) * 4
+        return family_of(self.spec).weight_floats(self.spec, self.tiles) * 4
 
 
 def cut_into_heats(entrants: Sequence[Entrant], always: Sequence[Entrant] = ()) -> list[tuple[Entrant, ...]]:

@@ -202,7 +202,9 @@ def bench(
 @app.command(epilog="Example: mncc emit examples/mobilenet_v2.mn --stage plan")
 def emit(
     network: NetworkFile,
-    stage: Annotated[str, typer.Option("--stage", metavar="STAGE", help="tree, network, plan, tir, llvm or asm.")],
+    stage: Annotated[
+        str, typer.Option("--stage", metavar="STAGE", help="tree, network, plan, tir, llvm, asm or cuda.")
+    ],
     settings: Settings = None,
     target: Target = "native",
     weights: Annotated[

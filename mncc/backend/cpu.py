@@ -102,7 +102,9 @@ def _functions(plan: Plan, prefix: str = "") -> tuple[tuple[str, ...], Mapping[K
     functions: dict[KernelFunction, str] = {}
     symbols = []
     for kernel in plan.kernels:
-        function = KernelFunction(kernel.spec, kernel.tiles, _alignment(plan, kernel), kernel.ahead)
+        tiles = kernel.tiles
+        assert tiles is None or isinstance(tiles, ChainTiles | WinogradTiles | PlainTiles)
+        function = KernelFunction(kernel.spec, tiles, _alignment(plan, kernel), kernel.ahead)
         symbols.append(functions.setdefault(function, f"{prefix}kernel{len(functions)}"))
     return tuple(symbols), functions
 

@@ -8,10 +8,24 @@ from typing import Any
 
 import numpy as np
 
-from mncc.kernels import chain, chain_cost, chain_predict, chain_space, plain, winograd, winograd_cost
+from mncc.kernels import (
+    chain,
+    chain_cost,
+    chain_predict,
+    chain_space,
+    gpu_direct,
+    gpu_fused,
+    gpu_plain,
+    gpu_product,
+    gpu_space,
+    plain,
+    winograd,
+    winograd_cost,
+)
+from mncc.kernels.gpu_time import GpuPrediction
 from mncc.kernels.slots import Prediction
 from mncc.kernels.target import Target
-from mncc.kernels.tiles import Phase, Scratch, one_phase
+from mncc.kernels.tiles import Phase, Scratch, aligned, one_phase
 
 Arrays = Sequence[Mapping[str, np.ndarray]]
 
@@ -22,12 +36,12 @@ class Family:
     and `executed_macs` are of one image; `executed_macs` counts what two threads really compute, or for an algorithm
     that needs fewer multiplications, `macs`. `weight_floats` is on whole lines."""
 
-    choose_tiles: Callable[[Any, Target], Any]
+    choose_tiles: Callable[[Any, Any], Any]
     neighbours: Callable[[Any, Any, Target], Iterable[Any]]
-    predict: Callable[[Any, Any, Target], Prediction]
+    predict: Callable[[Any, Any, Any], Prediction | GpuPrediction]
     phases: Callable[[Any, Any], tuple[Phase, ...]]
     scratch: Callable[[Any, Any], tuple[Scratch, ...]]
-    weight_floats: Callable[[Any], int]
+    weight_floats: Callable[[Any, Any], int]
     macs: Callable[[Any], int]
     executed_macs: Callable[[Any, Any], int]
     pack: Callable[[Any, Any, Arrays], np.ndarray]
@@ -41,7 +55,7 @@ FAMILIES: Mapping[type, Family] = {
         predict=chain_predict.predict,
         phases=chain.phases,
         scratch=chain.scratch_layout,
-        weight_floats=lambda spec: chain.weight_layout(spec)[1],
+        weight_floats=lambda spec, tiles: chain.weight_layout(spec)[1],
         macs=lambda spec: spec.macs,
         executed_macs=lambda spec, tiles: chain.executed_macs(spec, tiles, tasks=2),
         pack=chain.pack,
@@ -53,7 +67,7 @@ FAMILIES: Mapping[type, Family] = {
         predict=winograd_cost.predict,
         phases=lambda spec, tiles: one_phase(winograd.items(spec, tiles)),
         scratch=winograd.scratch_layout,
-        weight_floats=lambda spec: winograd.weight_layout(spec)[1],
+        weight_floats=lambda spec, tiles: winograd.weight_layout(spec)[1],
         macs=lambda spec: spec.macs,
         executed_macs=lambda spec, tiles: spec.macs,
         pack=winograd.pack,
@@ -65,7 +79,7 @@ FAMILIES: Mapping[type, Family] = {
         predict=plain.predict,
         phases=lambda spec, tiles: one_phase(plain.items(spec)),
         scratch=lambda spec, tiles: (),
-        weight_floats=lambda spec: plain.weight_layout(spec)[1],
+        weight_floats=lambda spec, tiles: plain.weight_layout(spec)[1],
         macs=lambda spec: 0,
         executed_macs=lambda spec, tiles: 0,
         pack=lambda spec, tiles, arrays: plain.pack(spec, arrays),
@@ -74,6 +88,70 @@ FAMILIES: Mapping[type, Family] = {
 }
 
 
+def _gpu(
+    choose_tiles: Callable[[Any, Any], Any],
+    predict: Callable[[Any, Any, Any], GpuPrediction],
+    weight_floats: Callable[[Any, Any], int],
+    pack: Callable[[Any, Any, Arrays], np.ndarray],
+    describe: Callable[[Any, Any], list[str]],
+    executed_macs: Callable[[Any, Any], int] = lambda spec, tiles: spec.macs,
+    macs: Callable[[Any], int] = lambda spec: spec.macs,
+) -> Family:
+    """A family for GPUs: one launch, no scratch; weights are whole lines, and may depend on the tiles."""
+    return Family(
+        choose_tiles=choose_tiles,
+        neighbours=lambda spec, tiles, target: (),
+        predict=predict,
+        phases=lambda spec, tiles: one_phase(1),
+        scratch=lambda spec, tiles: (),
+        weight_floats=lambda spec, tiles: aligned(weight_floats(spec, tiles)),
+        macs=macs,
+        executed_macs=executed_macs,
+        pack=lambda spec, tiles, arrays: _whole_lines(pack(spec, tiles, arrays)),
+        describe=describe,
+    )
+
+
+def _whole_lines(packed: np.ndarray) -> np.ndarray:
+    return np.pad(packed, (0, aligned(packed.size) - packed.size))
+
+
+GPU_FAMILIES: Mapping[type, Family] = {
+    gpu_fused.GpuFused: _gpu(
+        choose_tiles=gpu_space.choose_fused,
+        predict=gpu_space.predict_fused,
+        weight_floats=lambda spec, tiles: gpu_fused.FusedShape(spec, tiles).weight_floats,
+        pack=gpu_fused.pack,
+        describe=gpu_fused.describe,
+        executed_macs=gpu_fused.executed_macs,
+    ),
+    gpu_product.GpuProduct: _gpu(
+        choose_tiles=gpu_space.choose_product,
+        predict=gpu_space.predict_product,
+        weight_floats=lambda spec, tiles: gpu_product.ProductShape(spec, tiles).weight_floats,
+        pack=gpu_product.pack,
+        describe=gpu_product.describe,
+    ),
+    gpu_direct.GpuDirect: _gpu(
+        choose_tiles=lambda spec, target: gpu_direct.DirectTiles(128),
+        predict=gpu_space.predict_direct,
+        weight_floats=lambda spec, tiles: gpu_direct.weight_floats(spec),
+        pack=gpu_direct.pack,
+        describe=gpu_direct.describe,
+    ),
+    gpu_plain.GpuPlain: _gpu(
+        choose_tiles=lambda spec, target: gpu_plain.GpuPlainTiles(128),
+        predict=gpu_space.predict_plain,
+        weight_floats=lambda spec, tiles: plain.weight_layout(spec)[1],
+        pack=lambda spec, tiles, arrays: plain.pack(spec, arrays),
+        describe=lambda spec, tiles: plain.describe(spec),
+        executed_macs=lambda spec, tiles: 0,
+        macs=lambda spec: 0,
+    ),
+}
+
+
 def family_of(spec: object) -> Family:
     """The row of a spec's class."""
-    return FAMILIES[type(spec)]
+    kind = type(spec)
+    return GPU_FAMILIES[kind] if kind in GPU_FAMILIES else FAMILIES[kind]

@@ -12,6 +12,8 @@ THREADS = 1024
 """The most threads of a block."""
 THREAD_REGISTERS = 255
 """The most 32-bit registers of a thread."""
+STATIC_SHARED = 48 << 10
+"""Bytes of shared memory that a block can have without asking the driver, which is all that kernels use."""
 REGISTER_UNIT = 256
 """Registers are handed out to warps in so many."""
 

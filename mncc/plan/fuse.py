@@ -4,12 +4,13 @@ one chain, and the channel shuffle between them; what is left becomes a chain of
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from itertools import pairwise
 
 from mncc.kernels.chain import NO_PADS, Chain, ChainTiles, Stage, executed_macs
 from mncc.kernels.chain_cost import FEW_PIXELS, as_fast_joined, choose_tiles
+from mncc.kernels.gpu_target import GpuTarget
 from mncc.kernels.plain import Plain, PlainOp
 from mncc.kernels.target import Target
 from mncc.kernels.tiles import FLOATS_PER_LINE
@@ -25,15 +26,19 @@ RECOMPUTED = 0.15
 """Of a chain's multiply-adds, the most that two threads may compute twice; past it the stages stay separate."""
 
 
-def fuse(network: Network, units: tuple[Unit, ...], views: Views, target: Target) -> Plan:
+def fuse(
+    network: Network, groups: Iterable[tuple[Unit, ...]], views: Views, target: Target | GpuTarget
+) -> Plan:  # fmt: skip
     """The first plan: a kernel for every group of units, in the order of their last nodes, and a tensor for every
     value that stays in memory; nothing is tiled or placed yet. Reshapes and views make no kernel."""
     kernels: list[PlannedKernel] = []
-    for group in _groups(network, units, target):
+    groups = tuple(groups)
+    units = tuple(unit for group in groups for unit in group)
+    for group in groups:
         head = group[0].head
         if views.in_place(head.name) or (isinstance(head.op, Reshape) and not _copies(network, group[0])):
             continue
-        kernel = _kernel(network, group)
+        kernel = kernel_of(network, group)
         kernels.append(replace(kernel, name=f"k{len(kernels):02d}_{_words(kernel.nodes[-1])}"))
     tensors = {i.name: PlannedTensor(i.name, i.type, base="input", index=n) for n, i in enumerate(network.inputs)}
     kept = [*(k.output for k in kernels), *views.joins]
@@ -77,15 +82,21 @@ def _words(node: Node) -> str:
     return re.sub(r"[^a-z0-9]+", "_", node.origin.row.lower()).strip("_")[:24] or node.op.name
 
 
-def _groups(network: Network, units: tuple[Unit, ...], target: Target) -> list[tuple[Unit, ...]]:
-    """Units that become one kernel together."""
+def only_readers(network: Network, units: tuple[Unit, ...]) -> dict[str, Unit]:
+    """Value -> the unit that reads it, of the values that nothing else needs."""
     outputs = {o.value for o in network.outputs}
+    return {
+        value: unit
+        for unit in units
+        for value in unit.inputs
+        if len(network.users[value]) == 1 and value not in outputs
+    }
+
+
+def group_units(network: Network, units: tuple[Unit, ...], target: Target) -> list[tuple[Unit, ...]]:
+    """Units that become one kernel together."""
     by_output = {u.output: u for u in units}
-    reader: dict[str, Unit] = {}
-    for unit in units:
-        for value in unit.inputs:
-            if len(network.users[value]) == 1 and value not in outputs:
-                reader[value] = unit
+    reader = only_readers(network, units)
     pairs = {u.output: p for u in units if (p := _pair(network, u, reader)) is not None}
     claimed = {pair[-1].output for pair in pairs.values()}
     groups: dict[str, tuple[Unit, ...]] = {u.output: (u,) for u in units}
@@ -95,7 +106,7 @@ def _groups(network: Network, units: tuple[Unit, ...], target: Target) -> list[t
             group = _shortened(group, unit)
         pool = reader.get(unit.output)
         alone = sum(u.is_convolution for u in group) == 1 and unit.output not in claimed
-        if alone and pool is not None and _pools(network, unit, pool):
+        if alone and pool is not None and pools(network, unit, pool):
             group = (*group, pool)
         if len(group) > 1:
             for member in group[:-1]:
@@ -127,7 +138,7 @@ def _joins(network: Network, before: tuple[Unit, ...], group: tuple[Unit, ...], 
         return False
     if any(sum(u.is_convolution for u in g) < 2 or not g[-1].is_convolution for g in (before, group)):
         return False
-    whole, *parts = (_kernel(network, g).spec for g in ((*before, *group), before, group))
+    whole, *parts = (kernel_of(network, g).spec for g in ((*before, *group), before, group))
     assert isinstance(whole, Chain)
     fast = as_fast_joined(whole, [part for part in parts if isinstance(part, Chain)], target)
     return fast and _worth(network, (*before, *group), target)
@@ -191,7 +202,7 @@ def _is_pointwise(unit: Unit) -> bool:
     return isinstance(op, Conv2d) and (op.kernel, op.stride, op.padding) == ((1, 1), (1, 1), NO_PADS)
 
 
-def _pools(network: Network, unit: Unit, pool: Unit) -> bool:
+def pools(network: Network, unit: Unit, pool: Unit) -> bool:
     """True where `pool` is nothing but the mean over all pixels of a pointwise unit."""
     op = pool.head.op
     mean = isinstance(op, GlobalPool) and op.kind == "avg" and len(pool.nodes) == 1
@@ -200,7 +211,7 @@ def _pools(network: Network, unit: Unit, pool: Unit) -> bool:
 
 def _worth(network: Network, group: tuple[Unit, ...], target: Target) -> bool:
     """True where two threads compute little twice. Inputs from other kernels will have the borders that are wanted."""
-    spec = _kernel(network, group).spec
+    spec = kernel_of(network, group).spec
     assert isinstance(spec, Chain)
     if group[0].head.inputs[0] not in {i.name for i in network.inputs}:
         spec = replace(spec, input_pads=spec.wanted_pads)
@@ -208,7 +219,8 @@ def _worth(network: Network, group: tuple[Unit, ...], target: Target) -> bool:
     return executed_macs(spec, tiles, tasks=2) <= (1 + RECOMPUTED) * spec.macs
 
 
-def _kernel(network: Network, group: tuple[Unit, ...]) -> PlannedKernel:
+def kernel_of(network: Network, group: tuple[Unit, ...]) -> PlannedKernel:
+    """The kernel that units become together; its name is still missing."""
     nodes = tuple(n for u in group for n in u.nodes)
     batch = nodes[-1].type.shape[0]
     if not any(u.is_convolution for u in group):

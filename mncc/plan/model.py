@@ -11,6 +11,12 @@ from typing import Any, Literal
 from mncc.kernels.ahead import Ahead
 from mncc.kernels.chain import NO_PADS, Chain, ChainTiles
 from mncc.kernels.family import family_of
+from mncc.kernels.gpu_direct import DirectTiles
+from mncc.kernels.gpu_fused import FusedTiles
+from mncc.kernels.gpu_plain import GpuPlainTiles
+from mncc.kernels.gpu_product import ProductTiles
+from mncc.kernels.gpu_target import GpuTarget
+from mncc.kernels.gpu_time import GpuPrediction
 from mncc.kernels.limits import KERNEL_TENSORS
 from mncc.kernels.plain import Plain, PlainTiles
 from mncc.kernels.slots import Prediction
@@ -21,6 +27,8 @@ from mncc.network.graph import Input, Node, Output
 from mncc.network.types import TensorType
 from mncc.network.window import Pads
 from mncc.plan.views import Views
+
+Tiles = ChainTiles | WinogradTiles | PlainTiles | FusedTiles | ProductTiles | DirectTiles | GpuPlainTiles
 
 
 @dataclass(frozen=True)
@@ -44,7 +52,7 @@ class PlannedKernel:
     inputs: tuple[str, ...]
     output: str
     images: int
-    tiles: ChainTiles | WinogradTiles | PlainTiles | None = None
+    tiles: Tiles | None = None
     shared: str | None = None
     """The tensor between its two phases, where it has two."""
     weights_offset: int = 0
@@ -88,7 +96,7 @@ class PlannedKernel:
         """Of the multiply-adds needed, how many are done a second time where two threads share the work."""
         return self.executed_macs / self.macs - 1 if self.macs else 0.0
 
-    def predict(self, target: Target) -> Prediction:
+    def predict(self, target: Target | GpuTarget) -> Prediction | GpuPrediction:
         """The time of one image on one thread."""
         return family_of(self.spec).predict(self.spec, self.tiles, target)
 
@@ -120,7 +128,7 @@ class PlannedKernel:
     @property
     def weight_floats(self) -> int:
         """Size of its packed weights."""
-        return family_of(self.spec).weight_floats(self.spec)
+        return family_of(self.spec).weight_floats(self.spec, self.tiles)
 
     @property
     def weights_dtype(self) -> StoredType:
@@ -173,7 +181,7 @@ class Plan:
     are some channels of another. `weights_dtype` is how the weights of convolutions are stored where a family can."""
 
     network: str
-    target: Target
+    machine: Target | GpuTarget
     inputs: tuple[Input, ...]
     outputs: tuple[Output, ...]
     kernels: tuple[PlannedKernel, ...]
@@ -181,6 +189,18 @@ class Plan:
     aliases: Mapping[str, str]
     views: Views
     weights_dtype: StoredType = "float32"
+
+    @property
+    def target(self) -> Target:
+        """The CPU that it is for."""
+        assert isinstance(self.machine, Target), self.machine.name
+        return self.machine
+
+    @property
+    def gpu(self) -> GpuTarget:
+        """The GPU that it is for."""
+        assert isinstance(self.machine, GpuTarget), self.machine.name
+        return self.machine
 
     def tensor(self, value: str) -> PlannedTensor:
         """The memory behind a value."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from mncc.kernels.gpu_target import GpuTarget
 from mncc.kernels.target import Target
 from mncc.kernels.tiles import StoredType
 from mncc.network.graph import Network, check_network
@@ -12,10 +13,11 @@ from mncc.plan.borders import add_borders
 from mncc.plan.concats import activate_parts, own_parts, split_concats
 from mncc.plan.ends import separate_ends
 from mncc.plan.families import choose_families
-from mncc.plan.fuse import fuse
+from mncc.plan.fuse import fuse, group_units
+from mncc.plan.gpu import choose_gpu_families, group_for_gpu
 from mncc.plan.model import Plan, check_plan, check_values
 from mncc.plan.place import choose_tiles, place_tensors, place_weights, share_between_phases
-from mncc.plan.spares import spread_pixels
+from mncc.plan.spares import spread_pixels, tell_spares
 from mncc.plan.stored import store_weights
 from mncc.plan.units import find_units
 from mncc.plan.views import find_views
@@ -47,14 +49,23 @@ def rewrite(network: Network) -> Network:
     return network
 
 
-def make_plan(network: Network, target: Target, weights_dtype: StoredType = "float32") -> Plan:
+GPU_PASSES = (choose_gpu_families, tell_spares, choose_tiles, place_weights, place_tensors)
+"""The same for GPUs: no borders, because threads leave out what is outside; no phases, but more launches."""
+
+
+def make_plan(network: Network, target: Target | GpuTarget, weights_dtype: StoredType = "float32") -> Plan:
     """The plan for one target, with the weights of convolutions stored as `weights_dtype` where their family can. No
     TVM is loaded. Raises AssertionError where a pass breaks an invariant."""
     network = rewrite(network)
     views = find_views(network)
-    plan = replace(fuse(network, find_units(network, views), views, target), weights_dtype=weights_dtype)
+    units = find_units(network, views)
+    if isinstance(target, GpuTarget):
+        groups = group_for_gpu(network, units, target)
+    else:
+        groups = group_units(network, units, target)
+    plan = replace(fuse(network, groups, views, target), weights_dtype=weights_dtype)
     check_values(plan)
-    for step in PLAN_PASSES:
+    for step in GPU_PASSES if isinstance(target, GpuTarget) else PLAN_PASSES:
         plan = step(plan)
         check_values(plan)
     check_plan(plan)

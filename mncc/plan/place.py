@@ -15,7 +15,7 @@ def choose_tiles(plan: Plan) -> Plan:
     """Every kernel with the tiles that the cost model chooses for the target."""
     return replace(
         plan,
-        kernels=tuple(replace(k, tiles=family_of(k.spec).choose_tiles(k.spec, plan.target)) for k in plan.kernels),
+        kernels=tuple(replace(k, tiles=family_of(k.spec).choose_tiles(k.spec, plan.machine)) for k in plan.kernels),
     )
 
 

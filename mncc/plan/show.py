@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from mncc.kernels.family import family_of
+from mncc.kernels.gpu_target import GpuTarget
 from mncc.kernels.target import Target
 from mncc.plan.model import Plan, PlannedKernel
 
@@ -10,13 +11,13 @@ from mncc.plan.model import Plan, PlannedKernel
 def show_plan(plan: Plan) -> str:
     """Kernels with their stages, tiles, scratch and recomputed share, then the tensors with their places."""
     lines = [
-        f"plan {plan.network} for {plan.target.name}",
+        f"plan {plan.network} for {plan.machine.name}",
         f"workspace {plan.workspace_bytes(1)} bytes: tensors {plan.tensor_bytes}, scratch {plan.scratch_bytes} a task",
         f"weights {plan.weight_bytes} bytes" + ("" if plan.weights_dtype == "float32" else f", {plan.weights_dtype}"),
         "",
     ]
     for kernel in plan.kernels:
-        lines += _kernel(kernel, plan.target)
+        lines += _kernel(kernel, plan.machine)
     lines += ["", "tensors"]
     for tensor in plan.tensors.values():
         place = f"workspace +{tensor.offset}" if tensor.base == "workspace" else f"{tensor.base} {tensor.index}"
@@ -30,7 +31,7 @@ def show_plan(plan: Plan) -> str:
     return "\n".join(lines)
 
 
-def _kernel(kernel: PlannedKernel, target: Target) -> list[str]:
+def _kernel(kernel: PlannedKernel, target: Target | GpuTarget) -> list[str]:
     head = f"{kernel.name}: {kernel.family} ({', '.join(kernel.inputs)}) -> {kernel.output} {kernel.output_type}"
     facts = (
         f"  rows {'; '.join(kernel.rows)} | {kernel.images} x {kernel.items} items | {kernel.macs} multiply-adds, "

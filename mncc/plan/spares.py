@@ -10,15 +10,19 @@ from mncc.plan.model import Plan, PlannedKernel
 
 
 def spread_pixels(plan: Plan) -> Plan:
-    """The plan with workspace tensors spread over the sets of the L1 cache where products read them, and with every
-    kernel told how far apart the pixels of its tensors lie."""
+    """The plan with workspace tensors spread over the sets of the L1 cache where products read them; see
+    `tell_spares`."""
     tensors = dict(plan.tensors)
     for name in {plan.storage(k.inputs[0])[0] for k in plan.kernels if _multiplies(k)}:
         tensor = tensors[name]
         shape = tensor.type.shape
         if tensor.base == "workspace" and len(shape) == 4 and shape[1] * shape[2] > 1 and not plan.is_aliased(name):
             tensors[name] = replace(tensor, spare=spread(shape[-1]) - shape[-1])
-    plan = replace(plan, tensors=tensors)
+    return tell_spares(replace(plan, tensors=tensors))
+
+
+def tell_spares(plan: Plan) -> Plan:
+    """The plan with every kernel told how far apart the pixels of its tensors lie."""
     kernels = tuple(_with_spares(plan, k) for k in plan.kernels)
     return plan if kernels == plan.kernels else replace(plan, kernels=kernels)
 

@@ -21,6 +21,19 @@ def plain_function(plain: Plain, tiles: PlainTiles, symbol: str) -> tirx.PrimFun
 
     A weight array's parameter is named `weight{offset in floats}`.
     """
+    layout, _ = weight_layout(plain)
+    sch = Schedule(computed(plain))
+    _schedule(sch, tiles)
+    function = with_spares(sch.mod["main"], plain, len(layout))
+    function = _share_rows(function) if len(plain.output) == 3 else _with_range(function, function.body)
+    assert items(plain) == (plain.output[0] if len(plain.output) == 3 else 1)
+    offsets = {f"weight{w.offset}": w.offset * 4 for w in layout}
+    function = function.with_attr("global_symbol", symbol)
+    return function.with_attrs({"mncc.weights": offsets, "mncc.scratch": {}})
+
+
+def computed(plain: Plain) -> tirx.PrimFunc:
+    """The operators' compute definitions, not scheduled; parameters (weight arrays..., inputs..., output)."""
     sources = [te.placeholder(shape, "float32", name=f"source{i}") for i, shape in enumerate(plain.inputs)]
     layout, _ = weight_layout(plain)
     arrays = {w: te.placeholder(w.shape, "float32", name=f"weight{w.offset}") for w in layout}
@@ -29,21 +42,14 @@ def plain_function(plain: Plain, tiles: PlainTiles, symbol: str) -> tirx.PrimFun
         weights = {w.role: array for w, array in arrays.items() if w.op == number}
         operands = [sources[-1 - i] if i < 0 else made[i] for i in step.operands]
         made.append(step.op.te(operands, weights))
-    sch = Schedule(te.create_prim_func([*arrays.values(), *sources, made[-1]]))
-    _schedule(sch, tiles)
-    function = _with_spares(sch.mod["main"], plain, len(arrays))
-    function = _share_rows(function) if len(plain.output) == 3 else _with_range(function, function.body)
-    assert items(plain) == (plain.output[0] if len(plain.output) == 3 else 1)
-    offsets = {f"weight{w.offset}": w.offset * 4 for w in layout}
-    function = function.with_attr("global_symbol", symbol)
-    return function.with_attrs({"mncc.weights": offsets, "mncc.scratch": {}})
+    return te.create_prim_func([*arrays.values(), *sources, made[-1]])
 
 
 def _schedule(sch: Schedule, tiles: PlainTiles) -> None:
     """Computes every stage for one chunk of the output's innermost axis, so that it lies in registers or on the
     stack, and what reduces the channels before, for one pixel."""
     output = sch.get_output_blocks(sch.get_sblock("root"))[0]
-    if _is_reduction(sch, output):
+    if is_reduction(sch, output):
         output = sch.cache_write(output, 0, "global")
     stages = _stages_to_schedule(sch, output)
     spatial = sch.get_loops(output)
@@ -51,7 +57,7 @@ def _schedule(sch: Schedule, tiles: PlainTiles) -> None:
     _vectorise(sch, lane, tiles)
     above = len(spatial)
     for stage in reversed(stages):
-        if _reduces_channels(sch, stage):
+        if reduces_channels(sch, stage):
             _schedule_channels(sch, stage, spatial[-2] if above > 1 else None, above - 1, tiles)
             continue
         sch.compute_at(stage, chunks, preserve_unit_loops=True)
@@ -70,14 +76,14 @@ def _stages_to_schedule(sch: Schedule, output: Any) -> list[Any]:
     for block in sch.get_child_blocks(sch.get_sblock("root")):
         if sch.get(block).same_as(sch.get(output)):
             continue
-        if any(_is_reduction(sch, user) for user in sch.get_consumers(block)) and not _is_reduction(sch, block):
+        if any(is_reduction(sch, user) for user in sch.get_consumers(block)) and not is_reduction(sch, block):
             sch.compute_inline(block)
         else:
             stages.append(block)
     return stages
 
 
-def _is_reduction(sch: Schedule, block: Any) -> bool:
+def is_reduction(sch: Schedule, block: Any) -> bool:
     return sch.get(block).init is not None
 
 
@@ -94,12 +100,12 @@ def _start_outside(sch: Schedule, block: Any, reductions: list[Any]) -> None:
     sch.decompose_reduction(block, reductions[0])
 
 
-def _reduces_channels(sch: Schedule, block: Any) -> bool:
+def reduces_channels(sch: Schedule, block: Any) -> bool:
     """True where a stage makes one element from a row of channels (softmax's sum)."""
     variables = sch.get(block).iter_vars
     spatial = [v for v in variables if v.iter_type == IterVar.DataPar]
     one = int(spatial[-1].dom.extent) == 1
-    return _is_reduction(sch, block) and one and len(variables) - len(spatial) == 1
+    return is_reduction(sch, block) and one and len(variables) - len(spatial) == 1
 
 
 def _schedule_channels(sch: Schedule, block: Any, pixel: Any, above: int, tiles: PlainTiles) -> None:
@@ -118,7 +124,7 @@ def _schedule_channels(sch: Schedule, block: Any, pixel: Any, above: int, tiles:
     sch.decompose_reduction(lanes, steps)
 
 
-def _with_spares(function: tirx.PrimFunc, plain: Plain, weights: int) -> tirx.PrimFunc:
+def with_spares(function: tirx.PrimFunc, plain: Plain, weights: int) -> tirx.PrimFunc:
     """The function on tensors whose pixels lie apart: the same indices in wider buffers."""
     spares = (*([0] * weights), *(plain.input_spares or [0] * len(plain.inputs)), plain.output_spare)
     if not any(spares):

@@ -14,6 +14,7 @@ from mncc.library.selftest import make_goldens, selftest_input
 from mncc.library.spec import Golden, InterfaceTensor, KernelEntry, LibrarySpec, Slot
 
 if TYPE_CHECKING:
+    from mncc.kernels.gpu_target import GpuTarget
     from mncc.kernels.target import Target
     from mncc.kernels.tiles import StoredType
     from mncc.network.graph import Network
@@ -70,12 +71,16 @@ def compile_network(
     return spec, plan
 
 
-def emit_stage(network: Network, target: Target, stage: str, weights_dtype: StoredType = "float32") -> str:
-    """The kernels of a network as text: `tir`, `llvm` or `asm`."""
-    from mncc.backend import emit
+def emit_stage(
+    network: Network, target: Target | GpuTarget, stage: str, weights_dtype: StoredType = "float32"
+) -> str:
+    """The kernels of a network as text: `tir`, `llvm` or `asm`, for a GPU `tir` or `cuda`."""
+    from mncc.backend import emit, emit_cuda
+    from mncc.kernels.gpu_target import GpuTarget
     from mncc.plan import make_plan
 
-    return emit(make_plan(network, target, weights_dtype), stage)
+    plan = make_plan(network, target, weights_dtype)
+    return emit_cuda(plan, stage) if isinstance(target, GpuTarget) else emit(plan, stage)
 
 
 def model_hash(network: Network, weights: Weights, weights_dtype: StoredType = "float32") -> str:

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal, get_args
+from typing import TYPE_CHECKING, Literal, get_args
 
 from mncc.report.failures import UsageError
-from mncc.verbs.job import find_stored, find_target, load_network, prepare
+from mncc.verbs.job import find_machine, find_stored, load_network, prepare
 
-Stage = Literal["tree", "network", "plan", "tir", "llvm", "asm"]
+if TYPE_CHECKING:
+    from mncc.kernels.gpu_target import GpuTarget
+    from mncc.kernels.target import Target
+
+Stage = Literal["tree", "network", "plan", "tir", "llvm", "asm", "cuda"]
 STAGES: tuple[str, ...] = get_args(Stage)
 
 
@@ -30,8 +34,6 @@ def emit(
 
 
 def _text(path: str | Path, stage: str, settings: Mapping[str, str], target: str, weights_dtype: str) -> str:
-    if stage == "cuda":
-        raise UsageError("--stage cuda: all targets are CPUs", f"write one of {', '.join(STAGES)}")
     if stage not in STAGES:
         raise UsageError(f"--stage {stage}: there is no such stage", f"write one of {', '.join(STAGES)}")
     if stage == "tree":
@@ -42,12 +44,24 @@ def _text(path: str | Path, stage: str, settings: Mapping[str, str], target: str
         from mncc.elaborate import show_network
 
         return show_network(load_network(path, settings))
-    found = find_target(target)
+    found = find_machine(target)
     stored = find_stored(weights_dtype, found)
     if stage == "plan":
         from mncc.plan import make_plan, show_plan
 
         return show_plan(make_plan(load_network(path, settings), found, stored))
+    _check_stage(found, stage)
     from mncc.verbs.compile import emit_stage
 
     return emit_stage(load_network(path, settings), found, stage, stored)
+
+
+def _check_stage(machine: Target | GpuTarget, stage: str) -> None:
+    """Raises UsageError where a target's kernels never have that form."""
+    from mncc.kernels.gpu_target import GpuTarget
+
+    gpu = isinstance(machine, GpuTarget)
+    if gpu and stage in ("llvm", "asm"):
+        raise UsageError(f"--stage {stage}: {machine.name} is a GPU, whose kernels nvcc compiles", "write --stage cuda")
+    if not gpu and stage == "cuda":
+        raise UsageError(f"--stage cuda: {machine.name} is a CPU", "name a GPU, for example --target cuda-sm80")

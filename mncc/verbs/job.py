@@ -12,6 +12,7 @@ from mncc.report.failures import UsageError
 
 if TYPE_CHECKING:
     from mncc.devices.device import Device
+    from mncc.kernels.gpu_target import GpuTarget
     from mncc.kernels.target import Target
     from mncc.kernels.tiles import StoredType
     from mncc.network.graph import Network
@@ -87,14 +88,17 @@ def find_target(name: str) -> Target:
         raise as_usage(f"--target {name}", error) from error
 
 
-def find_stored(name: str, target: Target) -> StoredType:
+def find_stored(name: str, target: Target | GpuTarget) -> StoredType:
     """The value of --weights-dtype. Raises UsageError where there is no such type, or the target cannot convert it."""
+    from mncc.kernels.gpu_target import GpuTarget
     from mncc.kernels.target import cpu_targets
 
     if name == "float32":
         return "float32"
     if name != "float16":
         raise UsageError(f"--weights-dtype {name}: there is no such type", "write float32 or float16")
+    if isinstance(target, GpuTarget):
+        raise UsageError(f"--weights-dtype float16: kernels for {target.name} read float32 so far", "leave it out")
     if not target.converts_half:
         able = [other.name for other in cpu_targets() if other.converts_half]
         raise UsageError(
@@ -102,6 +106,18 @@ def find_stored(name: str, target: Target) -> StoredType:
             f"build with float32, or for one of {', '.join(able)}",
         )
     return "float16"
+
+
+def find_machine(name: str) -> Target | GpuTarget:
+    """As `find_target`, for GPUs too."""
+    from mncc.kernels.target import load_machine
+
+    if not name.startswith("cuda-"):
+        return find_target(name)
+    try:
+        return load_machine(name)
+    except DiagnosticError as error:
+        raise as_usage(f"--target {name}", error) from error
 
 
 def prepare(

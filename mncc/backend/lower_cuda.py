@@ -1,0 +1,148 @@
+"""Scheduled TensorIR -> kernels for a GPU and their CUDA text: the only place that lists TVM's passes for GPUs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import tvm
+import tvm_ffi
+from tvm import s_tir, tirx
+from tvm.ir.transform import Sequential
+from tvm.tirx.build import codegen_build
+
+Extent3 = tuple[int, int, int]
+
+OPTIONS = {
+    "kind": "cuda",
+    "arch": "sm_75",
+    "max_threads_per_block": 1024,
+    "max_num_threads": 1024,
+    "max_shared_memory_per_block": 49152,
+    "thread_warp_size": 32,
+}
+"""The text is the same for all architectures: what it may depend on is what the oldest has."""
+
+
+@dataclass(frozen=True)
+class Lowered:
+    """One kernel: a module with its device function, how it is launched, and its parameters in the text's order."""
+
+    module: Any
+    grid: Extent3
+    block: Extent3
+    shared_bytes: int
+    parameters: tuple[str, ...]
+
+
+def lower(function: tirx.PrimFunc, symbol: str) -> Lowered:
+    """A scheduled function of one kernel; its name in the text is the symbol."""
+    target = tvm.target.Target(OPTIONS, host="llvm")
+    module = tirx.transform.BindTarget(target)(tvm.IRModule({symbol: function}))
+    with target:
+        module = Sequential(_TO_LOOPS)(module)
+        module = _nan_stays(module)
+        module = Sequential(_TO_KERNELS)(module)
+    found = {str(name.name_hint): made for name, made in module.functions.items()}
+    host, devices = found.pop(symbol), list(found.values())
+    assert len(devices) == 1, f"{symbol} became {len(devices)} kernels"
+    extents = _launched(host)
+    device = devices[0].with_attr("global_symbol", symbol)
+    module = Sequential(_TO_DEVICE)(tvm.IRModule({symbol: device}))
+    return Lowered(
+        module,
+        _three(extents, "blockIdx"),
+        _three(extents, "threadIdx"),
+        extents.get("tirx.use_dyn_shared_memory", 0),
+        tuple(str(parameter.name) for parameter in device.params),
+    )
+
+
+def generate(modules: Sequence[Any]) -> str:
+    """The CUDA text of some kernels."""
+    merged: dict[Any, Any] = {}
+    for module in modules:
+        merged.update(module.functions.items())
+    target = tvm.target.Target(OPTIONS)
+    return str(codegen_build(tvm.IRModule(merged), target).inspect_source("cuda"))
+
+
+def _launched(host: tirx.PrimFunc) -> dict[str, int]:
+    """The extents of the host function's one launch, by their tags."""
+    found: list[dict[str, int]] = []
+
+    def launch(call: Any) -> None:
+        if str(getattr(call.op, "name", "")) == "tirx.call_ffi_kernel":
+            tags = [str(tag) for tag in call.attrs.launch_params]
+            values = list(call.args)[len(call.args) - len(tags) :]
+            found.append({tag: int(value) for tag, value in zip(tags, values, strict=True)})
+
+    tvm_ffi.structural_walk(host.body, (tvm.ir.Call, launch))
+    (only,) = found
+    return only
+
+
+def _three(extents: dict[str, int], tag: str) -> Extent3:
+    return extents.get(f"{tag}.x", 1), extents.get(f"{tag}.y", 1), extents.get(f"{tag}.z", 1)
+
+
+@tirx.transform.prim_func_pass(opt_level=0)
+def _nan_stays(function: tirx.PrimFunc, mod: tvm.IRModule, ctx: Any) -> tirx.PrimFunc:
+    """CUDA's max and min answer the number where the other operand is NaN; ours are `a > b ? a : b`, in which the
+    second stays."""
+
+    def largest(node: Any) -> Any:
+        return tirx.Select(node.a > node.b, node.a, node.b) if "float" in str(node.ty) else node
+
+    def least(node: Any) -> Any:
+        return tirx.Select(node.a < node.b, node.a, node.b) if "float" in str(node.ty) else node
+
+    body = tvm_ffi.structural.structural_map(function.body, [(tirx.Max, largest), (tirx.Min, least)])
+    return function.with_body(body)
+
+
+_TO_LOOPS = [
+    s_tir.transform.CanonicalizeLoop(),
+    s_tir.transform.LowerCrossThreadReduction(),
+    s_tir.transform.LowerInitBlock(),
+    s_tir.transform.PlanAndUpdateBufferAllocationLocation(),
+    s_tir.transform.ConvertBlocksToOpaque(),
+    s_tir.transform.LiftThreadBinding(),
+    s_tir.transform.CompactBufferAllocation(),
+    s_tir.transform.UnifyThreadBinding(),
+    s_tir.transform.LowerMatchBuffer(),
+    s_tir.transform.StmtSimplify(),
+    s_tir.transform.AnnotateIrregularLoop(),
+    s_tir.transform.LowerOpaqueBlock(),
+    tirx.transform.FlattenBuffer(),
+    tirx.transform.NarrowDataType(32),
+    s_tir.transform.LoopPartition(),
+    tirx.transform.VectorizeLoop(True),
+    tirx.transform.StorageRewrite(),
+    s_tir.transform.HoistIfThenElse(),
+    tirx.transform.UnrollLoop(),
+    s_tir.transform.RenormalizeSplitPattern(),
+    tirx.transform.StmtSimplify(),
+    tirx.transform.RemoveNoOp(),
+    s_tir.transform.RewriteUnsafeSelect(),
+    tirx.transform.CommonSubexprElim(),
+    tirx.transform.VerifyMemory(),
+    tirx.transform.AnnotateEntryFunc(),
+]
+
+_TO_KERNELS = [
+    s_tir.transform.ThreadSync("shared"),
+    s_tir.transform.ThreadSync("shared.dyn"),
+    s_tir.transform.ThreadSync("warp"),
+    s_tir.transform.InferFragment(),
+    s_tir.transform.LowerThreadAllreduce(),
+    s_tir.transform.MergeSharedMemoryAllocations(),
+    tirx.transform.SplitHostDevice(),
+]
+
+_TO_DEVICE = [
+    tirx.transform.LowerWarpMemory(),
+    tirx.transform.StmtSimplify(),
+    tirx.transform.LowerIntrin(),
+]

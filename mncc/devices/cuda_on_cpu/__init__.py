@@ -1,0 +1,45 @@
+"""Kernels for GPUs on machines without one: CUDA source with `on_cpu.h` in front of it, compiled by g++."""
+
+from __future__ import annotations
+
+import ctypes
+import re
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+
+from mncc.language.diagnostic import OutsideError
+
+HEADERS = Path(__file__).parent
+KERNEL = re.compile(r'extern "C" __global__ void (?:__launch_bounds__\([^)]*\) )?(\w+)\(')
+FLAGS = ("-std=c++17", "-shared", "-fPIC", "-w", "-O1", "-ffp-contract=off", "-fno-strict-aliasing")
+
+
+class CudaOnCpu:
+    """The kernels of a source, launched as a driver would."""
+
+    def __init__(self, source: str, folder: Path, flags: Sequence[str] = ()) -> None:
+        """Compiles the source in `folder`. Raises OutsideError without g++ or where it refuses the text."""
+        self.kernels = tuple(dict.fromkeys(KERNEL.findall(source)))
+        text = source + "".join(f"\nCUDA_ON_CPU_KERNEL({kernel})" for kernel in self.kernels) + "\n"
+        path, library = folder / "kernels.cpp", folder / "kernels.so"
+        path.write_text('#include "on_cpu.h"\n' + text)
+        command = ["g++", *FLAGS, *flags, "-I", str(HEADERS), str(path), "-o", str(library)]
+        try:
+            made = subprocess.run(command, capture_output=True, text=True)
+        except FileNotFoundError:
+            raise OutsideError("there is no g++, which runs GPU kernels on the CPU", "apt install g++") from None
+        if made.returncode:
+            raise OutsideError(f"g++ refuses the kernels: {made.stderr[:2000]}")
+        self.library = ctypes.CDLL(str(library))
+        self.library.cuda_on_cpu_error.restype = ctypes.c_char_p
+
+    def launch(
+        self, kernel: str, grid: Sequence[int], block: Sequence[int], pointers: Sequence[int], order: int = 0
+    ) -> None:
+        """Runs one kernel to its end. Raises RuntimeError where its threads do not meet at a barrier."""
+        values = [ctypes.c_void_p(pointer) for pointer in pointers]
+        parameters = (ctypes.c_void_p * len(values))(*(ctypes.addressof(value) for value in values))
+        extents = (ctypes.c_uint * 6)(*grid, *block)
+        if getattr(self.library, f"launch_{kernel}")(parameters, extents, ctypes.c_uint(order)):
+            raise RuntimeError(f"{kernel}: {self.library.cuda_on_cpu_error().decode()}")

@@ -1,0 +1,169 @@
+"""The GPU family of one convolution: pixels x channels of the output a block, the depth in chunks of input channels
+through shared memory. Pointwise convolutions, dense layers, stems and 3x3 convolutions are all this."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from mncc.kernels.chain import Chain, Stage
+from mncc.kernels.gpu_tiles import QUAD, ThreadTiles, padded_matrix, pitch, rounded
+
+
+@dataclass(frozen=True)
+class GpuProduct(Chain):
+    """A chain of one stage that mixes all channels."""
+
+    family: ClassVar[str] = "gpu_product"
+
+    def __post_init__(self) -> None:
+        """Raises AssertionError for a chain that the family does not take."""
+        assert multiplies(self.stages) and len(self.stages) == 1, self.stages
+
+    @property
+    def taps(self) -> int:
+        """Positions of its window."""
+        return self.last.kernel[0] * self.last.kernel[1]
+
+
+def multiplies(stages: Sequence[Stage]) -> bool:
+    """True for stages of which the first is a product over all channels in the order in which they lie."""
+    return stages[0].kind == "conv" and stages[0].groups == stages[0].shuffle == 1
+
+
+@dataclass(frozen=True)
+class ProductTiles:
+    """The knobs: a block computes `rows` x `cols` pixels and `sums.width` channels; `chunk` input channels lie in
+    shared memory at once."""
+
+    rows: int
+    cols: int
+    chunk: int
+    sums: ThreadTiles
+
+
+@dataclass(frozen=True)
+class ProductShape:
+    """Sizes that follow from a product and its tiles, in pixels and floats."""
+
+    spec: GpuProduct
+    tiles: ProductTiles
+
+    @property
+    def grid(self) -> tuple[int, int, int]:
+        """Tiles of channels, of columns and of rows."""
+        last, tiles = self.spec.last, self.tiles
+        return -(-last.channels // tiles.sums.width), -(-last.width // tiles.cols), -(-last.height // tiles.rows)
+
+    @property
+    def window(self) -> tuple[int, int]:
+        """Rows and columns of the input behind a tile."""
+        stage = self.spec.last
+        return tuple(
+            (size - 1) * stride + (kernel - 1) * dilation + 1
+            for size, stride, kernel, dilation in zip(
+                (self.tiles.rows, self.tiles.cols), stage.stride, stage.kernel, stage.dilation, strict=True
+            )
+        )  # type: ignore[return-value]
+
+    @property
+    def pixels(self) -> int:
+        """Output pixels of a tile."""
+        return self.tiles.rows * self.tiles.cols
+
+    @property
+    def chunks(self) -> int:
+        """Steps over the input channels."""
+        return -(-self.spec.channels // self.tiles.chunk)
+
+    @property
+    def depth(self) -> int:
+        """Input channels with the padding of the last chunk."""
+        return self.chunks * self.tiles.chunk
+
+    @property
+    def stages_weights(self) -> bool:
+        """True where weights go through shared memory; where a thread alone needs them they do not."""
+        return self.tiles.sums.down > 1
+
+    @property
+    def pitch(self) -> int:
+        """Of a pixel in shared memory."""
+        return pitch(self.tiles.chunk)
+
+    @property
+    def window_floats(self) -> int:
+        """Shared memory of the input."""
+        return self.window[0] * self.window[1] * self.pitch
+
+    @property
+    def chunk_weights(self) -> int:
+        """Weights of one chunk of one tile of channels."""
+        return self.spec.taps * self.tiles.chunk * self.tiles.sums.width
+
+    @property
+    def joins(self) -> bool:
+        """True where sums meet in shared memory: parts of the depth, or pixels of a pool."""
+        return self.tiles.sums.split > 1 or self.spec.pool
+
+    @property
+    def join_floats(self) -> int:
+        """Shared memory of sums that meet."""
+        sums = self.tiles.sums
+        return sums.split * sums.height * pitch(sums.width) if self.joins else 0
+
+    @property
+    def pool_floats(self) -> int:
+        """Shared memory of the pixels of a pool."""
+        return self.pixels * pitch(self.tiles.sums.width) if self.spec.pool else 0
+
+    @property
+    def shared_bytes(self) -> int:
+        """The most that a block needs; what meets at the end can lie where the chunks were."""
+        weights = self.chunk_weights if self.stages_weights else 0
+        return 4 * (self.window_floats + weights + self.join_floats + self.pool_floats)
+
+    @property
+    def weight_floats(self) -> int:
+        """Packed weights: per tile of channels its chunks, then all biases."""
+        return self.grid[0] * (self.chunks * self.chunk_weights + self.tiles.sums.width)
+
+    @property
+    def bias(self) -> int:
+        """Where the biases begin."""
+        return self.grid[0] * self.chunks * self.chunk_weights
+
+
+def pack(spec: GpuProduct, tiles: ProductTiles, arrays: Sequence[Mapping[str, np.ndarray]]) -> np.ndarray:
+    """One flat float32 array from `kernel` (kh, kw, in, out) and `bias` (out,): per tile of output channels and per
+    chunk of input channels the taps' (chunk, width) matrices, zeros where a tile or chunk is not full; then the
+    biases."""
+    shape, width = ProductShape(spec, tiles), tiles.sums.width
+    count = shape.grid[0]
+    kernel = arrays[0]["kernel"].reshape(spec.taps, spec.channels, spec.last.channels)
+    full = np.stack([padded_matrix(tap, shape.depth, count * width) for tap in kernel])
+    panels = full.reshape(spec.taps, shape.chunks, tiles.chunk, count, width).transpose(3, 1, 0, 2, 4)
+    bias = np.zeros(count * width, np.float32)
+    bias[: spec.last.channels] = arrays[0]["bias"]
+    return np.concatenate([panels.ravel(), bias]).astype(np.float32)
+
+
+def describe(spec: GpuProduct, tiles: ProductTiles) -> list[str]:
+    """Two lines for printed plans."""
+    shape, stage = ProductShape(spec, tiles), spec.last
+    size = "x".join(map(str, (*stage.kernel, spec.channels, stage.channels)))
+    act = f" {stage.activation.describe()}" if stage.activation else ""
+    return [
+        f"conv {size} / {stage.stride[0]}{act} -> {stage.height}x{stage.width}{' pool' if spec.pool else ''}",
+        f"  blocks {'x'.join(map(str, shape.grid))} of {tiles.rows}x{tiles.cols} pixels x {tiles.sums.width} channels, "
+        f"{tiles.chunk} input channels at once, {tiles.sums.describe()}, {shape.shared_bytes} bytes shared",
+    ]
+
+
+def chunk_sizes(spec: GpuProduct) -> list[int]:
+    """Chunks that waste no more than the last few input channels."""
+    depth = rounded(spec.channels, QUAD)
+    return sorted({min(size, depth) for size in (16, 32, 64, 128, 256, 512, 1024, 2048)})

@@ -1,0 +1,225 @@
+"""Which tiles GPU kernels can have, and which of them the cost model takes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import cache
+from itertools import product
+
+from mncc.kernels.gpu_direct import DirectTiles, GpuDirect
+from mncc.kernels.gpu_fused import FusedShape, FusedTiles, GpuFused
+from mncc.kernels.gpu_plain import GpuPlain, GpuPlainTiles
+from mncc.kernels.gpu_product import GpuProduct, ProductShape, ProductTiles
+from mncc.kernels.gpu_target import STATIC_SHARED, WARP, GpuTarget
+from mncc.kernels.gpu_tiles import QUAD, ThreadTiles, rounded
+from mncc.kernels.gpu_time import STEP, GpuPrediction, Work, barrier, copy_work, fetch, predict, product_work
+
+THREADS = (64, 128, 192, 256)
+"""Threads of a block; more find too few pixels and channels."""
+SUMS = 64
+"""The most sums that a thread keeps in registers."""
+SPARE_REGISTERS = 40
+"""Registers of a thread for addresses and loops."""
+SIDES = (1, 2, 4, 7, 8, 14, 16)
+"""Rows and columns of a tile of a picture."""
+FLAT = (1, 4, 8, 16, 28, 32, 49, 56, 64, 112, 128)
+"""Pixels of a tile of a row."""
+
+
+def product_registers(tiles: ThreadTiles) -> int:
+    """Registers of a thread: sums, four values of each pixel, weights, addresses."""
+    return tiles.pixels * tiles.channels + tiles.pixels * QUAD + tiles.channels + SPARE_REGISTERS
+
+
+def sharing(pixels: int, width: int, threads: int, split: int = 1) -> ThreadTiles | None:
+    """The threads of a block on a product of `pixels` x all `width` channels; None where they do not fit."""
+    for channels in (4, 8):
+        across = -(-width // channels)
+        while threads // split % across and across < threads:
+            across += 1
+        if threads % (across * split):
+            continue
+        down = threads // split // across
+        each = -(-pixels // down)
+        if each * channels <= SUMS and each <= 16:
+            return ThreadTiles(each, channels, across, down, split)
+    return None
+
+
+@cache
+def choose_product(spec: GpuProduct, target: GpuTarget) -> ProductTiles | None:
+    """The tiles of the least predicted time; None where none fit."""
+    space = product_space(spec, target)
+    return min(space, key=lambda tiles: predict_product(spec, tiles, target).seconds, default=None)
+
+
+def product_space(spec: GpuProduct, target: GpuTarget) -> Iterator[ProductTiles]:
+    """All tiles that fit."""
+    last, depth = spec.last, rounded(spec.channels, QUAD)
+    chunks = sorted({min(size, depth) for size in (32, 128, 512)})
+    for (rows, cols), threads, split in product(_tiles(spec), THREADS, (1, 2, 4, 8, 16)):
+        if threads % split:
+            continue
+        for channels, across in product((4, 8), (1, 2, 4, 8, 16, 32)):
+            down, rest = divmod(threads // split, across)
+            if rest or not down or (channels * across > 8 and channels * across >= 2 * rounded(last.channels, 8)):
+                continue
+            each = -(-rows * cols // down)
+            sums = ThreadTiles(each, channels, across, down, split)
+            if each * channels > SUMS or each > 8 or down >= 2 * rows * cols:
+                continue
+            for chunk in chunks:
+                tiles = ProductTiles(rows, cols, rounded(chunk, QUAD * split), sums)
+                if ProductShape(spec, tiles).shared_bytes <= STATIC_SHARED:
+                    yield tiles
+
+
+def _tiles(spec: GpuProduct) -> Iterator[tuple[int, int]]:
+    last = spec.last
+    if spec.pool:
+        yield last.height, last.width
+    elif last.height == 1:
+        yield from ((1, cols) for cols in sorted({min(cols, last.width) for cols in FLAT}))
+    else:
+        yield from _pictures(last.height, last.width)
+
+
+def _pictures(height: int, width: int) -> Iterator[tuple[int, int]]:
+    rows, cols = ({min(side, whole) for side in SIDES} for whole in (height, width))
+    for pair in product(sorted(rows), sorted(cols)):
+        if pair[0] * pair[1] <= 128:
+            yield pair
+
+
+def predict_product(spec: GpuProduct, tiles: ProductTiles, target: GpuTarget) -> GpuPrediction:
+    """Chunk after chunk: fetch, barrier, multiply, barrier."""
+    shape, sums = ProductShape(spec, tiles), tiles.sums
+    window = shape.window[0] * shape.window[1] * tiles.chunk
+    lanes = 1 if spec.channels % QUAD else QUAD
+    work = copy_work(sums.threads, window, lanes) + fetch(1) + barrier(2)
+    work += copy_work(sums.threads, shape.chunk_weights, stored=shape.stages_weights)
+    work += product_work(sums, spec.taps * tiles.chunk, not shape.stages_weights)
+    if not shape.stages_weights:
+        work += fetch(tiles.chunk / sums.split / QUAD / 8)
+    work = work.times(shape.chunks) + Work(others=sums.threads / WARP * sums.pixels * sums.channels * 2, waits=300)
+    if shape.joins:
+        work += Work(shared=2 * shape.join_floats / WARP, waits=100 + 10 * (shape.pixels if spec.pool else sums.split))
+    across, columns, rows = shape.grid
+    unique = 4 * (spec.height * spec.width * spec.channels + shape.weight_floats + last_floats(spec))
+    blocks = across * columns * rows
+    return predict(
+        target, work, blocks, sums.threads, product_registers(sums), shape.shared_bytes, spec.macs, unique
+    )
+
+
+def last_floats(spec: GpuProduct | GpuFused | GpuDirect) -> int:
+    """Floats of the output and the residual."""
+    last = spec.last
+    return (1 if spec.pool else last.height * last.width) * last.channels * (2 if spec.residual else 1)
+
+
+@cache
+def choose_fused(spec: GpuFused, target: GpuTarget) -> FusedTiles | None:
+    """The tiles of the least predicted time; None where none fit."""
+    space = fused_space(spec, target)
+    return min(space, key=lambda tiles: predict_fused(spec, tiles, target).seconds, default=None)
+
+
+def fused_space(spec: GpuFused, target: GpuTarget) -> Iterator[FusedTiles]:
+    """All tiles that fit."""
+    last, channels = spec.last, spec.depthwise.channels
+    chunks = sorted({min(size, rounded(channels, QUAD)) for size in (8, 16, 32, 48, 64)})
+    for (rows, cols), threads, chunk in product(_pictures(last.height, last.width), THREADS, chunks):
+        tail = sharing(rows * cols, spec.tail.channels, threads) if spec.tail else None
+        if spec.tail and (tail is None or tail.width > 2 * rounded(spec.tail.channels, 8)):
+            continue
+        run = next(size for size in (4, 3, 2, 1) if cols % size == 0)
+        for lead in _leads(spec, rows, cols, chunk, threads):
+            tiles = FusedTiles(rows, cols, chunk, threads, run, lead, tail)
+            if FusedShape(spec, tiles).shared_bytes <= STATIC_SHARED:
+                yield tiles
+
+
+def _leads(spec: GpuFused, rows: int, cols: int, chunk: int, threads: int) -> Iterator[ThreadTiles | None]:
+    if not spec.lead:
+        yield None
+        return
+    pixels = FusedShape(spec, FusedTiles(rows, cols, chunk, threads, 1, None, None)).middle_pixels
+    for channels in (4, 8):
+        across = chunk // channels
+        if across and chunk % channels == 0 and threads % across == 0:
+            down = threads // across
+            for each in {min(size, -(-pixels // down)) for size in (1, 2, 4, 8)}:
+                if each * channels <= SUMS:
+                    yield ThreadTiles(each, channels, across, down)
+
+
+def fused_registers(tiles: FusedTiles) -> int:
+    """Registers of a thread: the projection's sums stay while the expansion and the depthwise convolution run."""
+    kept = tiles.tail.pixels * tiles.tail.channels if tiles.tail else 0
+    passing = [tiles.run * QUAD + (tiles.run + 2) * QUAD + 3 * QUAD + SPARE_REGISTERS]
+    if tiles.lead:
+        passing.append(product_registers(tiles.lead))
+    if tiles.tail:
+        passing.append(product_registers(tiles.tail) - kept)
+    return kept + max(passing)
+
+
+def predict_fused(spec: GpuFused, tiles: FusedTiles, target: GpuTarget) -> GpuPrediction:
+    """Chunk after chunk: fetch the weights, expand, depthwise, project, a barrier behind each."""
+    shape, stage = FusedShape(spec, tiles), spec.depthwise
+    lanes = 1 if spec.channels % QUAD else QUAD
+    warps = tiles.threads / WARP
+    work = copy_work(tiles.threads, shape.weights.floats) + fetch(1) + barrier(4 if spec.tail else 2)
+    if tiles.lead:
+        parts = shape.made_rows // tiles.lead.height
+        sums = tiles.lead.pixels * tiles.lead.channels
+        written = Work(others=warps * sums * 4, shared=warps * sums)
+        work += (product_work(tiles.lead, shape.lead_taps * shape.depth) + written).times(parts)
+    else:
+        work += copy_work(tiles.threads, shape.middle_pixels * tiles.chunk, lanes)
+    items = tiles.chunk // QUAD * shape.pixels // tiles.run
+    rounds = -(-items // tiles.threads)
+    span = (tiles.run - 1) * stage.stride[1] + (stage.kernel[1] - 1) * stage.dilation[1] + 1
+    loads = stage.kernel[0] * (span + stage.kernel[1]) + 2 * tiles.run
+    work += Work(
+        multiplies=rounds * warps * tiles.run * QUAD * shape.taps,
+        others=rounds * warps * (loads + 4 * QUAD * tiles.run + 10),
+        shared=rounds * warps * loads * 4,
+        waits=rounds * STEP * stage.kernel[0],
+    )
+    if tiles.tail:
+        work += product_work(tiles.tail, tiles.chunk)
+    work = work.times(shape.steps)
+    if spec.lead:
+        work += copy_work(tiles.threads, shape.window[0] * shape.window[1] * shape.depth, lanes) + fetch(1)
+    work += Work(others=warps * 16, waits=300)
+    chunks, columns, rows = shape.grid
+    unique = 4 * (spec.height * spec.width * spec.channels + shape.weight_floats + last_floats(spec))
+    blocks = chunks * columns * rows
+    return predict(
+        target, work, blocks, tiles.threads, fused_registers(tiles), shape.shared_bytes, spec.macs, unique
+    )
+
+
+def predict_direct(spec: GpuDirect, tiles: DirectTiles, target: GpuTarget) -> GpuPrediction:
+    """A thread an element, two loads a multiply-add."""
+    elements, depth = spec.last.height * spec.last.width * spec.last.channels, spec.depth(0)
+    warps = tiles.threads / WARP
+    work = Work(multiplies=warps * depth, others=warps * depth * 8, moved=tiles.threads * depth * 8, waits=depth * 60)
+    unique = 4 * (spec.height * spec.width * spec.channels + depth * spec.last.channels + last_floats(spec))
+    return predict(target, work, -(-elements // tiles.threads), tiles.threads, 40, 0, spec.macs, unique)
+
+
+def predict_plain(plain: GpuPlain, tiles: GpuPlainTiles, target: GpuTarget) -> GpuPrediction:
+    """A thread an element; its inputs are read once."""
+    sizes = [1.0] * (1 + len(plain.inputs))
+    for index, shape in enumerate((plain.output, *plain.inputs)):
+        for size in shape:
+            sizes[index] *= size
+    elements = int(sizes[0])
+    blocks = -(-elements // tiles.threads)
+    read = sum(sizes[1:]) / blocks
+    work = Work(others=tiles.threads / WARP * 20 + read / WARP * 4, moved=4 * (read + tiles.threads), waits=700)
+    work += Work(waits=read / tiles.threads * 20)
+    return predict(target, work, blocks, tiles.threads, 32, 0, 0, 4 * sum(sizes))

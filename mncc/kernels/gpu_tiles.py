@@ -1,0 +1,67 @@
+"""What GPU kernels share: how threads divide a product among them, and how pixels lie in shared memory."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+QUAD = 4
+"""Floats of a 128-bit access."""
+
+
+@dataclass(frozen=True)
+class ThreadTiles:
+    """How the threads of a block share a product of pixels x channels.
+
+    A thread keeps the sums of `pixels` x `channels`; `across` threads stand side by side along the channels, `down`
+    along the pixels, and `split` such groups take a part of the depth each.
+    """
+
+    pixels: int
+    channels: int
+    across: int
+    down: int
+    split: int = 1
+
+    @property
+    def threads(self) -> int:
+        """Of the block."""
+        return self.across * self.down * self.split
+
+    @property
+    def width(self) -> int:
+        """Channels that the block computes together."""
+        return self.across * self.channels
+
+    @property
+    def height(self) -> int:
+        """Pixels that the block computes together."""
+        return self.down * self.pixels
+
+    def describe(self) -> str:
+        """For printed plans."""
+        split = f" x {self.split} parts of the depth" if self.split > 1 else ""
+        return f"{self.pixels}x{self.channels} sums a thread, {self.down}x{self.across} threads{split}"
+
+
+def rounded(count: int, unit: int) -> int:
+    """`count` rounded up to a multiple of `unit`."""
+    return -(-count // unit) * unit
+
+
+def pitch(channels: int) -> int:
+    """Floats from one pixel to the next in shared memory: an odd multiple of four, so that the same four channels of
+    eight pixels in a row lie in different banks."""
+    quads = -(-channels // QUAD)
+    return (quads + 1 - quads % 2) * QUAD
+
+
+def vector_lanes(*floats: int) -> int:
+    """The widest access, in floats, that sizes and offsets which are multiples of all `floats` allow: 4, 2 or 1."""
+    return next(lanes for lanes in (4, 2, 1) if all(size % lanes == 0 for size in floats))
+
+
+def padded_matrix(matrix: np.ndarray, rows: int, columns: int) -> np.ndarray:
+    """A matrix with zeros behind its rows and columns."""
+    return np.pad(matrix, ((0, rows - matrix.shape[0]), (0, columns - matrix.shape[1])))

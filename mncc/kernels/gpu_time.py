@@ -1,0 +1,124 @@
+"""Predicted times on a GPU, from counts alone: nothing here was measured on one. They choose tiles and what is fused,
+and are never shown as a speed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from mncc.kernels.gpu_target import WARP, GpuTarget
+from mncc.kernels.gpu_tiles import QUAD, ThreadTiles
+
+LAUNCH = 1.5e-6
+"""Seconds from one kernel of a graph to the next that depends on it."""
+FETCH = 700
+"""Cycles from a load of global memory, through a barrier, to the first use."""
+STEP = 30
+"""Cycles of a barrier, or of a load from shared memory to its use."""
+SCHEDULERS = 4
+"""Of a multiprocessor; each issues one instruction of a warp a cycle."""
+L2_BYTES = 64
+"""Bytes a cycle that the L2 cache gives a multiprocessor."""
+SHARED_BYTES = 128
+"""Bytes a cycle that shared memory gives a multiprocessor."""
+
+
+@dataclass(frozen=True)
+class Work:
+    """What one block does, counted for all its threads in warps of 32: multiply-adds, other instructions, cycles of
+    shared memory; bytes that it moves from and to global memory; and the cycles that a block alone on a multiprocessor
+    waits: for fetches, barriers and loads from shared memory."""
+
+    multiplies: float = 0
+    others: float = 0
+    shared: float = 0
+    moved: float = 0
+    waits: float = 0
+
+    def __add__(self, other: Work) -> Work:
+        return Work(
+            self.multiplies + other.multiplies,
+            self.others + other.others,
+            self.shared + other.shared,
+            self.moved + other.moved,
+            self.waits + other.waits,
+        )
+
+    def times(self, count: float) -> Work:
+        """This `count` times."""
+        return Work(*(value * count for value in (self.multiplies, self.others, self.shared, self.moved, self.waits)))
+
+
+@dataclass(frozen=True)
+class GpuPrediction:
+    """The time of one image: `seconds`, that of its multiply-adds alone at the peak, and what the blocks are."""
+
+    seconds: float
+    ideal: float
+    blocks: int
+    resident: int
+    target: GpuTarget
+
+    def describe(self) -> str:
+        """The line of a printed plan."""
+        return (
+            f"{self.blocks} blocks, {self.resident} at once on each of {self.target.multiprocessors} multiprocessors; "
+            f"estimated {self.seconds * 1e6:.1f} us, {self.ideal * 1e6:.1f} us at the FMA peak (static, not timed)"
+        )
+
+
+def product_work(tiles: ThreadTiles, depth: int, bytes_from_memory: bool = False) -> Work:
+    """A product of all threads over `depth`. A warp's loads of one row of values, or of one channel's weights, are one
+    access where its threads read the same."""
+    warps, share = tiles.threads / WARP, depth / tiles.split
+    steps = share / QUAD
+    across = min(tiles.across, WARP)
+    value_cycles = max(1.0, WARP / across * QUAD * 4 / SHARED_BYTES)
+    weight_cycles = 0 if bytes_from_memory else max(1.0, across * QUAD * 4 / SHARED_BYTES)
+    loads = tiles.pixels + tiles.channels
+    return Work(
+        multiplies=warps * share * tiles.pixels * tiles.channels,
+        others=warps * steps * (loads + 2),
+        shared=warps * steps * (tiles.pixels * value_cycles + tiles.channels * weight_cycles),
+        waits=steps * STEP,
+    )
+
+
+def copy_work(threads: int, floats: float, lanes: int = QUAD, stored: bool = True) -> Work:
+    """Floats from global to shared memory; about six instructions an access, for its address and its guard."""
+    accesses = floats / lanes / WARP
+    return Work(others=accesses * 6, shared=accesses * lanes * 4 * WARP / SHARED_BYTES * stored, moved=floats * 4)
+
+
+def barrier(count: int) -> Work:
+    """Barriers, and what a warp waits at them."""
+    return Work(waits=count * STEP)
+
+
+def fetch(count: float) -> Work:
+    """Waits for global memory."""
+    return Work(waits=count * FETCH)
+
+
+def predict(
+    target: GpuTarget, work: Work, blocks: int, threads: int, registers: int, shared: int, macs: float, unique: float
+) -> GpuPrediction:
+    """The time of `blocks` blocks of that work. `unique` are the bytes of tensors and weights, moved once."""
+    resident = target.resident_blocks(threads, registers, shared)
+    ideal = 2 * macs / target.flops
+    if not resident:
+        return GpuPrediction(float("inf"), ideal, blocks, 0, target)
+    each = -(-blocks // target.multiprocessors)
+    busy = max(
+        work.multiplies * WARP / target.lanes,
+        (work.multiplies + work.others) / SCHEDULERS,
+        work.shared,
+        work.moved / L2_BYTES,
+    )
+    warps = -(-threads // WARP)
+    # What a block alone takes: its warps on the schedulers, one instruction after the other.
+    issued = work.multiplies * max(1, WARP * SCHEDULERS / target.lanes) + work.others
+    alone = work.waits + issued / min(warps, SCHEDULERS)
+    rounds = -(-each // resident)
+    cycles = max(each * busy, rounds * alone)
+    seconds = max(cycles / (target.ghz * 1e9), unique / target.memory) + LAUNCH
+    return GpuPrediction(seconds, ideal, blocks, resident, target)

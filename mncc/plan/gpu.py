@@ -1,0 +1,147 @@
+"""What is fused for a GPU, and which family computes it: of all ways to cut a line of convolutions into kernels the one
+that the cost model predicts to be fastest, a launch counted with each."""
+
+from __future__ import annotations
+
+from dataclasses import fields, replace
+from functools import cache
+from typing import Any
+
+from mncc.kernels.chain import Chain
+from mncc.kernels.family import family_of
+from mncc.kernels.gpu_direct import GpuDirect
+from mncc.kernels.gpu_fused import GpuFused, fuses
+from mncc.kernels.gpu_plain import GpuPlain
+from mncc.kernels.gpu_product import GpuProduct, multiplies
+from mncc.kernels.gpu_target import GpuTarget
+from mncc.kernels.gpu_time import GpuPrediction
+from mncc.kernels.plain import Plain
+from mncc.network.graph import Network
+from mncc.network.ops import Conv2d
+from mncc.plan.fuse import kernel_of, only_readers, pools
+from mncc.plan.model import Plan
+from mncc.plan.units import Unit
+
+LONGEST = 3
+"""Convolutions of one kernel, at most."""
+
+
+def group_for_gpu(network: Network, units: tuple[Unit, ...], target: GpuTarget) -> list[tuple[Unit, ...]]:
+    """Units that become one kernel together, in the order of their last nodes."""
+    reader = only_readers(network, units)
+    groups: list[tuple[Unit, ...]] = []
+    lined: set[str] = set()
+    for unit in units:
+        if unit.output in lined:
+            continue
+        line = _line(unit, reader)
+        lined |= {member.output for member in line}
+        groups += _fastest(network, line, target)
+    order = {u.output: i for i, u in enumerate(units)}
+    pooled = _with_pools(network, groups, reader, target)
+    return sorted(pooled, key=lambda group: order[group[-1].output])
+
+
+def _line(unit: Unit, reader: dict[str, Unit]) -> list[Unit]:
+    """The unit and those behind it of which each alone reads the one before; convolutions all, unless it is alone."""
+    line = [unit]
+    while unit.is_convolution and unit.residual is None:
+        following = reader.get(unit.output)
+        if following is None or not following.is_convolution or following.head.inputs[0] != unit.output:
+            break
+        if following.residual == unit.output:
+            break
+        unit = following
+        line.append(unit)
+    return line
+
+
+def _fastest(network: Network, line: list[Unit], target: GpuTarget) -> list[tuple[Unit, ...]]:
+    """The line in groups."""
+    best: list[tuple[float, list[tuple[Unit, ...]]]] = [(0.0, [])]
+    for end in range(1, len(line) + 1):
+        ways = []
+        for begin in range(max(0, end - LONGEST), end):
+            group, (before, groups) = tuple(line[begin:end]), best[begin]
+            seconds = _seconds(network, group, target)
+            if seconds is not None:
+                ways.append((before + seconds, [*groups, group]))
+        best.append(min(ways, key=lambda way: way[0]))
+    return best[-1][1]
+
+
+def _seconds(network: Network, group: tuple[Unit, ...], target: GpuTarget) -> float | None:
+    """The predicted time of a group as one kernel; None where it cannot be one. That of a single unit is never None."""
+    if len(group) == 1 and not group[0].is_convolution:
+        return 0.0
+    if len(group) > 1 and any(unit.residual is not None for unit in group[:-1]):
+        return None
+    spec = kernel_of(network, group).spec
+    assert isinstance(spec, Chain)
+    return _chain_seconds(spec, target)
+
+
+@cache
+def _chain_seconds(chain: Chain, target: GpuTarget) -> float | None:
+    spec = gpu_chain(chain, target)
+    if spec is None:
+        return None
+    prediction = family_of(spec).predict(spec, family_of(spec).choose_tiles(spec, target), target)
+    assert isinstance(prediction, GpuPrediction)
+    return prediction.seconds
+
+
+def _with_pools(
+    network: Network, groups: list[tuple[Unit, ...]], reader: dict[str, Unit], target: GpuTarget
+) -> list[tuple[Unit, ...]]:
+    """A global mean joins the pointwise convolution before it where that stands alone and a block holds all pixels."""
+    joined = {}
+    for group in groups:
+        pool = reader.get(group[0].output)
+        alone = len(group) == 1 and isinstance(group[0].head.op, Conv2d)
+        fits = alone and pool is not None and pools(network, group[0], pool)
+        if fits and pool is not None and _seconds(network, (*group, pool), target) is not None:
+            joined[pool.output] = (*group, pool)
+    taken = {group[0].output for group in joined.values()}
+    return [joined.get(group[-1].output, group) for group in groups if group[-1].output not in taken]
+
+
+def gpu_chain(chain: Chain, target: GpuTarget) -> Chain | None:
+    """The chain as a kernel of a GPU family; None where no family takes it."""
+    if len(chain.stages) == 1 and multiplies(chain.stages):
+        product = GpuProduct(**_values(_flattened(chain)))
+        return product if family_of(product).choose_tiles(product, target) is not None else None
+    if chain.pool:
+        return None
+    if fuses(chain.stages):
+        fused = GpuFused(**_values(chain))
+        if family_of(fused).choose_tiles(fused, target) is not None:
+            return fused
+    return GpuDirect(**_values(chain)) if len(chain.stages) == 1 else None
+
+
+def _flattened(chain: Chain) -> Chain:
+    """A pointwise product's picture as one row of pixels."""
+    only = chain.last
+    if not only.pointwise:
+        return chain
+    pixels = only.height * only.width
+    return replace(chain, height=1, width=pixels, stages=(replace(only, height=1, width=pixels),))
+
+
+def _values(spec: Chain | Plain) -> dict[str, Any]:
+    return {field.name: getattr(spec, field.name) for field in fields(spec)}
+
+
+def choose_gpu_families(plan: Plan) -> Plan:
+    """The plan with every kernel in a family for GPUs."""
+    kernels = []
+    for kernel in plan.kernels:
+        spec = kernel.spec
+        if isinstance(spec, Chain):
+            found = gpu_chain(spec, plan.gpu)
+            assert found is not None, f"{kernel.name} has no family"
+            kernels.append(replace(kernel, spec=found))
+        else:
+            kernels.append(replace(kernel, spec=GpuPlain(**_values(spec))))
+    return replace(plan, kernels=tuple(kernels))

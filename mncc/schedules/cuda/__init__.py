@@ -1,0 +1,1 @@
+"""Planned GPU kernels -> TensorIR bound to blocks and threads."""

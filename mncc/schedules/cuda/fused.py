@@ -1,0 +1,261 @@
+"""A planned fused GPU kernel -> TensorIR: chunks of channels pass through shared memory from stage to stage."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from tvm import tirx
+from tvm.s_tir import Schedule
+from tvm.script.ir_builder import tirx as T
+
+from mncc.kernels.chain import Stage
+from mncc.kernels.gpu_fused import FusedShape, FusedTiles, GpuFused
+from mncc.kernels.gpu_tiles import QUAD, ThreadTiles
+from mncc.schedules.cuda.writer import (
+    BlockWriter,
+    Epilogue,
+    Expr,
+    TensorPlace,
+    ThreadPlace,
+    all_of,
+    finished,
+    kernel_function,
+    loaded,
+    multiply,
+    registers,
+    shared_array,
+    stored,
+    tensor_argument,
+    vector,
+    zero,
+)
+
+
+def fused_function(
+    spec: GpuFused, tiles: FusedTiles, images: int, places: Sequence[TensorPlace], symbol: str
+) -> tirx.PrimFunc:
+    """The scheduled function; parameters (weights, input, [residual], output). `places` are those of the tensors."""
+    return kernel_function(lambda: _FusedWriter(spec, tiles, images, places), symbol)
+
+
+class _FusedWriter:
+    """Declares the parameters and writes the block."""
+
+    def __init__(self, spec: GpuFused, tiles: FusedTiles, images: int, places: Sequence[TensorPlace]) -> None:
+        self.spec, self.tiles, self.images = spec, tiles, images
+        self.shape, last = FusedShape(spec, tiles), spec.last
+        made = (last.height, last.width, last.channels)
+        self.weights = T.arg("weights", T.buffer((self.shape.weight_floats,), "float32"))
+        self.input = tensor_argument("input", images, (spec.height, spec.width, spec.channels), places[0])
+        self.residual = tensor_argument("residual", images, made, places[1]) if spec.residual else None
+        self.output = tensor_argument("output", images, made, places[-1])
+        self.block = BlockWriter(tiles.threads)
+
+    def schedule(self, sch: Schedule) -> None:
+        """Schedules everything that was written."""
+        self.block.schedule(sch)
+
+    def write(self) -> None:
+        """One block."""
+        shape, tiles, spec = self.shape, self.tiles, self.spec
+        chunks, columns, rows = shape.grid
+        with T.grid(self.images, rows * columns, chunks, tiles.threads) as indices, T.sblock("block"):
+            self.image, tile, first, self.thread = T.axis.remap("SSSS", list(indices))
+            self.row = tile // columns * tiles.rows if rows > 1 else 0
+            self.column = tile % columns * tiles.cols if columns > 1 else 0
+            self.declare()
+            if tiles.tail:
+                self.sums = registers(tiles.tail.pixels * tiles.tail.channels)
+                zero(self.sums, tiles.tail)
+            if spec.lead:
+                at = _begin(self.middle_begin(), spec.lead)
+                self.block.copy_window(
+                    self.window, shape.window, shape.input_pitch, self.input, self.image, at, (0, shape.depth)
+                )
+            with T.serial(0, shape.steps) as step, T.sblock("chunk"):
+                step = T.axis.opaque(shape.steps, step) if shape.steps > 1 else first
+                self.chunk(step)
+            if tiles.tail:
+                self.finish(tiles.tail)
+
+    def declare(self) -> None:
+        """The arrays that threads share."""
+        shape = self.shape
+        self.window = shared_array(shape.window_floats) if self.spec.lead else None
+        self.staged = shared_array(shape.weights.floats)
+        self.middle = shared_array(shape.middle_floats)
+        self.made = shared_array(shape.made_floats) if self.spec.tail else None
+
+    def middle_begin(self) -> list[Expr]:
+        """The first row and column that the depthwise convolution reads; may lie outside of the picture."""
+        return _begin((self.row, self.column), self.spec.depthwise)
+
+    def chunk(self, step: Expr) -> None:
+        """One chunk of channels through all stages."""
+        shape, tiles = self.shape, self.tiles
+        self.block.copy_run(self.staged, self.weights, step * shape.weights.floats, shape.weights.floats)
+        if tiles.lead:
+            self.expand(tiles.lead)
+        else:
+            channels = (step * tiles.chunk, tiles.chunk)
+            self.block.copy_window(
+                self.middle, shape.middle, shape.chunk_pitch, self.input, self.image, self.middle_begin(), channels
+            )
+        self.depthwise(step)
+        if tiles.tail:
+            place = ThreadPlace(tiles.tail, self.thread)
+            multiply(
+                self.sums,
+                place,
+                tiles.chunk,
+                lambda i: place.pixel(i) * shape.chunk_pitch,
+                lambda k, n: shape.weights.tail + k * shape.width + n,
+                self.made,
+                self.staged,
+            )
+
+    def expand(self, tiles: ThreadTiles) -> None:
+        """The chunk's channels of the convolution in front, at all pixels that the depthwise one reads; zeros outside
+        of the picture."""
+        shape, count = self.shape, self.shape.made_rows // tiles.height
+        place = ThreadPlace(tiles, self.thread)
+        with T.serial(0, count) as part, T.sblock("expand"):
+            sums = registers(tiles.pixels * tiles.channels)
+            zero(sums, tiles)
+
+            def pixel(i: Expr) -> Expr:
+                return part * tiles.height + place.pixel(i) if count > 1 else place.pixel(i)
+
+            self.lead_products(sums, place, pixel)
+            with T.unroll(0, tiles.pixels) as i, T.unroll(0, tiles.channels // QUAD) as j:
+                at, first = i * tiles.channels + j * QUAD, place.quad(j)
+                inside = self.inside(pixel(i))
+                start = pixel(i) * shape.chunk_pitch + first
+
+                with T.sblock("expanded"):
+                    bias = loaded(self.staged, shape.weights.lead_bias + first, QUAD)
+
+                    def element(v: Expr) -> Expr:
+                        assert self.spec.lead is not None
+                        value = finished(sums[at + v] + bias[v], None, self.spec.lead.activation, False)
+                        return value if inside is True else T.Select(inside, value, T.float32(0))
+
+                    stored(self.middle, start, QUAD, element)
+
+    def lead_products(self, sums: Any, place: ThreadPlace, pixel: Callable[[Expr], Expr]) -> None:
+        """The sums of the lead over its taps."""
+        shape, lead = self.shape, self.spec.lead
+        assert lead is not None
+
+        def base(i: Expr) -> Expr:
+            number = pixel(i)
+            if shape.made_rows > shape.middle_pixels:
+                number = T.min(number, shape.middle_pixels - 1)
+            if lead.pointwise:
+                return number
+            row, column = number // shape.middle[1], number % shape.middle[1]
+            return row * lead.stride[0] * shape.window[1] + column * lead.stride[1]
+
+        with T.grid(*lead.kernel) as (y, x):
+            shift = y * lead.dilation[0] * shape.window[1] + x * lead.dilation[1]
+            tap = y * lead.kernel[1] + x
+            multiply(
+                sums,
+                place,
+                shape.depth,
+                lambda i: (base(i) + shift) * shape.input_pitch,
+                lambda k, n: (tap * shape.depth + k) * self.tiles.chunk + n,
+                self.window,
+                self.staged,
+            )
+
+    def inside(self, pixel: Expr) -> Expr:
+        """Whether a pixel of the middle window lies in the picture; True where all do."""
+        height, width, _ = self.spec.in_shape(self.spec.middle)
+        conditions: list[Expr] = []
+        position = pixel // self.shape.middle[1], pixel % self.shape.middle[1]
+        axes = zip(position, self.middle_begin(), self.shape.middle, (height, width), strict=True)
+        for at, begin, size, whole in axes:
+            if isinstance(begin, int) and begin >= 0 and begin + size <= whole:
+                continue
+            conditions += [begin + at >= 0, begin + at < whole]
+        return all_of(conditions)
+
+    def depthwise(self, step: Expr) -> None:
+        """The chunk's depthwise convolution: a thread makes a run of pixels of four channels, loading each row of its
+        window once."""
+        shape, tiles = self.shape, self.tiles
+        quads, runs = tiles.chunk // QUAD, tiles.cols // tiles.run
+        with self.block.shared_out(quads * runs * tiles.rows, self.thread) as item, T.sblock("depthwise"):
+            quad, run = item % quads * QUAD, item // quads
+            row, column = run // runs, run % runs * tiles.run
+            sums = registers(tiles.run * QUAD)
+            self.taps(sums, quad, row, column)
+            with T.unroll(0, tiles.run) as i:
+                if self.made is not None:
+                    start = (row * tiles.cols + column + i) * shape.chunk_pitch + quad
+                    with T.sblock("acted"):
+                        stored(self.made, start, QUAD, lambda v: self.acted(sums[i * QUAD + v]))
+                else:
+                    self.write_depthwise(step, row, column + i, quad, lambda v: sums[i * QUAD + v])
+
+    def acted(self, value: Expr) -> Expr:
+        """The depthwise stage's activation."""
+        return finished(value, None, self.spec.depthwise.activation, False)
+
+    def taps(self, sums: Any, quad: Expr, row: Expr, column: Expr) -> None:
+        """The sums of a run of pixels."""
+        shape, stage, run = self.shape, self.spec.depthwise, self.tiles.run
+        places = shape.weights
+        with T.unroll(0, run) as i:
+            vector(QUAD, lambda v: T.buffer_store(sums, self.staged[places.taps_bias + quad + v], [i * QUAD + v]))
+        span = (run - 1) * stage.stride[1] + (stage.kernel[1] - 1) * stage.dilation[1] + 1
+        with T.unroll(0, stage.kernel[0]) as y, T.sblock("taps"):
+            line, taps = registers(span * QUAD), registers(stage.kernel[1] * QUAD)
+            begin = (row * stage.stride[0] + y * stage.dilation[0]) * shape.middle[1] + column * stage.stride[1]
+            with T.unroll(0, span) as x:
+                start = (begin + x) * shape.chunk_pitch + quad
+                vector(QUAD, lambda v: T.buffer_store(line, self.middle[start + v], [x * QUAD + v]))
+            with T.unroll(0, stage.kernel[1]) as x:
+                start = places.taps + (y * stage.kernel[1] + x) * self.tiles.chunk + quad
+                vector(QUAD, lambda v: T.buffer_store(taps, self.staged[start + v], [x * QUAD + v]))
+            with T.unroll(0, run) as i, T.unroll(0, stage.kernel[1]) as x, T.unroll(0, QUAD) as v:
+                value = line[(i * stage.stride[1] + x * stage.dilation[1]) * QUAD + v]
+                T.buffer_store(sums, sums[i * QUAD + v] + value * taps[x * QUAD + v], [i * QUAD + v])
+
+    def write_depthwise(
+        self, step: Expr, row: Expr, column: Expr, quad: Expr, value: Callable[[Expr], Expr]
+    ) -> None:  # fmt: skip
+        """Four channels of a pixel straight into the output."""
+        last, tiles = self.spec.last, self.tiles
+        row, column = self.row + row, self.column + column
+        whole = last.height % tiles.rows == 0 and last.width % tiles.cols == 0
+        inside = True if whole else tirx.all(row < last.height, column < last.width)
+        epilogue = Epilogue(self.output, self.residual, self.spec.residual_first, last.activation, None)
+        at = (self.image, row, column, step * tiles.chunk + quad)
+        epilogue.write(at, [inside], last.channels % tiles.chunk == 0, value)
+
+    def finish(self, tiles: ThreadTiles) -> None:
+        """Every thread writes its sums of the projection."""
+        last, shape, place = self.spec.last, self.shape, ThreadPlace(tiles, self.thread)
+        whole = last.height % self.tiles.rows == 0 and last.width % self.tiles.cols == 0
+        bias = (self.weights, shape.bias)
+        epilogue = Epilogue(self.output, self.residual, self.spec.residual_first, last.activation, bias)
+        with T.unroll(0, tiles.pixels) as i, T.unroll(0, tiles.channels // QUAD) as j:
+            pixel, quad = place.pixel(i), place.quad(j)
+            row, column = self.row + pixel // self.tiles.cols, self.column + pixel % self.tiles.cols
+            inside = [
+                tiles.height == shape.pixels or pixel < shape.pixels,
+                whole or tirx.all(row < last.height, column < last.width),
+            ]
+
+            def total(v: Expr) -> Expr:
+                return self.sums[i * tiles.channels + j * QUAD + v]
+
+            epilogue.write((self.image, row, column, quad), inside, last.channels == tiles.width, total)
+
+
+def _begin(begin: Sequence[Expr], stage: Stage) -> list[Expr]:
+    """The first row and column of a stage's input behind an output position."""
+    return [at * stride - pad[0] for at, stride, pad in zip(begin, stage.stride, stage.padding, strict=True)]

@@ -1,0 +1,335 @@
+"""What the writers of GPU kernels share: tensors in global memory, windows in shared memory, cooperative copies, the
+product of a register tile, and how all that is bound to threads."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from tvm import tirx
+from tvm.s_tir import Schedule
+from tvm.script.ir_builder import IRBuilder
+from tvm.script.ir_builder import tirx as T
+
+from mncc.kernels.gpu_tiles import QUAD, ThreadTiles
+from mncc.network.ops import Activation
+
+Expr = Any
+SHARED = "shared"
+"""Static shared memory. Of arrays in dynamic shared memory TVM believes that each overlaps all others, and puts a
+barrier between any two accesses, or refuses where one would stand under a condition."""
+GRID = ("blockIdx.z", "blockIdx.y", "blockIdx.x", "threadIdx.x")
+"""What the four loops around a block's work are bound to: images, tiles of pixels, tiles of channels, threads."""
+
+
+@dataclass(frozen=True)
+class TensorPlace:
+    """How a tensor of pictures lies in global memory, in floats: `pitch` from pixel to pixel, `stride` from image to
+    image; accesses of `lanes` floats are aligned."""
+
+    pitch: int
+    stride: int
+    lanes: int
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """A parameter of a kernel, as one flat buffer."""
+
+    buffer: Any
+    height: int
+    width: int
+    channels: int
+    place: TensorPlace
+
+    def at(self, image: Expr, row: Expr, column: Expr, channel: Expr) -> Expr:
+        """Index of an element."""
+        return image * self.place.stride + (row * self.width + column) * self.place.pitch + channel
+
+
+def tensor_argument(name: str, images: int, shape: Sequence[int], place: TensorPlace) -> Tensor:
+    """Declares the parameter of a tensor of `images` images of `shape` (height, width, channels)."""
+    height, width, channels = shape
+    floats = (images - 1) * place.stride + (height * width - 1) * place.pitch + channels
+    return Tensor(T.arg(name, T.buffer((floats,), "float32")), height, width, channels, place)
+
+
+def shared_array(floats: int) -> Any:
+    """An array that the threads of a block share."""
+    return T.sblock_alloc_buffer((floats,), "float32", scope=SHARED)
+
+
+def registers(floats: int) -> Any:
+    """An array of one thread's, all of whose indices are constants in the end."""
+    return T.sblock_alloc_buffer((floats,), "float32", scope="local")
+
+
+def vector(count: int, body: Callable[[Expr], None]) -> None:
+    """`count` elements at once."""
+    if count == 1:
+        body(0)
+        return
+    with T.vectorized(0, count) as lane:
+        body(lane)
+
+
+def store_if(conditions: Sequence[Expr], body: Callable[[], None]) -> None:
+    """The body where all conditions hold; those that are known to hold cost nothing."""
+    needed = [c for c in conditions if not (isinstance(c, bool) and c)]
+    if not needed:
+        body()
+        return
+    with T.If(T.And(*needed) if len(needed) == 2 else all_of(needed)), T.Then():
+        body()
+
+
+def all_of(conditions: Sequence[Expr]) -> Expr:
+    """The conjunction; True where there are none."""
+    whole: Expr = True
+    for condition in conditions:
+        if isinstance(condition, bool) and condition:
+            continue
+        whole = condition if isinstance(whole, bool) else tirx.all(whole, condition)
+    return whole
+
+
+def guarded(conditions: Sequence[Expr], value: Expr) -> Expr:
+    """The value where all conditions hold, else 0; what it reads is not read there."""
+    condition = all_of(conditions)
+    return value if isinstance(condition, bool) else T.if_then_else(condition, value, T.float32(0))
+
+
+class BlockWriter:
+    """Writes pieces of a block's work and knows afterwards how copies are bound to its threads."""
+
+    def __init__(self, threads: int) -> None:
+        self.threads = threads
+        self.copies: list[str] = []
+
+    def copy(self, rows: int, quads: int, lanes: int, move: Callable[[Expr, Expr, Expr], None]) -> None:
+        """`rows` x `quads` accesses of `lanes` floats, shared out among all threads; `move` writes one element of (row,
+        quad, lane)."""
+        name = f"copy{len(self.copies)}"
+        with T.grid(rows, quads, lanes) as (i, j, k), T.sblock(name):
+            row, quad, lane = T.axis.remap("SSS", [i, j, k])
+            move(row, quad, lane)
+        self.copies.append(name)
+
+    def copy_window(
+        self, window: Any, size: tuple[int, int], pitch: int, source: Tensor, image: Expr, origin: Sequence[Expr],
+        channels: tuple[Expr, int],
+    ) -> None:  # fmt: skip
+        """A window of `size` (rows, columns) of a tensor from `origin` (row, column) on, and of its channels `count`
+        from the first on; zeros outside of the picture and behind the last channel. `channels` is (first, count)."""
+        (first, count), lanes = channels, source.place.lanes
+        if count % lanes:
+            lanes = 1
+        row, column = origin
+
+        def move(pixel: Expr, quad: Expr, lane: Expr) -> None:
+            y, x = row + pixel // size[1], column + pixel % size[1]
+            channel = first + quad * lanes
+            inside = _inside(y, row, size[0], source.height) + _inside(x, column, size[1], source.width)
+            if not (isinstance(first, int) and first + count <= source.channels):
+                inside.append(channel < source.channels)
+            value = guarded(inside, source.buffer[source.at(image, y, x, channel + lane)])
+            T.buffer_store(window, value, [pixel * pitch + quad * lanes + lane])
+
+        self.copy(size[0] * size[1], count // lanes, lanes, move)
+
+    def copy_run(self, target: Any, source: Any, start: Expr, floats: int) -> None:
+        """A run of floats, a multiple of four."""
+        assert floats % QUAD == 0
+
+        def move(row: Expr, quad: Expr, lane: Expr) -> None:
+            T.buffer_store(target, source[start + quad * QUAD + lane], [quad * QUAD + lane])
+
+        self.copy(1, floats // QUAD, QUAD, move)
+
+    @contextmanager
+    def shared_out(self, items: int, thread: Expr) -> Iterator[Expr]:
+        """A loop over items, each of which one thread takes."""
+        with T.serial(0, -(-items // self.threads)) as step:
+            item = step * self.threads + thread
+            if items % self.threads == 0:
+                yield item
+                return
+            with T.If(item < items), T.Then():
+                yield item
+
+    def schedule(self, sch: Schedule) -> None:
+        """Binds the grid, the threads and every copy."""
+        for loop, axis in zip(sch.get_loops(sch.get_sblock("block")), GRID, strict=True):
+            sch.bind(loop, axis)
+        for name in self.copies:
+            *outer, lane = sch.get_loops(sch.get_sblock(name))[-3:]
+            _, threads = sch.split(sch.fuse(*outer), [None, self.threads])
+            sch.bind(threads, "threadIdx.x")
+            sch.vectorize(lane)
+
+
+def _inside(position: Expr, origin: Expr, size: int, whole: int) -> list[Expr]:
+    """What has to be asked of a position of a window; nothing where the whole axis is in it."""
+    if isinstance(origin, int) and origin >= 0 and origin + size <= whole:
+        return []
+    return [position >= 0, position < whole]
+
+
+@dataclass(frozen=True)
+class ThreadPlace:
+    """A thread's place in a product."""
+
+    tiles: ThreadTiles
+    thread: Expr
+
+    @property
+    def across(self) -> Expr:
+        """Along the channels."""
+        return self.thread % self.tiles.across
+
+    @property
+    def down(self) -> Expr:
+        """Along the pixels."""
+        row = self.thread // self.tiles.across
+        return row % self.tiles.down if self.tiles.split > 1 else row
+
+    @property
+    def part(self) -> Expr:
+        """Of the depth."""
+        return self.thread // (self.tiles.across * self.tiles.down) if self.tiles.split > 1 else 0
+
+    def pixel(self, number: Expr) -> Expr:
+        """Of the block's pixels, the thread's own `number`th: neighbours in a warp read neighbouring pixels."""
+        return number * self.tiles.down + self.down if self.tiles.down > 1 else number
+
+    def quad(self, number: Expr) -> Expr:
+        """The first of the thread's `number`th four channels."""
+        return (number * self.tiles.across + self.across) * QUAD
+
+
+def zero(sums: Any, tiles: ThreadTiles) -> None:
+    """Zeros in all sums of a thread."""
+    with T.unroll(0, tiles.pixels * tiles.channels) as index:
+        T.buffer_store(sums, T.float32(0), [index])
+
+
+def multiply(
+    sums: Any,
+    place: ThreadPlace,
+    depth: int,
+    pixel: Callable[[Expr], Expr],
+    weight: Callable[[Expr, Expr], Expr],
+    values: Any,
+    weights: Any,
+) -> None:
+    """Adds the products over a depth, a multiple of four times `split`: `pixel(i)` is where in `values` the thread's
+    `i`th pixel begins, `weight(k, n)` where in `weights` the weight of depth k and channel n of the block lies."""
+    tiles = place.tiles
+    share = depth // tiles.split
+    assert share % QUAD == 0
+    quads = tiles.channels // QUAD
+    with T.serial(0, share // QUAD) as step, T.sblock("multiply"):
+        four, row = registers(tiles.pixels * QUAD), registers(tiles.channels)
+        first = place.part * share + step * QUAD
+        with T.unroll(0, tiles.pixels) as i:
+            start = pixel(i) + first
+            vector(QUAD, lambda v: T.buffer_store(four, values[start + v], [i * QUAD + v]))
+        with T.unroll(0, QUAD) as k:
+            with T.unroll(0, quads) as j:
+                start = weight(first + k, place.quad(j))
+                vector(QUAD, lambda v: T.buffer_store(row, weights[start + v], [j * QUAD + v]))
+            with T.unroll(0, tiles.pixels) as i, T.unroll(0, tiles.channels) as j:
+                at = i * tiles.channels + j
+                T.buffer_store(sums, sums[at] + four[i * QUAD + k] * row[j], [at])
+
+
+def loaded(buffer: Any, start: Expr, lanes: int) -> Any:
+    """`lanes` floats in registers, by one access."""
+    values = registers(lanes)
+    vector(lanes, lambda v: T.buffer_store(values, buffer[start + v], [v]))
+    return values
+
+
+def stored(buffer: Any, start: Expr, lanes: int, value: Callable[[Expr], Expr]) -> None:
+    """`lanes` floats computed one by one and stored by one access: TVM writes no vector's comparison as CUDA."""
+    values = registers(lanes)
+    with T.unroll(0, lanes) as lane:
+        T.buffer_store(values, value(lane), [lane])
+    vector(lanes, lambda v: T.buffer_store(buffer, values[v], [start + v]))
+
+
+@dataclass(frozen=True)
+class Epilogue:
+    """What becomes of a sum on its way out: `bias` (an array and where in it that of channel 0 lies) and a residual are
+    added, and the activation is applied."""
+
+    output: Tensor
+    residual: Tensor | None
+    residual_first: bool
+    activation: Activation | None
+    bias: tuple[Any, Expr] | None
+
+    def write(
+        self, at: tuple[Expr, Expr, Expr, Expr], inside: Sequence[Expr], full: bool, value: Callable[[Expr], Expr]
+    ) -> None:
+        """Four channels of a pixel from `at` (image, row, column, channel) on, where it is `inside`, and unless `full`
+        only those that the output has. `value(v)` is the sum of the `v`th of them."""
+        lanes = min(tensor.place.lanes for tensor in (self.output, self.residual) if tensor is not None)
+
+        def pieces() -> None:
+            if lanes == QUAD:
+                self.piece(at, 0, lanes, full, value)
+                return
+            with T.unroll(0, QUAD // lanes) as number:
+                self.piece(at, number * lanes, lanes, full, value)
+
+        store_if(inside, pieces)
+
+    def piece(
+        self, at: tuple[Expr, Expr, Expr, Expr], start: Expr, lanes: int, full: bool, value: Callable[[Expr], Expr]
+    ) -> None:
+        """Of the four channels, `lanes` from `start` on."""
+        image, row, column, channel = at
+        first = channel + start
+
+        def write() -> None:
+            place = (image, row, column, first)
+            with T.sblock("out"):
+                added, bias = None, None
+                if self.residual is not None:
+                    added = loaded(self.residual.buffer, self.residual.at(*place), lanes)
+                if self.bias is not None:
+                    bias = loaded(self.bias[0], self.bias[1] + first, lanes)
+
+                def total(v: Expr) -> Expr:
+                    whole = value(start + v) if bias is None else value(start + v) + bias[v]
+                    return finished(whole, None if added is None else added[v], self.activation, self.residual_first)
+
+                stored(self.output.buffer, self.output.at(*place), lanes, total)
+
+        store_if([full or first < self.output.channels], write)
+
+
+def finished(value: Expr, residual: Expr | None, activation: Activation | None, residual_first: bool) -> Expr:
+    """A sum with its residual and activation."""
+    if residual is not None and residual_first:
+        value = value + residual
+    if activation is not None:
+        value = activation.expression(value)
+    return value + residual if residual is not None and not residual_first else value
+
+
+def kernel_function(make: Callable[[], Any], symbol: str) -> tirx.PrimFunc:
+    """The scheduled function of a writer: an object that declares parameters where it is made, and has `write` and
+    `schedule`."""
+    with IRBuilder() as builder:
+        with T.prim_func(s_tir=True):
+            T.func_name("main")
+            writer = make()
+            writer.write()
+        function = builder.get()
+    sch = Schedule(function)
+    writer.schedule(sch)
+    return sch.mod["main"].with_attr("global_symbol", symbol)
