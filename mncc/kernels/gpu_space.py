@@ -57,12 +57,12 @@ def product_space(spec: GpuProduct, target: GpuTarget) -> Iterator[ProductTiles]
     """All tiles that fit."""
     last, depth = spec.last, rounded(spec.channels, QUAD)
     chunks = sorted({min(size, depth) for size in (32, 128, 512)})
-    for (rows, cols), threads, split in product(_tiles(spec), THREADS, (1, 2, 4, 8, 16)):
+    for (rows, cols), threads, split in product(_tiles(spec), THREADS, (1, 2, 4, 8, 16, 32)):
         if threads % split:
             continue
         for channels, across in product((4, 8), (1, 2, 4, 8, 16, 32)):
             down, rest = divmod(threads // split, across)
-            if rest or not down or (channels * across > 8 and channels * across >= 2 * rounded(last.channels, 8)):
+            if rest or not down or channels * across >= max(16, 2 * rounded(last.channels, 8)):
                 continue
             each = -(-rows * cols // down)
             sums = ThreadTiles(each, channels, across, down, split)

@@ -1,0 +1,95 @@
+"""A network's GPU kernels run on the CPU, each compared with the twin in float64; every tensor between guard pages."""
+
+from __future__ import annotations
+
+import ctypes
+import mmap
+from pathlib import Path
+
+import numpy as np
+
+from mncc.backend import compile_cuda
+from mncc.devices.cuda_on_cpu import CudaOnCpu
+from mncc.kernels.gpu_target import GpuTarget
+from mncc.kernels.target import load_machine
+from mncc.network.graph import Network
+from mncc.plan import make_plan, pack_weights, rewrite
+from mncc.reference import Twin
+from mncc.weights import Weights
+from tests.networks.compare import expect_close, inputs_of
+
+ALIGN = 16
+"""Bytes: what the driver's allocations are aligned to is more, what kernels count on is this."""
+
+
+def guarded(array: np.ndarray) -> np.ndarray:
+    """The array as float32, between pages that nobody may touch: its end as near to one as alignment allows."""
+    size = -(-max(array.size * 4, ALIGN) // ALIGN) * ALIGN
+    page = mmap.PAGESIZE
+    span = -(-size // page) * page
+    raw = np.frombuffer(mmap.mmap(-1, span + 2 * page), np.uint8)
+    for start in (0, page + span):
+        assert ctypes.CDLL(None).mprotect(ctypes.c_void_p(raw.ctypes.data + start), page, 0) == 0
+    start = page + span - size
+    placed = raw[start : start + array.size * 4].view(np.float32).reshape(array.shape)
+    placed[...] = array
+    return placed
+
+
+class GpuNetwork:
+    """A network planned for a GPU, its kernels compiled for the CPU, and its weights packed."""
+
+    def __init__(self, network: Network, target: str, weights: Weights, folder: Path) -> None:
+        machine = load_machine(target)
+        assert isinstance(machine, GpuTarget)
+        self.network, self.weights = network, weights
+        self.plan = make_plan(network, machine)
+        self.kernels = compile_cuda(self.plan)
+        self.code = CudaOnCpu(self.kernels.source, folder)
+        packed = pack_weights(self.plan, weights.tensors)
+        # Each kernel's weights by themselves: reading another's is a fault.
+        self.packed = [
+            guarded(packed[k.weights_offset // 4 :][: k.weight_floats]) if k.weight_floats else guarded(packed[:0])
+            for k in self.plan.kernels
+        ]
+
+    def run(self, inputs: list[np.ndarray], order: int = 0) -> dict[str, np.ndarray]:
+        """What every kernel made, by the value's name; all other memory is NaN before."""
+        plan = self.plan
+        memory = {name: guarded(np.full(t.bytes // 4, np.nan)) for name, t in plan.tensors.items()}
+        for tensor, array in zip(self.network.inputs, inputs, strict=True):
+            memory[tensor.name][...] = array.ravel()
+        for launch in self.kernels.launches:
+            pointers = []
+            for argument in launch.arguments:
+                own = self.packed[launch.kernel] if argument.value is None else memory[plan.tensor(argument.value).name]
+                pointers.append(own.ctypes.data + argument.offset)
+            self.code.launch(launch.symbol, launch.grid, launch.block, pointers, order)
+        return {kernel.output: self._value(memory, kernel.output) for kernel in plan.kernels}
+
+    def _value(self, memory: dict[str, np.ndarray], value: str) -> np.ndarray:
+        """A value out of the tensor that holds it."""
+        tensor, (_, start) = self.plan.tensor(value), self.plan.storage(value)
+        images = memory[tensor.name].reshape(tensor.type.shape[0], -1)
+        whole = images[:, : tensor.image_bytes // 4].reshape(tensor.type.shape)
+        view = self.plan.views.views.get(self.plan.root(value))
+        return whole[..., start : start + view.channels] if view else whole
+
+
+def expect_right_on_gpu(
+    network: Network, weights: Weights, folder: Path, target: str, orders: tuple[int, ...] = (0, 1, 2)
+) -> GpuNetwork:
+    """Every kernel agrees with the twin, whatever the order of the threads."""
+    gpu, inputs = GpuNetwork(network, target, weights, folder), inputs_of(network)
+    planned = rewrite(network)
+    outputs = {kernel.output for kernel in gpu.plan.kernels}
+    twin = Twin(planned, weights).run(inputs, keep=outputs)
+    first: dict[str, np.ndarray] = {}
+    for order in orders:
+        made = gpu.run(inputs, order)
+        for kernel in gpu.plan.kernels:
+            want = twin[kernel.output]
+            expect_close(made[kernel.output].reshape(want.shape), want, f"{kernel.name} {kernel.tiles}")
+        first = first or made
+        assert all(np.array_equal(made[value], first[value]) for value in made), f"order {order} changes bits"
+    return gpu
