@@ -24,7 +24,7 @@ from mncc.devices.process import run_process
 from mncc.devices.qemu import Qemu
 from mncc.kernels.target import Target
 from mncc.language.diagnostic import DiagnosticError, OutsideError
-from mncc.library.toolchain import find_toolchain, run_tool
+from mncc.library.toolchain import Toolchain, arch_of, find_toolchain, run_tool
 
 _HERE = Path(__file__).parent
 PLUGIN, PROGRAM = _HERE / "count_blocks.c", _HERE / "counted.c"
@@ -32,7 +32,7 @@ PLUGIN, PROGRAM = _HERE / "count_blocks.c", _HERE / "counted.c"
 WHOLE, FIRST_KERNEL = 1, 2
 """Mark tags of counted.c: a whole run, and the first kernel of another one."""
 
-_COUNTED = ("aarch64", "armv7a")
+_COUNTED = ("aarch64", "arm")
 """Architectures whose instructions mncc.devices.executed can tell apart."""
 _API_2_SINCE = 9
 """The release of qemu that wants plugins of the second interface, and refuses those of the first."""
@@ -61,7 +61,7 @@ class LibraryCount:
 def find_emulator(target: Target) -> str:
     """qemu-user for the target. Raises DiagnosticError where there is none for it, or none would be counted;
     OutsideError where it is missing."""
-    if target.triple.split("-")[0] not in _COUNTED:
+    if arch_of(target.triple) not in _COUNTED:
         raise DiagnosticError([NotCounted(target.name)])
     return Qemu().command(target)[0]
 
@@ -106,14 +106,16 @@ def count_program(
             raise OutsideError(f"{emulator} left no complete count: {error}", "try again") from error
 
 
-def count_library(directory: Path, name: str, target: Target, inputs: Sequence[np.ndarray] = ()) -> LibraryCount:
+def count_library(
+    directory: Path, name: str, target: Target, inputs: Sequence[np.ndarray] = (), cc: str | None = None
+) -> LibraryCount:
     """Counts one run of the library NAME in a build's folder on one thread; `inputs`, where given, are all of its
-    inputs as float32 arrays. Raises DiagnosticError, OutsideError as count_program does."""
+    inputs as float32 arrays, and `cc` the compiler for the target, where it is not to be looked for. Raises DiagnosticError, OutsideError as count_program does."""
     find_emulator(target)
     manifest = read_manifest(directory, name)
     with tempfile.TemporaryDirectory(prefix="mncc-counted-", ignore_cleanup_errors=True) as folder:
         program = Path(folder, "counted")
-        _link(directory, name, target, program)
+        _link(directory, name, find_toolchain(target.triple, cc), program)
         sources = [Path(folder, f"input{n}") for n in range(len(inputs))]
         for file, array in zip(sources, inputs, strict=True):
             file.write_bytes(np.ascontiguousarray(array, np.float32).tobytes())
@@ -127,12 +129,12 @@ def count_library(directory: Path, name: str, target: Target, inputs: Sequence[n
     return LibraryCount(counts[0], tuple(counts[1:]), outputs, executed)
 
 
-def _link(directory: Path, name: str, target: Target, program: Path) -> None:
+def _link(directory: Path, name: str, toolchain: Toolchain, program: Path) -> None:
     """counted.c with the library's archive and with libc, so that the other machine's libraries are not needed."""
     words = (f'-DHEADER="{name}.h"', f"-DMODEL={name}_model", f"-I{directory.resolve()}")
     libraries = (str(directory.resolve() / f"lib{name}.a"), "-pthread", "-lm", "-static")
     arguments = ["-std=c11", "-O2", *words, str(PROGRAM), *libraries, "-o", str(program)]
-    find_toolchain(target.triple).compile("linking the program that is counted", arguments, program.parent)
+    toolchain.compile("linking the program that is counted", arguments, program.parent)
 
 
 def _require_plugin(finished: Finished, emulator: str) -> None:

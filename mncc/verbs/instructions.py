@@ -59,9 +59,9 @@ def count_instructions(
     spec = compiled(job, progress)
     with tempfile.TemporaryDirectory(prefix="mncc-", ignore_cleanup_errors=True) as folder:
         progress("linking the library")
-        files = write_library(spec, Path(folder, job.name))
+        files = write_library(spec, Path(folder, job.name), cc=job.cc)
         progress("counting instructions")
-        counted = count_library(files.directory, job.name, job.target)
+        counted = count_library(files.directory, job.name, job.target, cc=job.cc)
     kernels = kernel_instructions(spec.manifest["kernels"], counted, job.target)
     return InstructionReport(
         network=job.name,
