@@ -2,6 +2,7 @@
 # make test       everything but the long tests, with ruff, mypy and the import contracts
 # make test-full  the long tests as well
 # make bench      installs other engines beside mncc, measures and draws all of them; python -m bench.peers does it again
+# make bench-arm  counts instructions of arm64 libraries, mncc's and other engines', under emulation (Debian)
 # make check      only ruff, mypy and the import contracts
 
 PYTHON ?= python3
@@ -12,7 +13,7 @@ PRODUCERS := $(VENV)/producers
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 WORKERS ?= 2
 
-.PHONY: demo test test-full bench check install wheel clean
+.PHONY: demo test test-full bench bench-arm check install wheel clean
 
 demo: $(VENV)/.installed $(VENV)/.installed-pictures
 	$(BIN)/python examples/demo.py
@@ -25,6 +26,10 @@ test-full: test $(VENV)/.installed-zig
 
 bench: $(VENV)/.installed-pictures $(VENV)/.installed-peers $(PEERS)/.installed
 	$(BIN)/python -m bench.peers
+
+bench-arm: $(VENV)/.installed-pictures $(VENV)/.installed-peers
+	PYTHON=$(CURDIR)/$(BIN)/python bench/arm64/machine.sh
+	$(BIN)/python -m bench.arm64 --docs
 
 check: $(VENV)/.installed-dev
 	$(BIN)/ruff check .

@@ -7,6 +7,7 @@ tables of docs/arm64.md. These are instructions, not times.
     python -m bench.arm64 mobilenet_v2_1.0_224     one of bench/peers/networks.toml, without the loops
     python -m bench.arm64 --loops                  only the loops
     python -m bench.arm64 --table                  only the tables, from bench/results/arm64_*.json
+    python -m bench.arm64 --docs                   also puts them into docs/arm64.md and README.md
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from typing import Any
 
 from bench.arm64.engines import NAMES, EngineCount, count_engine, require_machine
 from bench.arm64.model import model
-from bench.arm64.table import loops_markdown, markdown
+from bench.arm64.table import loops_markdown, markdown, with_tables
 from bench.peers.cases import Case, choose, load_cases
 from mncc.devices.counting import LibraryCount, count_library, emulator_version, find_emulator
 from mncc.library.write import write_library
@@ -36,6 +37,7 @@ from mncc.verbs.job import Job, prepare
 
 ROOT = Path(__file__).resolve().parents[2]
 RESULTS = ROOT / "bench" / "results"
+PAGES = {ROOT / "docs" / "arm64.md": {"instructions", "loops"}, ROOT / "README.md": {"instructions"}}
 TARGET = "arm64-cortex-a76"
 MODELLED, LOOPS = "mobilenet_v2_1.0_224", "arm64_loops.json"
 
@@ -54,7 +56,10 @@ def main() -> int:
         _write(options.results / LOOPS, model(case, ROOT / "examples"))
     results = {case.title: found for case in cases if (found := _read(options.results / f"arm64_{case.name}.json"))}
     loops = _read(options.results / LOOPS)
-    print("\n\n".join([markdown(results), *([loops_markdown(loops)] if loops else [])]))
+    tables = {"instructions": markdown(results), **({"loops": loops_markdown(loops)} if loops else {})}
+    if options.docs:
+        write_pages(tables)
+    print("\n\n".join(tables.values()))
     return 0
 
 
@@ -65,6 +70,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--results", type=Path, default=RESULTS, help="the folder that is written")
     parser.add_argument("--loops", action="store_true", help="only the loops, in llvm-mca")
     parser.add_argument("--table", action="store_true", help="print the tables of the results that are there")
+    parser.add_argument("--docs", action="store_true", help="write the tables into docs/arm64.md and README.md")
     return parser.parse_args()
 
 
@@ -74,6 +80,13 @@ def _read(file: Path) -> dict[str, Any] | None:
 
 def _write(file: Path, content: Mapping[str, Any]) -> None:
     file.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+
+
+def write_pages(tables: Mapping[str, str]) -> None:
+    """Puts the tables into the documents that show them."""
+    for page, names in PAGES.items():
+        shown = {name: table for name, table in tables.items() if name in names}
+        page.write_text(with_tables(page.read_text(encoding="utf-8"), shown), encoding="utf-8")
 
 
 def measure(case: Case, target: str) -> dict[str, Any]:

@@ -37,6 +37,18 @@ def markdown(results: Results) -> str:
     return "\n".join([*rows, "", *notes, *([""] if notes else []), caption(results)])
 
 
+def with_tables(page: str, tables: Mapping[str, str]) -> str:
+    """The text of a document with each table in its place. Raises ValueError where one has none."""
+    for name, table in tables.items():
+        begin, end = f"<!-- {name}: written by python -m bench.arm64 --docs -->", f"<!-- {name}: end -->"
+        before, found, rest = page.partition(begin)
+        _, ended, after = rest.partition(end)
+        if not found or not ended:
+            raise ValueError(f"the document has no `{begin}` with `{end}` behind it")
+        page = f"{before}{begin}\n{table}\n{end}{after}"
+    return page
+
+
 def caption(results: Results) -> str:
     """What was counted, on what, and when."""
     contents = list(results.values())

@@ -110,7 +110,8 @@ def count_library(
     directory: Path, name: str, target: Target, inputs: Sequence[np.ndarray] = (), cc: str | None = None
 ) -> LibraryCount:
     """Counts one run of the library NAME in a build's folder on one thread; `inputs`, where given, are all of its
-    inputs as float32 arrays, and `cc` the compiler for the target, where it is not to be looked for. Raises DiagnosticError, OutsideError as count_program does."""
+    inputs as float32 arrays, and `cc` the compiler for the target, where it is not to be looked for. Raises
+    DiagnosticError, OutsideError as count_program does."""
     find_emulator(target)
     manifest = read_manifest(directory, name)
     with tempfile.TemporaryDirectory(prefix="mncc-counted-", ignore_cleanup_errors=True) as folder:

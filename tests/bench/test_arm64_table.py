@@ -1,8 +1,11 @@
 """The tables of instructions, from results."""
 
+from pathlib import Path
 from typing import Any
 
-from bench.arm64.table import loops_markdown, markdown
+import pytest
+
+from bench.arm64.table import loops_markdown, markdown, with_tables
 
 
 def result(engine: str, instructions: int, difference: float = 0.0) -> dict[str, Any]:
@@ -66,3 +69,13 @@ def test_loops_are_rows_below_their_processors() -> None:
     assert "| neoverse-n1 | k01, k04 | 40% | 80 | 64 | 40.0 | 80% |" in text
     assert "no time" in text
     assert "Cortex-A55" not in text
+
+
+def test_the_page_takes_the_tables() -> None:
+    page = Path("docs/arm64.md").read_text(encoding="utf-8")
+    written = with_tables(page, {"instructions": "| one |", "loops": "| two |"})
+    assert "--docs -->\n| one |\n<!-- instructions: end -->" in written
+    assert "--docs -->\n| two |\n<!-- loops: end -->" in written
+    assert with_tables(written, {"instructions": "| one |", "loops": "| two |"}) == written
+    with pytest.raises(ValueError, match="no `<!-- elephants"):
+        with_tables(page, {"elephants": ""})
