@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import os
+import platform
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
 from mncc.devices.loaded import ALIGN, Library, Probe, aligned_empty
 from mncc.devices.peak import PeakMeter
-from mncc.devices.requests import Answer, KernelRun, NetworkRun, Operand, PeakSample, Request
+from mncc.devices.requests import Answer, KernelRun, MachineFacts, NetworkRun, Operand, PeakSample, Request
 
 _NAN = 0xFF
 """As every byte of a float."""
@@ -31,13 +34,15 @@ class Here:
                 yield self._network(request)
             elif isinstance(request, KernelRun):
                 yield self._kernel(request)
-            else:
+            elif isinstance(request, PeakSample):
                 yield self._peak(request)
+            else:
+                yield Answer(machine=_machine())
 
     def _network(self, request: NetworkRun) -> Answer:
         self._inputs = self._inputs if request.inputs is None else request.inputs
         if request.profile:
-            profile = self.library.profile(*self._inputs, threads=request.threads, repeats=request.repeat.least)
+            profile = self.library.profile(*self._inputs, threads=request.threads, repeats=request.repeat.most)
             kernels = 1e-9 * np.array([kernel.nanoseconds for kernel in profile]).T
             return Answer(self.library.run(*self._inputs), tuple(kernels.sum(axis=1)), kernels)
         call = self.library.bind(*self._inputs, threads=request.threads)
@@ -63,6 +68,14 @@ class Here:
     def _peak(self, request: PeakSample) -> Answer:
         with PeakMeter() as meter:
             return Answer(gflops=meter.sample(request.threads, 1e3 * request.seconds) or 0.0)
+
+
+def _machine() -> MachineFacts:
+    try:
+        cpuinfo = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        cpuinfo = ""
+    return MachineFacts(platform.system(), platform.machine(), len(os.sched_getaffinity(0)), cpuinfo)
 
 
 def _memory(operand: Operand) -> np.ndarray:

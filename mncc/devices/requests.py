@@ -28,8 +28,8 @@ ONCE = Repeat()
 
 @dataclass(frozen=True)
 class NetworkRun:
-    """Runs of the whole network on `inputs`, float32 in the declared NHWC shapes; None: those of the run before, which
-    need not be sent again. `profile` asks for the times of kernels too."""
+    """Runs of the whole network on `inputs`, float32 in the declared NHWC shapes; None: those of the run before in the
+    same call of `answers`, which need not be sent again. `profile` asks for the times of kernels too."""
 
     inputs: tuple[np.ndarray, ...] | None
     threads: int = 1
@@ -69,7 +69,22 @@ class PeakSample:
     seconds: float = 0.01
 
 
-Request = NetworkRun | KernelRun | PeakSample
+@dataclass(frozen=True)
+class AboutMachine:
+    """The question what machine it is."""
+
+
+Request = NetworkRun | KernelRun | PeakSample | AboutMachine
+
+
+@dataclass(frozen=True)
+class MachineFacts:
+    """What a machine says of itself: system, architecture, CPUs that are there, and the text of /proc/cpuinfo."""
+
+    system: str
+    architecture: str
+    cpus: int
+    cpuinfo: str
 
 
 @dataclass(frozen=True)
@@ -85,6 +100,7 @@ class Answer:
     seconds: tuple[float, ...] = ()
     kernels: np.ndarray = field(default_factory=lambda: np.empty((0, 0)))
     gflops: float = 0.0
+    machine: MachineFacts | None = None
 
 
 class Place(Protocol):

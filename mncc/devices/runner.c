@@ -12,17 +12,19 @@
  *     Runs a kernel alone on a pointer `start` bytes into every tensor; what is not given is all ones: NaN.
  *   3 threads nanoseconds
  *     Measures the FMA peak.
+ *   4
+ *     Asks for the machine.
  *   0 ends the file.
  *
  * ANSWERS is "mnccans1" and a record for every record of REQUESTS, the end too, written before the next is read:
  *
  *   kind status text runs kernels buffers
  *
- * `text`: its size and bytes: what went wrong, or the GFLOP/s. `runs`: how many, and the nanoseconds of each. `kernels`:
- * how many, and with `profile` the nanoseconds of every kernel of the first run, of the second run, ... `buffers`: how
- * many, and size and bytes of each: the outputs of the last run, or the last tensor of the kernel. The process exits
- * with 0 when all requests are answered, whatever the answers; with 3 where a file cannot be read or written, 4 where
- * memory lacks, 5 where REQUESTS is not what it should be.
+ * `text`: its size and bytes: what went wrong, the GFLOP/s, or system, architecture and number of CPUs. `runs`: how many,
+ * and the nanoseconds of each. `kernels`: how many, and with `profile` the nanoseconds of every kernel of the first run,
+ * of the second run, ... `buffers`: how many, and size and bytes of each: the outputs of the last run, the last tensor of
+ * the kernel, or /proc/cpuinfo. The process exits with 0 when all requests are answered, whatever the answers; with 3
+ * where a file cannot be read or written, 4 where memory lacks, 5 where REQUESTS is not what it should be.
  */
 #define _POSIX_C_SOURCE 200809L
 #include <errno.h>
@@ -32,7 +34,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/utsname.h>
 #include <time.h>
+#include <unistd.h>
 
 #include MNCC_HEADER
 #include "probe.h"
@@ -41,7 +45,7 @@
 
 #define NAME(name) PROBE_NAME(name)
 
-enum { END, RUN_NETWORK, RUN_KERNEL, MEASURE_PEAK };
+enum { END, RUN_NETWORK, RUN_KERNEL, MEASURE_PEAK, TELL_MACHINE };
 enum { EXIT_FILE = 3, EXIT_MEMORY, EXIT_REQUEST };
 enum { ALIGN = 64, TEXT_BYTES = 512, MAX_TENSORS = 64 };
 
@@ -288,6 +292,21 @@ static void measure_peak(void) {
   write_number(0);
 }
 
+static void tell_machine(void) {
+  static buffer cpuinfo;
+  char text[TEXT_BYTES] = "";
+  struct utsname names;
+  if (uname(&names) == 0)
+    snprintf(text, sizeof text, "%s %s %ld", names.sysname, names.machine, sysconf(_SC_NPROCESSORS_ONLN));
+  resize(&cpuinfo, 65536);
+  FILE *file = fopen("/proc/cpuinfo", "rb");
+  cpuinfo.size = file == NULL ? 0 : fread(cpuinfo.bytes, 1, cpuinfo.room, file);
+  if (file != NULL) fclose(file);
+  write_head(TELL_MACHINE, 0, text, NULL, NULL);
+  write_number(1);
+  write_buffer(&cpuinfo);
+}
+
 int main(int count, char **arguments) {
   if (count != 3) stop(2, "usage: runner REQUESTS ANSWERS");
   const struct rlimit no_core = {0, 0};
@@ -305,6 +324,8 @@ int main(int count, char **arguments) {
       run_kernel();
     else if (kind == MEASURE_PEAK)
       measure_peak();
+    else if (kind == TELL_MACHINE)
+      tell_machine();
     else
       stop(EXIT_REQUEST, "a request of kind %llu", (unsigned long long)kind);
     if (fflush(answers) != 0) stop(EXIT_FILE, "the answers: %s", strerror(errno)); /* a crash loses what comes after */

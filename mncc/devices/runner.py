@@ -14,7 +14,7 @@ import numpy as np
 
 from mncc.devices.device import Device, Session, require_success
 from mncc.devices.loaded import Interface, RunError
-from mncc.devices.requests import Answer, KernelRun, NetworkRun, Repeat, Request
+from mncc.devices.requests import Answer, KernelRun, MachineFacts, NetworkRun, PeakSample, Repeat, Request
 from mncc.kernels.target import Target
 from mncc.language.diagnostic import OutsideError
 from mncc.library.template import RUNTIME
@@ -26,7 +26,7 @@ TIMEOUT = 3600.0
 
 _SOURCES = Path(__file__).parent
 _REQUESTS, _ANSWERS = b"mnccreq1", b"mnccans1"
-_END, _NETWORK, _KERNEL, _PEAK = range(4)
+_END, _NETWORK, _KERNEL, _PEAK, _MACHINE = range(5)
 _PEAK_FLAGS = {"armv7a": ("-march=armv7-a", "-mfpu=neon-vfpv4", "-mfloat-abi=hard")}
 """So that the compiler knows fused multiply-adds."""
 
@@ -78,6 +78,10 @@ class Remote:
                 raise RunError(self.name, record.status, record.text)
             if kind == _PEAK:
                 yield Answer(gflops=float(record.text))
+            elif kind == _MACHINE:
+                system, architecture, cpus = record.text.split()
+                cpuinfo = record.buffers[0].tobytes().decode(errors="replace")
+                yield Answer(machine=MachineFacts(system, architecture, int(cpus), cpuinfo))
             elif kind == _KERNEL:
                 yield Answer(record.buffers, tuple(record.seconds))
             else:
@@ -109,9 +113,12 @@ def write_requests(file: BinaryIO, requests: Iterable[Request]) -> list[int]:
                 if isinstance(operand.memory, np.ndarray):
                     file.write(np.ascontiguousarray(operand.memory).data)
             kinds.append(_KERNEL)
-        else:
+        elif isinstance(request, PeakSample):
             _numbers(file, _PEAK, request.threads, round(1e9 * request.seconds))
             kinds.append(_PEAK)
+        else:
+            _numbers(file, _MACHINE)
+            kinds.append(_MACHINE)
     _numbers(file, _END)
     return kinds
 

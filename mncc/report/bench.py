@@ -96,7 +96,8 @@ class BenchReport:
             )
             for t in self.results
         ]
-        title = f"{self.network} for {self.target}, {short_count(self.macs)} multiply-adds"
+        where = "" if self.device == "local" else f" on {self.device}"
+        title = f"{self.network} for {self.target}{where}, {short_count(self.macs)} multiply-adds"
         columns = ("engine", ">threads", "time", ">median ms", ">min ms", ">of FMA peak", ">peak GFLOP/s", ">runs")
         timings = table(title, (*columns, ">difference"), rows)
         return Group(timings, *(Text(f"{engine} is missing: {reason}") for engine, reason in self.missing))

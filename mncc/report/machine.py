@@ -21,10 +21,15 @@ class Machine:
 def this_machine(cpuinfo: Path = Path("/proc/cpuinfo")) -> Machine:
     """This one. The processor is empty where Linux does not tell it."""
     try:
-        lines = cpuinfo.read_text(encoding="utf-8", errors="replace").splitlines()
+        text = cpuinfo.read_text(encoding="utf-8", errors="replace")
     except OSError:
-        lines = []
+        text = ""
+    return Machine(cpu_name(text), platform.machine(), len(os.sched_getaffinity(0)), platform.system())
+
+
+def cpu_name(cpuinfo: str) -> str:
+    """The processor as the text of /proc/cpuinfo calls it; empty where that does not."""
     # x86 says `model name`, some ARM kernels only `Model` or `Hardware`.
-    fields = {name.strip(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
-    cpu = next((fields[name] for name in ("model name", "Model", "Hardware") if fields.get(name)), "")
-    return Machine(cpu, platform.machine(), len(os.sched_getaffinity(0)), platform.system())
+    pairs = (line.partition(":") for line in cpuinfo.splitlines())
+    fields = {name.strip(): value.strip() for name, _, value in pairs}
+    return next((fields[name] for name in ("model name", "Model", "Hardware") if fields.get(name)), "")

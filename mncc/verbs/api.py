@@ -98,18 +98,21 @@ def bench(
     profile: bool = False,
     peer_python: str | Path | None = None,
     weights_dtype: str = "float32",
+    device: str = "local",
     **settings: Setting,
 ) -> BenchReport:
     """Times in milliseconds and as shares of the FMA peak, which is measured in the same run.
 
     `against` names other engines, and `peer_python` the interpreter that has them, where it is not this one.
+    `device` is where the library runs, as --device has it; other engines only run here.
     """
     from mncc.verbs.bench import bench as bench_job
 
     job = _prepare(path, settings, target, weights, None, weights_dtype)
     with Progress() as progress:
         python = Path(peer_python) if peer_python else None
-        return bench_job(job, threads, against, profile, progress, peer_python=python)
+        place = jobs.parse_device(device)
+        return bench_job(job, threads, against, profile, progress, peer_python=python, device=place)
 
 
 def emit(

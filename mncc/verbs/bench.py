@@ -19,13 +19,14 @@ from mncc.report.console import warn
 from mncc.report.failures import UsageError
 from mncc.report.machine import this_machine
 from mncc.report.progress import Progress
+from mncc.verbs.bench_there import bench_there, kernel_times
+from mncc.verbs.inputs import random_inputs
 from mncc.verbs.job import Job
 from mncc.verbs.loading import loaded
 
 if TYPE_CHECKING:
     from mncc.devices.device import Device
     from mncc.devices.here import Here
-    from mncc.network.graph import Network
 
 SECONDS = 5.0
 """How long an engine at a number of threads is measured."""
@@ -61,13 +62,14 @@ def bench(
 ) -> BenchReport:
     """Measures the job's library, and `engines`, on every number of threads, each in a pinned process of its own.
 
-    `peer_python` is the interpreter that has the other engines, by default this one. An engine that is missing or
-    fails is warned of and stands in the report with the reason. Raises DiagnosticError, OutsideError.
+    On another `device` than this machine only the job's library is measured. `peer_python` is the interpreter that has
+    the other engines, by default this one. An engine that is missing or fails is warned of and stands in the report
+    with the reason. Raises DiagnosticError, UsageError, OutsideError.
     """
     from mncc.devices.process import Local
 
     if device is not None and not isinstance(device, Local):
-        raise UsageError(f"--device {device.name}: mncc bench measures this machine only so far", "leave it out")
+        return bench_there(job, threads, engines, profile, progress, device, seconds)
     inputs = random_inputs(job.network)
     missing: dict[str, str] = {}
 
@@ -133,12 +135,6 @@ def _enter(
                 break
 
 
-def random_inputs(network: Network, seed: int = 0) -> list[np.ndarray]:
-    """An array for every input, as a normalised picture would be spread."""
-    random = np.random.default_rng(seed)
-    return [random.standard_normal(i.type.shape, dtype=np.float32) for i in network.inputs]
-
-
 def _timing(contestant: Contestant, macs: int, peak: float | None) -> Timing:
     # To the nanosecond, which is what the clock counts.
     middle, least = (round(1e3 * f(contestant.seconds), 6) for f in (statistics.median, min))
@@ -160,13 +156,5 @@ def _profile(
 ) -> tuple[KernelTime, ...]:
     """Every kernel's time inside whole runs on one thread, most lost time first."""
     progress("measuring every kernel")
-    plan = job.plan()
     times = here.library.profile(*inputs, repeats=_PROFILED_RUNS)
-    kernels = []
-    for kernel, measured in zip(plan.kernels, times, strict=True):
-        ms = measured.median * 1e-6
-        ideal = 2e-6 * kernel.macs / peak if peak else 0.0
-        gflops = 2e-6 * kernel.macs / ms if ms else 0.0
-        share = percent_of_peak(kernel.macs, ms, peak)
-        kernels.append(KernelTime(kernel.name, tuple(kernel.rows), kernel.macs, ms, gflops, share, ms - ideal))
-    return tuple(sorted(kernels, key=lambda k: -k.lost_ms))
+    return kernel_times(job, [kernel.median * 1e-6 for kernel in times], peak)

@@ -13,7 +13,7 @@ from mncc.devices.requests import KernelRun, NetworkRun, Operand, Request
 from mncc.report.numbers import plural
 from mncc.report.progress import Progress
 from mncc.report.verify import Comparison, VerifyReport, compare
-from mncc.verbs.bench import random_inputs
+from mncc.verbs.inputs import random_inputs
 from mncc.verbs.job import Job
 from mncc.verbs.loading import check_device, placed
 from mncc.verbs.pictures import load_pictures, picture_input

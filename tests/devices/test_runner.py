@@ -12,12 +12,13 @@ import pytest
 from mncc.devices.here import Here
 from mncc.devices.loaded import Interface, Library, Probe, RunError
 from mncc.devices.process import Local
-from mncc.devices.requests import KernelRun, NetworkRun, Operand, PeakSample, Place, Repeat
+from mncc.devices.requests import AboutMachine, KernelRun, NetworkRun, Operand, PeakSample, Place, Repeat
 from mncc.devices.runner import Remote, build_runner
 from mncc.kernels.target import load_target
 from mncc.language.diagnostic import OutsideError
 from mncc.library.toolchain import find_toolchain
 from mncc.library.write import LibraryFiles, write_library
+from mncc.report.machine import cpu_name
 from tests.library.conftest import Toys
 from tests.library.toy import CHANNELS, CLASSES, HEIGHT, TRIPLE, WIDTH, toy_spec
 
@@ -91,6 +92,13 @@ def test_the_peak_is_measured_there(places: tuple[Place, Place]) -> None:
     for place in places:
         one, two = place.answers([PeakSample(1), PeakSample(2)])
         assert 1 < one.gflops < 2000 and 1 < two.gflops < 4000
+
+
+def test_the_machine_is_told(places: tuple[Place, Place]) -> None:
+    here, there = (next(place.answers([AboutMachine()])).machine for place in places)
+    assert here is not None and there is not None
+    assert (here.system, here.architecture) == (there.system, there.architecture) and there.cpus >= 1
+    assert cpu_name(here.cpuinfo) == cpu_name(there.cpuinfo)
 
 
 def test_a_kernel_that_fails(toys: Callable[..., Toys], tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ import pytest
 from mncc.network.graph import Network
 from mncc.peers import ENGINES, Handover, enter
 from mncc.reference import Twin
-from mncc.verbs.bench import random_inputs
+from mncc.verbs.inputs import random_inputs
 from mncc.weights import Weights
 
 INSTALLED = Path(__file__).resolve().parents[2] / "bench" / "peers" / ".venv"

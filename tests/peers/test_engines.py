@@ -14,7 +14,8 @@ from mncc.peers import ENGINES, Handover, PeerError, rounds
 from mncc.reference import Twin
 from mncc.reference.eager import eager
 from mncc.report.progress import Progress
-from mncc.verbs.bench import bench, random_inputs
+from mncc.verbs.bench import bench
+from mncc.verbs.inputs import random_inputs
 from mncc.verbs.job import prepare
 from mncc.weights import load_weights
 
