@@ -4,6 +4,7 @@
     python -m bench.arm64.count build/a76
     python -m bench.arm64.count build/a76 --loops 10               and the loops that run most instructions, as text
     python -m bench.arm64.count build/a76 --loops 3 --kernel k01   the loops of one kernel
+    python -m bench.arm64.count build/a76 --loops 5 --model neoverse-n1 cortex-a55   and what llvm-mca says of them
 
 These are instructions, not times.
 """
@@ -15,7 +16,8 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-from bench.arm64.loops import find_loops, loops_text
+from bench.arm64 import mca
+from bench.arm64.loops import find_loops, loop_text
 from mncc.devices.counting import FIRST_KERNEL, count_library
 from mncc.devices.loaded import find_library, read_manifest
 from mncc.kernels.target import load_target
@@ -32,6 +34,7 @@ def main() -> int:
     parser.add_argument("--cpu", help="as qemu calls it; the target's if left out")
     parser.add_argument("--loops", type=int, default=0, metavar="N", help="also print the N loops that run most")
     parser.add_argument("--kernel", default="", metavar="NAME", help="of these kernels only (the beginning of a name)")
+    parser.add_argument("--model", nargs="+", default=[], metavar="CPU", help="the loops' cycles, by LLVM's names")
     options = parser.parse_args()
     _, name = find_library(options.library)
     manifest = read_manifest(options.library, name)
@@ -54,7 +57,9 @@ def main() -> int:
     show(*report.tables())
     if options.loops:
         ran = counted.executed.by_address(FIRST_KERNEL + number for number in chosen)
-        print(loops_text(find_loops(ran)[: options.loops]))
+        for loop in find_loops(ran)[: options.loops]:
+            cycles = {cpu: mca.cycles_of(loop.code, cpu, mca.find_tool()) for cpu in options.model}
+            print(loop_text(loop, cycles))
     return 0
 
 

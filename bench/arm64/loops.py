@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from mncc.devices.executed import classify
@@ -50,19 +50,15 @@ def find_loops(ran: Mapping[int, tuple[str, int]]) -> list[Loop]:
     return sorted(loops, key=lambda loop: -loop.instructions)
 
 
-def loops_text(loops: Sequence[Loop]) -> str:
-    """Each loop with its numbers and its instructions."""
-    return "\n".join(_lines(loops))
-
-
-def _lines(loops: Sequence[Loop]) -> Iterator[str]:
-    for loop in loops:
-        many, share = len(loop.code), loop.multiplies / len(loop.code)
-        yield (
-            f"{loop.first:x}: {loop.instructions * 1e-6:.3f} M instructions in {loop.rounds:,} rounds of {many}, "
-            f"{loop.multiplies} of them vector multiplications ({share:.0%})"
-        )
-        yield from (f"    {text}" for text in loop.code)
+def loop_text(loop: Loop, cycles: Mapping[str, float]) -> str:
+    """The loop with its numbers, the cycles of a round on some processors, and its instructions, a line each."""
+    share = loop.multiplies / len(loop.code)
+    head = (
+        f"{loop.first:x}: {loop.instructions * 1e-6:.3f} M instructions in {loop.rounds:,} rounds of {len(loop.code)}, "
+        f"{loop.multiplies} of them vector multiplications ({share:.0%})"
+    )
+    models = [f"    # {cpu}: {count:.1f} cycles in llvm-mca's model" for cpu, count in cycles.items()]
+    return "\n".join([head, *models, *(f"    {text}" for text in loop.code)])
 
 
 def _goal(text: str) -> list[int]:

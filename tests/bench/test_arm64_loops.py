@@ -1,6 +1,6 @@
 """The innermost loops of what ran."""
 
-from bench.arm64.loops import find_loops, loops_text
+from bench.arm64.loops import find_loops, loop_text
 
 RAN = {
     0x100: ("mov x0, #0", 1),
@@ -28,6 +28,7 @@ def test_loops_with_most_instructions_come_first() -> None:
 
 
 def test_the_text_says_how_much_of_a_loop_multiplies() -> None:
-    text = loops_text(find_loops(RAN))
+    text = loop_text(find_loops(RAN)[0], {"neoverse-n1": 2.04})
     assert text.startswith("104: 0.000 M instructions in 40 rounds of 4, 1 of them vector multiplications (25%)\n")
+    assert "\n    # neoverse-n1: 2.0 cycles in llvm-mca's model\n" in text
     assert text.endswith("    b.ne #0x104")

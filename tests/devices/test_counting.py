@@ -113,6 +113,14 @@ def test_an_emulator_without_plugins_is_said(monkeypatch: pytest.MonkeyPatch, tm
     assert "qemu-user-static" in str(error.value.help)
 
 
+def test_a_machine_without_a_compiler_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    _emulator(monkeypatch, tmp_path, "echo qemu-aarch64 version 7.2.0")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("CC", raising=False)
+    with pytest.raises(OutsideError, match="no C compiler for"):
+        count_program(["/bin/true"], A76)
+
+
 def test_an_emulator_that_counts_nothing_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     _emulator(monkeypatch, tmp_path, "echo qemu-aarch64 version 9.0.1")
     with pytest.raises(OutsideError, match="left no complete count"):
