@@ -86,10 +86,10 @@ def build(
 ) -> None:
     """Compile a network into a shared and a static library with header, manifest, CMake and pkg-config files."""
     from mncc.verbs.build import build
-    from mncc.verbs.job import parse_settings, prepare
+    from mncc.verbs.job import parse_settings, prepare_build
 
     with Progress() as progress:
-        job = prepare(network, parse_settings(settings or ()), target, weights, name, cc, weights_dtype)
+        job = prepare_build(network, parse_settings(settings or ()), target, weights, name, cc, weights_dtype)
         report = build(job, output, progress, objects)
     show(report.text())
 

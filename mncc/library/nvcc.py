@@ -24,10 +24,17 @@ class Nvcc:
     command: tuple[str, ...]
     version: tuple[int, int]
 
-    def compute(self) -> tuple[str, ...]:
-        """The architectures that it can compile for: sm_75, sm_80, ..., ascending."""
+    def check(self, architectures: Sequence[str]) -> None:
+        """Raises OutsideError where it does not compile for one of the architectures (sm_80, ...)."""
         said = run_tool("asked for its architectures", [*self.command, "--list-gpu-code"], Path.cwd())
-        return tuple(sorted(re.findall(r"sm_\d+[a-z]?\b", said), key=_age))
+        known = sorted(set(re.findall(r"sm_\d+[a-z]?\b", said)), key=_age)
+        unknown = [name for name in architectures if name not in known]
+        if unknown:
+            raise OutsideError(
+                f"nvcc {'.'.join(map(str, self.version))} does not compile for {', '.join(unknown)}: "
+                f"it knows {', '.join(known)}",
+                "name other targets, or put another release of nvcc first on the PATH",
+            )
 
 
 def find_nvcc() -> Nvcc:
@@ -61,14 +68,7 @@ def compile_fatbin(source: str, architectures: Sequence[str], nvcc: Nvcc) -> byt
 
     Raises OutsideError where nvcc does not know an architecture or fails. The same source gives the same bytes.
     """
-    known = nvcc.compute()
-    unknown = [name for name in architectures if name not in known]
-    if unknown:
-        version = ".".join(map(str, nvcc.version))
-        raise OutsideError(
-            f"nvcc {version} does not compile for {', '.join(unknown)}: it knows {', '.join(known)}",
-            "name other targets, or put another release of nvcc first on the PATH",
-        )
+    nvcc.check(architectures)
     newest = max(architectures, key=_age).removeprefix("sm_")
     codes = [(name.removeprefix("sm_"), name) for name in architectures] + [(newest, f"compute_{newest}")]
     options = [f"-gencode=arch=compute_{compute},code={code}" for compute, code in codes]

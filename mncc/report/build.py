@@ -10,7 +10,7 @@ from mncc.report.numbers import plural, size
 
 @dataclass(frozen=True)
 class BuildReport:
-    """The answer of `mncc build`. `workspace_bytes` is for one thread."""
+    """The answer of `mncc build`. `workspace_bytes` is for one thread, or what else `workspace_of` says."""
 
     network: str
     target: str
@@ -23,6 +23,7 @@ class BuildReport:
     weights_bytes: int
     workspace_bytes: int
     seconds: float
+    workspace_of: str = "one thread"
 
     def text(self) -> str:
         """The folder, its files with sizes, and one line on what is inside."""
@@ -31,6 +32,6 @@ class BuildReport:
         lines += [f"  {name:{width}}  {size(bytes)}" for name, bytes in self.files]
         lines.append(
             f"{plural(self.kernels, 'kernel')}, {size(self.weights_bytes)} of weights from {self.weights}, "
-            f"workspace {size(self.workspace_bytes)} for one thread"
+            f"workspace {size(self.workspace_bytes)} for {self.workspace_of}"
         )
         return "\n".join(lines)

@@ -40,7 +40,7 @@ def build(
     from mncc.devices.loaded import Library
     from mncc.verbs.build import build as build_folder
 
-    job = _prepare(path, settings, target, weights, name, weights_dtype)
+    job = jobs.prepare_build(path, _texts(settings), target, str(weights), name, weights_dtype=weights_dtype)
     folder = None if output else Path(tempfile.mkdtemp(prefix="mncc-"))
     try:
         with Progress() as progress:

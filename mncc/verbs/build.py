@@ -13,10 +13,10 @@ from mncc.report.console import warn
 from mncc.report.failures import UsageError
 from mncc.report.progress import Progress
 from mncc.verbs.cache import compiled
-from mncc.verbs.job import Job
+from mncc.verbs.job import GpuJob, Job
 
 
-def build(job: Job, output: Path | None, progress: Progress, objects: bool = False) -> BuildReport:
+def build(job: Job | GpuJob, output: Path | None, progress: Progress, objects: bool = False) -> BuildReport:
     """Writes the job's library to `output` (build/NAME if None), which it replaces as a whole or leaves as it was.
 
     `objects` leaves what another toolchain finishes, and needs no compiler. Raises UsageError where the job names
@@ -26,13 +26,19 @@ def build(job: Job, output: Path | None, progress: Progress, objects: bool = Fal
     from mncc.library.toolchain import find_toolchain
     from mncc.library.write import write_library, write_objects
 
+    if isinstance(job, GpuJob):
+        if objects:
+            raise UsageError("--emit-objects is for CPUs so far", "name the compiler of the machine with --cc")
+        from mncc.verbs.build_gpu import build_gpu
+
+        return build_gpu(job, output, progress)
     if objects and job.cc is not None:
         raise UsageError("--emit-objects compiles no C, so --cc has nothing to do", "leave one of them out")
     began = time.monotonic()
     directory = Path("build", job.name) if output is None else output
     # What would fail at the end fails before the work.
     check_replaceable(directory)
-    _check_writable(directory)
+    check_writable(directory)
     if not objects:
         find_toolchain(job.target.triple, job.cc)
     warn_of_weights(job)
@@ -46,7 +52,7 @@ def build(job: Job, output: Path | None, progress: Progress, objects: bool = Fal
         network=job.name,
         target=job.target.name,
         directory=directory,
-        files=tuple(_sizes(directory)),
+        files=tuple(sizes(directory)),
         kernels=len(spec.kernels),
         weights=job.weights.source,
         weights_bytes=spec.weights.nbytes,
@@ -55,14 +61,14 @@ def build(job: Job, output: Path | None, progress: Progress, objects: bool = Fal
     )
 
 
-def _sizes(directory: Path) -> Iterator[tuple[str, int]]:
+def sizes(directory: Path) -> Iterator[tuple[str, int]]:
     """Names and bytes of what lies in a folder; a folder in it counts as a whole."""
     for path in sorted(directory.iterdir()):
         files = [path] if path.is_file() else [file for file in path.rglob("*") if file.is_file()]
         yield path.name + ("" if path.is_file() else "/"), sum(file.stat().st_size for file in files)
 
 
-def warn_of_weights(job: Job) -> None:
+def warn_of_weights(job: Job | GpuJob) -> None:
     """Says on standard error what is odd about the weights; that they are random, above all."""
     if job.random:
         warn(f"{job.name} gets random weights ({job.weights.source}): its answers mean nothing; see --weights")
@@ -70,7 +76,7 @@ def warn_of_weights(job: Job) -> None:
         warn(text)
 
 
-def _check_writable(directory: Path) -> None:
+def check_writable(directory: Path) -> None:
     """Raises OutsideError where the folder, or what it would be made in, cannot be written."""
     absolute = Path(os.path.realpath(directory))
     above = next(path for path in absolute.parents if path.exists())

@@ -14,16 +14,21 @@ import os
 import pickle
 import tempfile
 import time
+from collections.abc import Callable
 from functools import cache
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from mncc.report.progress import Progress
+from mncc.verbs.job import GpuJob, Job
 
 if TYPE_CHECKING:
+    from mncc.library.cuda_spec import CudaSpec
+    from mncc.library.nvcc import Nvcc
     from mncc.library.spec import LibrarySpec
-    from mncc.verbs.job import Job
+
+T = TypeVar("T")
 
 KEPT_ENTRIES = 24
 KEPT_BYTES = 1 << 30
@@ -37,17 +42,38 @@ def compiled(job: Job, progress: Progress) -> LibrarySpec:
     """The job's library, compiled now or found in the cache. Raises DiagnosticError, OutsideError."""
     from mncc.verbs.compile import compile_network
 
+    def compile() -> LibrarySpec:
+        return compile_network(job.network, job.target, job.weights, job.name, progress, job.weights_dtype)[0]
+
+    return _kept(key_of(job), compile)
+
+
+def compiled_gpu(job: GpuJob, nvcc: Nvcc, progress: Progress) -> tuple[CudaSpec, bytes]:
+    """The same for GPUs, and what nvcc made of the kernels."""
+    from mncc.library.nvcc import compile_fatbin
+    from mncc.verbs.compile_gpu import compile_gpu_network
+
+    def compile() -> tuple[CudaSpec, bytes]:
+        spec = compile_gpu_network(job.network, job.targets, job.weights, job.name, progress)
+        progress("compiling the kernels with nvcc", 0.96)
+        return spec, compile_fatbin(spec.source, spec.architectures, nvcc)
+
+    return _kept(key_of(job, nvcc.version), compile)
+
+
+def _kept(key: str, compile: Callable[[], T]) -> T:
+    """What `compile` answers, or what it answered before under the same key."""
     folder = cache_folder()
-    entry = folder / f"{key_of(job)}.spec" if folder else None
-    found = _read(entry) if entry else None
+    entry = folder / f"{key}.spec" if folder else None
+    found: T | None = _read(entry) if entry else None
     if found is not None:
         return found
-    spec, _ = compile_network(job.network, job.target, job.weights, job.name, progress, job.weights_dtype)
+    made = compile()
     if entry:
         with contextlib.suppress(OSError):
-            _write(entry, spec)
+            _write(entry, made)
             _prune(entry.parent)
-    return spec
+    return made
 
 
 def cache_folder() -> Path | None:
@@ -66,11 +92,12 @@ def cache_folder() -> Path | None:
         return None
 
 
-def key_of(job: Job) -> str:
-    """A hash over everything that decides the compiled library of a job."""
+def key_of(job: Job | GpuJob, *tools: object) -> str:
+    """A hash over everything that decides the compiled library of a job; `tools` beside what mncc stands on."""
     digest = hashlib.sha256()
     weights = (job.weights.source, job.weights.digest())
-    parts = (_compiler(), job.name, repr(job.network), repr(job.target), *weights, job.weights_dtype)
+    target = (job.target, job.weights_dtype) if isinstance(job, Job) else job.targets
+    parts = (_compiler(), repr(tools), job.name, repr(job.network), repr(target), *weights)
     for part in parts:
         digest.update(hashlib.sha256(part.encode("utf-8", "surrogateescape")).digest())
     return digest.hexdigest()
@@ -86,7 +113,7 @@ def _compiler() -> str:
     return f"{[metadata.version(package) for package in _PACKAGES]} {digest.hexdigest()}"
 
 
-def _read(entry: Path) -> LibrarySpec | None:
+def _read(entry: Path) -> Any:
     """An entry, if it is whole; its age counts from its last use."""
     try:
         content = entry.read_bytes()
@@ -98,7 +125,7 @@ def _read(entry: Path) -> LibrarySpec | None:
         return None
 
 
-def _write(entry: Path, spec: LibrarySpec) -> None:
+def _write(entry: Path, spec: object) -> None:
     """Writes beside and renames, so that nobody sees half an entry. Entries are private: unpickling runs code."""
     entry.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     content = pickle.dumps(spec, protocol=pickle.HIGHEST_PROTOCOL)

@@ -50,12 +50,13 @@ def compile_network(
     tell("packing the weights", 0.75)
     packed = pack_weights(plan, weights.tensors)
     tell("computing the self test in float64", 0.8)
-    goldens = _goldens(network, replace(weights, tensors=held))
+    goldens = goldens_of(network, replace(weights, tensors=held))
+    inputs, outputs = interface_of(network)
     spec = LibrarySpec(
         name=name,
         model_hash=model_hash(network, weights, weights_dtype),
-        inputs=tuple(InterfaceTensor(i.name, i.type.shape, i.mean, i.std, i.channels) for i in network.inputs),
-        outputs=tuple(InterfaceTensor(o.name, network.types[o.value].shape, kind=o.kind) for o in network.outputs),
+        inputs=inputs,
+        outputs=outputs,
         kernels=tuple(_entry(plan, k, s) for k, s in zip(plan.kernels, kernels.symbols, strict=True)),
         kernel_object=kernels.object,
         weights=packed,
@@ -93,7 +94,14 @@ def model_hash(network: Network, weights: Weights, weights_dtype: StoredType = "
     return "sha256:" + hashlib.sha256("\n".join([*lines, weights.digest()]).encode()).hexdigest()
 
 
-def _goldens(network: Network, weights: Weights) -> tuple[Golden, ...]:
+def interface_of(network: Network) -> tuple[tuple[InterfaceTensor, ...], tuple[InterfaceTensor, ...]]:
+    """Inputs and outputs as the C interface shows them."""
+    inputs = tuple(InterfaceTensor(i.name, i.type.shape, i.mean, i.std, i.channels) for i in network.inputs)
+    outputs = tuple(InterfaceTensor(o.name, network.types[o.value].shape, kind=o.kind) for o in network.outputs)
+    return inputs, outputs
+
+
+def goldens_of(network: Network, weights: Weights) -> tuple[Golden, ...]:
     """What the self test expects: the float64 twin's outputs for the self test's inputs."""
     from mncc.reference import Twin
 
@@ -113,12 +121,11 @@ def _entry(plan: Plan, kernel: PlannedKernel, symbol: str) -> KernelEntry:
     return KernelEntry(kernel.name, symbol, kernel.phases, kernel.images, kernel.weights_offset, tuple(slots))
 
 
-def _manifest(network: Network, plan: Plan, weights: Weights, symbols: tuple[str, ...]) -> Mapping[str, Any]:
+def network_facts(network: Network, plan: Plan, weights: Weights) -> Mapping[str, Any]:
+    """What every manifest says of a compilation: tools, settings, weights, cost, tensors."""
     packages = ("apache-tvm", "apache-tvm-ffi", "torch", "numpy")
-    versions = {"mncc": __version__, **{p: metadata.version(p) for p in packages}}
     return {
-        "versions": versions,
-        "target": {"name": plan.target.name, "triple": plan.target.triple, "cpu": plan.target.cpu},
+        "versions": {"mncc": __version__, **{p: metadata.version(p) for p in packages}},
         "settings": dict(network.settings),
         "weights": {
             "source": weights.source,
@@ -128,11 +135,18 @@ def _manifest(network: Network, plan: Plan, weights: Weights, symbols: tuple[str
         },
         "params": network.params,
         "macs": network.macs,
-        "kernels": [_kernel_facts(plan, k, s) for k, s in zip(plan.kernels, symbols, strict=True)],
         "tensors": [
             {"name": t.name, "shape": list(t.type.shape), "borders": t.pads, "base": t.base, "bytes": t.bytes}
             for t in plan.tensors.values()
         ],
+    }
+
+
+def _manifest(network: Network, plan: Plan, weights: Weights, symbols: tuple[str, ...]) -> Mapping[str, Any]:
+    return {
+        **network_facts(network, plan, weights),
+        "target": {"name": plan.target.name, "triple": plan.target.triple, "cpu": plan.target.cpu},
+        "kernels": [_kernel_facts(plan, k, s) for k, s in zip(plan.kernels, symbols, strict=True)],
     }
 
 

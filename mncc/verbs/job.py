@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from mncc.language.diagnostic import DiagnosticError
 from mncc.report.failures import UsageError
@@ -54,6 +54,23 @@ class Job:
     @property
     def random(self) -> bool:
         """True where the weights are random, and answers therefore mean nothing."""
+        return self.weights.source.startswith("random:")
+
+
+@dataclass(frozen=True)
+class GpuJob:
+    """The same for GPUs: one library serves several architectures."""
+
+    network: Network
+    targets: tuple[GpuTarget, ...]
+    """By age, the oldest first."""
+    weights: Weights
+    name: str
+    cc: str | None = None
+
+    @property
+    def random(self) -> bool:
+        """As a Job's."""
         return self.weights.source.startswith("random:")
 
 
@@ -120,6 +137,20 @@ def find_machine(name: str) -> Target | GpuTarget:
         raise as_usage(f"--target {name}", error) from error
 
 
+def find_gpus(names: str) -> tuple[GpuTarget, ...]:
+    """The GPUs of `cuda-sm80,cuda-sm90`, the oldest first. Raises UsageError."""
+    from mncc.kernels.gpu_target import GpuTarget
+
+    found = {}
+    for name in names.split(","):
+        machine = find_machine(name.strip())
+        if not isinstance(machine, GpuTarget):
+            help = "build once for the CPUs and once for the GPUs"
+            raise UsageError(f"--target {names}: {name.strip()} is a CPU, the others are GPUs", help)
+        found[machine.name] = machine
+    return tuple(sorted(found.values(), key=lambda gpu: int(gpu.architecture.removeprefix("sm_"))))
+
+
 def prepare(
     path: str | Path,
     settings: Mapping[str, str],
@@ -130,19 +161,51 @@ def prepare(
     weights_dtype: str = "float32",
 ) -> Job:
     """Loads network, target and weights, the cheap and likeliest to fail first. Raises DiagnosticError, UsageError."""
+    _check_options(name, cc)
+    found = find_target(target)
+    stored = find_stored(weights_dtype, found)
+    return Job(*_loaded(path, settings, weights, name, found), cc, stored)
+
+
+def prepare_build(
+    path: str | Path,
+    settings: Mapping[str, str],
+    target: str = "native",
+    weights: str = RANDOM_WEIGHTS,
+    name: str | None = None,
+    cc: str | None = None,
+    weights_dtype: str = "float32",
+) -> Job | GpuJob:
+    """As `prepare`, for GPUs too: what can be built."""
+    if not target.startswith("cuda-"):
+        return prepare(path, settings, target, weights, name, cc, weights_dtype)
+    _check_options(name, cc)
+    found = find_gpus(target)
+    find_stored(weights_dtype, found[0])
+    return GpuJob(*_loaded(path, settings, weights, name, found), cc)
+
+
+def _check_options(name: str | None, cc: str | None) -> None:
     if name is not None:
         _check_name(name, given=True)
     if cc is not None and not cc.strip():
         raise UsageError("--cc names no compiler", "for example --cc aarch64-linux-gnu-gcc")
-    found = find_target(target)
-    stored = find_stored(weights_dtype, found)
+
+
+T = TypeVar("T")
+
+
+def _loaded(
+    path: str | Path, settings: Mapping[str, str], weights: str, name: str | None, target: T
+) -> tuple[Network, T, Weights, str]:
+    """What a job begins with."""
     network = load_network(path, settings)
     if name is None:
         _check_name(network.name, given=False)
 
     from mncc.weights import load_weights
 
-    return Job(network, found, load_weights(network, weights), name or network.name, cc, stored)
+    return network, target, load_weights(network, weights), name or network.name
 
 
 def parse_device(text: str) -> Device:

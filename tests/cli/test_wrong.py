@@ -48,6 +48,11 @@ Program = Callable[..., Answer]
         (("bench", "TINY", "--device", "qemu", "--target", "arm64", "--threads", "1,2"), "on one thread"),
         (("bench", "TINY", "--device", "qemu", "--target", "arm64", "--against", "ncnn"), "python -m bench.arm64"),
         (("tune", "TINY"), "tune"),
+        (("build", "TINY", "--target", "cuda-sm80,x86-64-v3"), "x86-64-v3 is a CPU"),
+        (("build", "TINY", "--target", "cuda-sm80,cuda-sm12"), "cuda-sm12"),
+        (("build", "TINY", "--target", "cuda-sm80", "--cc", ""), "--cc names no compiler"),
+        (("build", "TINY", "--target", "cuda-sm80", "--emit-objects"), "for CPUs so far"),
+        (("run", "TINY", "--target", "cuda-sm80", "--image", "p.png"), "is a GPU"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else None,
 )

@@ -9,7 +9,7 @@ import pytest
 from mncc.kernels.target import cpu_targets, load_target
 from mncc.report.failures import UsageError
 from mncc.verbs.bench import parse_engines, parse_threads
-from mncc.verbs.job import find_stored, parse_device, parse_settings
+from mncc.verbs.job import find_gpus, find_stored, parse_device, parse_settings
 
 
 def test_settings() -> None:
@@ -37,6 +37,14 @@ def test_stored_types() -> None:
     with pytest.raises(UsageError, match="no instructions that convert float16") as caught:
         find_stored("float16", old)
     assert "x86-64-v3" in str(caught.value.help) and "arm64" in str(caught.value.help)
+
+
+def test_gpus() -> None:
+    assert [gpu.architecture for gpu in find_gpus("cuda-sm90, cuda-sm75,cuda-sm90")] == ["sm_75", "sm_90"]
+    with pytest.raises(UsageError, match="x86-64-v3 is a CPU"):
+        find_gpus("cuda-sm90,x86-64-v3")
+    with pytest.raises(UsageError, match="cuda-sm91"):
+        find_gpus("cuda-sm91")
 
 
 def test_threads() -> None:

@@ -2,40 +2,43 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
+from mncc.devices.cuda_on_cpu import FLAGS, HEADERS, KERNEL
 from mncc.language.diagnostic import OutsideError
 from mncc.library.template import RUNTIME
 
 HERE = Path(__file__).parent
 
 
-def build_standin(
-    source: str, symbols: Mapping[str, int], folder: Path, shim: Path, call: str, flags: Sequence[str] = ()
-) -> Path:
-    """libcuda.so.1 in `folder`, with the kernels of CUDA C++ text that are named with their numbers of parameters.
+def build_standin(source: str, folder: Path, flags: Sequence[str] = ()) -> Path:
+    """libcuda.so.1 in `folder`, with all kernels of a CUDA source; a program finds it by LD_LIBRARY_PATH or an rpath.
 
-    `shim` is the header with which the text is C++ for a CPU, `call` its function that runs a kernel: extents, body,
-    parameters. Raises OutsideError where there is no g++ or the text does not compile.
+    Raises OutsideError where there is no g++ or it refuses the text.
     """
-    if shutil.which("g++") is None:
-        raise OutsideError("no g++ to compile the kernels for the CPU", "apt-get install g++")
-    rows = [
-        f'{{"{symbol}", {count}, [](const unsigned *e, void **p) {{ '
-        f"{call}(e, [](void **q) {{ shim::call(&{symbol}, q); }}, p); }}}},"
-        for symbol, count in symbols.items()
+    symbols = dict.fromkeys(KERNEL.findall(source))
+    functions = [f"CUDA_ON_CPU_KERNEL({symbol})" for symbol in symbols]
+    rows = [f'{{"{symbol}", parameters(&{symbol}), launch_{symbol}}},' for symbol in symbols]
+    text = [
+        '#include "on_cpu.h"',
+        '#include "kernels.h"',
+        source,
+        *functions,
+        "template <class... P> constexpr int parameters(void (*)(P...)) { return sizeof...(P); }",
+        *("const StandinKernel standin_kernels[] = {", *rows, "};"),
+        f"const int standin_kernel_count = {len(rows)};",
+        "const char *standin_kernel_error() { return cuda_on_cpu_error(); }",
     ]
-    table = ["const StandinKernel standin_kernels[] = {", *rows, "};", f"const int standin_kernel_count = {len(rows)};"]
-    text = "\n".join([f'#include "{shim.name}"', source, '#include "kernels.h"', *table, ""])
-    (folder / "kernels.cpp").write_text(text, encoding="utf-8")
+    (folder / "kernels.cpp").write_text("\n".join(text) + "\n", encoding="utf-8")
     output = folder / "libcuda.so.1"
-    command = ["g++", "-std=c++17", "-O1", "-g", "-shared", "-fPIC", "-ffp-contract=off", "-w", *flags]
-    command += [f"-I{HERE}", f"-I{RUNTIME}", f"-I{shim.parent}", "kernels.cpp", str(HERE / "libcuda.cpp")]
-    command += ["-Wl,-soname,libcuda.so.1", "-o", str(output)]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    command = ["g++", *FLAGS, "-g", *flags, *(f"-I{path}" for path in (HEADERS, HERE, RUNTIME)), "kernels.cpp"]
+    command += [str(HERE / "libcuda.cpp"), "-Wl,-soname,libcuda.so.1", "-o", str(output)]
+    try:
+        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    except FileNotFoundError:
+        raise OutsideError("there is no g++, which runs GPU kernels on the CPU", "apt install g++") from None
     if done.returncode != 0:
-        raise OutsideError(f"g++ does not compile the kernels:\n{done.stderr[-4000:]}", "this is an error of mncc's")
+        raise OutsideError(f"g++ refuses the kernels: {done.stderr[:2000]}")
     return output

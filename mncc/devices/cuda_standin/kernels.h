@@ -4,9 +4,10 @@
 struct StandinKernel {
   const char *symbol;
   int parameters; /* all of them pointers */
-  /* grid, block, dynamic shared memory; parameters as cuLaunchKernel has them */
-  void (*run)(const unsigned extents[7], void **parameters);
+  /* grid and block; parameters as cuLaunchKernel has them. Answers 0, or what standin_kernel_error() has words for. */
+  int (*run)(void **parameters, const unsigned *extents, unsigned order);
 };
 extern const StandinKernel standin_kernels[];
 extern const int standin_kernel_count;
+const char *standin_kernel_error();
 #endif

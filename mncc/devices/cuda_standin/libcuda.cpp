@@ -189,7 +189,8 @@ void run_launch(const Launch &launch, CUstream stream, bool from_graph) {
   std::vector<CUdeviceptr> values = launch.parameters;
   std::vector<void *> pointers;
   for (CUdeviceptr &value : values) pointers.push_back(&value);
-  launch.function->kernel->run(launch.extents, pointers.data());
+  if (launch.function->kernel->run(pointers.data(), launch.extents, 0) != 0)
+    wrong(launch.function->kernel->symbol, standin_kernel_error(), CUDA_ERROR_LAUNCH_FAILED);
 }
 
 // What the driver refuses in a launch.

@@ -12,8 +12,6 @@ from tests.library.toy import CHANNELS, CLASSES, HEIGHT, PIXELS, WIDTH, toy_outp
 
 HERE = Path(__file__).parent
 SOURCE = (HERE / "toy.cu").read_text(encoding="utf-8")
-SYMBOLS = {"toy_scale": 3, "toy_dense": 3, "toy_mix": 3}
-"""Functions of the source, with their numbers of parameters."""
 
 
 def toy_cuda_spec(name: str = "toy", batch: int = 2, shared_bytes: int = 128, seed: int = 0) -> CudaSpec:
@@ -52,10 +50,9 @@ def toy_cuda_spec(name: str = "toy", batch: int = 2, shared_bytes: int = 128, se
     )
 
 
-def toy_standin(folder: Path, flags: tuple[str, ...] = ()) -> Path:
+def toy_standin(folder: Path) -> Path:
     """libcuda.so.1 with the toy's kernels, in a folder."""
-    source = "#define STANDIN\n" + SOURCE
-    return build_standin(source, SYMBOLS, folder, shim=HERE / "shim.h", call="shim::run", flags=flags)
+    return build_standin(SOURCE, folder)
 
 
 def fake_fatbin(*entries: tuple[int, int]) -> bytes:

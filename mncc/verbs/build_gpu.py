@@ -1,0 +1,46 @@
+"""`mncc build` for GPUs: a network as a library in a folder, its kernels compiled by nvcc."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+from mncc.report.build import BuildReport
+from mncc.report.progress import Progress
+from mncc.verbs.build import check_writable, sizes, warn_of_weights
+from mncc.verbs.cache import compiled_gpu
+from mncc.verbs.job import GpuJob
+
+
+def build_gpu(job: GpuJob, output: Path | None, progress: Progress) -> BuildReport:
+    """As `build` for CPUs. Raises OutsideError where there is no nvcc, or it does not know an architecture, too."""
+    from mncc.library.cuda_spec import CudaSpec
+    from mncc.library.cuda_write import write_cuda_library
+    from mncc.library.folder import check_replaceable
+    from mncc.library.nvcc import find_nvcc
+    from mncc.library.toolchain import find_toolchain
+
+    began = time.monotonic()
+    directory = Path("build", job.name) if output is None else output
+    # What would fail at the end fails before the work.
+    check_replaceable(directory)
+    check_writable(directory)
+    find_toolchain(CudaSpec.triple, job.cc)
+    nvcc = find_nvcc()
+    nvcc.check([target.architecture for target in job.targets])
+    warn_of_weights(job)
+    spec, fatbin = compiled_gpu(job, nvcc, progress)
+    progress("linking the library")
+    write_cuda_library(spec, directory, cc=job.cc, nvcc=nvcc, fatbin=fatbin)
+    return BuildReport(
+        network=job.name,
+        target=", ".join(target.name for target in job.targets),
+        directory=directory,
+        files=tuple(sizes(directory)),
+        kernels=len(spec.launches),
+        weights=job.weights.source,
+        weights_bytes=spec.weights.nbytes,
+        workspace_bytes=spec.workspace_bytes,
+        seconds=time.monotonic() - began,
+        workspace_of="a handle on the device",
+    )

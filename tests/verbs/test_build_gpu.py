@@ -1,0 +1,56 @@
+"""`mncc build --target cuda-...`, as a command."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from mncc.language.diagnostic import OutsideError
+from mncc.report.progress import Progress
+from mncc.verbs.build import build
+from mncc.verbs.job import GpuJob, prepare_build
+
+
+def job(targets: str) -> GpuJob:
+    found = prepare_build("docs/tiny.mn", {}, targets, "random:3")
+    assert isinstance(found, GpuJob)
+    return found
+
+
+@pytest.mark.skipif(shutil.which("nvcc") is None, reason="nvcc is not installed")
+def test_build(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Compiled once, kept, and the same bytes in another folder, named in another order."""
+    monkeypatch.setenv("MNCC_CACHE", str(tmp_path / "cache"))
+    with Progress() as progress:
+        report = build(job("cuda-sm86,cuda-sm75"), tmp_path / "one", progress)
+        text = report.text()
+        assert "tiny for cuda-sm75, cuda-sm86" in text and "5 kernels" in text
+        assert "workspace 32 KiB for a handle on the device" in text
+        assert len(list((tmp_path / "cache").iterdir())) == 1
+        monkeypatch.setenv("MNCC_CACHE", "off")
+        build(job("cuda-sm75,cuda-sm86"), tmp_path / "two", progress)
+    for path in sorted((tmp_path / "one").iterdir()):
+        assert path.read_bytes() == (tmp_path / "two" / path.name).read_bytes(), path.name
+
+
+def test_what_is_missing_is_said_before_the_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_work(*_: object) -> None:
+        raise AssertionError("compiled without a compiler")
+
+    monkeypatch.setattr("mncc.verbs.build_gpu.compiled_gpu", no_work)
+    monkeypatch.setattr("mncc.library.nvcc._packaged", list)
+    gcc = shutil.which("gcc")
+    assert gcc is not None
+    (tmp_path / "cc").symlink_to(gcc)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with Progress() as progress, pytest.raises(OutsideError, match="no CUDA compiler"):
+        build(job("cuda-sm80"), tmp_path / "out", progress)
+    (tmp_path / "nvcc").write_text(
+        "#!/bin/sh\n[ $1 = --version ] && echo release 11.4, V11.4.48 || printf 'sm_75\\nsm_80\\n'\n"
+    )
+    (tmp_path / "nvcc").chmod(0o755)
+    with Progress() as progress, pytest.raises(OutsideError, match=r"nvcc 11\.4 does not compile for sm_90: it knows"):
+        build(job("cuda-sm80,cuda-sm90"), tmp_path / "out", progress)
+    assert not (tmp_path / "out").exists()
