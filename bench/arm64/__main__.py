@@ -31,8 +31,8 @@ from mncc.peers import Handover, PeerError
 from mncc.report.console import say, warn
 from mncc.report.failures import guarded
 from mncc.report.progress import Progress
-from mncc.verbs.bench import random_inputs
 from mncc.verbs.cache import compiled
+from mncc.verbs.inputs import random_inputs
 from mncc.verbs.job import Job, prepare
 
 ROOT = Path(__file__).resolve().parents[2]
