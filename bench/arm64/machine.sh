@@ -5,6 +5,12 @@ set -euo pipefail
 cd "$(dirname "$0")"
 python=${PYTHON:-python3}
 [ -e machine/complete ] && exit 0
+for needed in apt-get dpkg /etc/apt/sources.list.d/debian.sources; do
+    if ! { command -v "$needed" || [ -r "$needed" ]; } > /dev/null 2>&1; then
+        echo "machine.sh takes an arm64 Python from Debian 12 or newer, and this machine has no $needed" >&2
+        exit 1
+    fi
+done
 
 mkdir -p machine/apt/lists/partial machine/apt/archives/partial machine/root machine/engines
 : > machine/apt/status
@@ -19,7 +25,7 @@ cp /etc/apt/sources.list.d/debian.sources machine/apt/sources/
 for package in machine/apt/archives/*.deb; do dpkg -x "$package" machine/root; done
 
 found=$(basename "$(readlink machine/root/usr/bin/python3)") # as python3.11
-"$python" -m pip --disable-pip-version-check install --quiet --upgrade --target machine/engines \
+"$python" -m pip --disable-pip-version-check install --quiet --upgrade --no-warn-conflicts --target machine/engines \
     --only-binary=:all: --implementation cp --python-version "${found#python}" \
     --platform manylinux_2_28_aarch64 --platform manylinux_2_27_aarch64 --platform manylinux_2_17_aarch64 \
     --platform manylinux2014_aarch64 -r requirements.txt

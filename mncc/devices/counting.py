@@ -96,7 +96,8 @@ def count_program(
     emulator = find_emulator(target)
     with tempfile.TemporaryDirectory(prefix="mncc-count-", ignore_cleanup_errors=True) as folder:
         plugin, answer = build_plugin(emulator, Path(folder)), Path(folder, "executed.txt")
-        counting = ("-cpu", target.emulated, *options, "-plugin", f"file={plugin},out={answer}")
+        words = (f"{key}={str(file).replace(',', ',,')}" for key, file in (("file", plugin), ("out", answer)))
+        counting = ("-cpu", target.emulated, *options, "-plugin", ",".join(words))
         finished = run_process([emulator, *counting, *command], timeout)
         _require_plugin(finished, emulator)
         require_success(finished, emulator, target)
