@@ -133,6 +133,15 @@ def _examined(triple: str, words: tuple[str, ...]) -> Toolchain:
     return Toolchain(words, f"zig {version}" if zig else version, machine, zig)
 
 
+def machine_of(cc: str) -> str:
+    """The triple that a C compiler's command makes code for. Raises OutsideError where it does not run."""
+    words = tuple(shlex.split(cc))
+    found = _zig_of(words)
+    if found or not words:
+        raise OutsideError(f"{cc!r} does not say what it compiles for", "name a gcc or a clang with --cc")
+    return _first_line([*words, "-dumpmachine"])
+
+
 def _first_line(command: list[str]) -> str:
     """What a compiler answers about itself."""
     return run_tool("asked for its version", command, Path.cwd()).split("\n")[0].strip()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from pathlib import Path
 
 from mncc.report.build import BuildReport
@@ -18,19 +19,21 @@ def build_gpu(job: GpuJob, output: Path | None, progress: Progress) -> BuildRepo
     from mncc.library.cuda_write import write_cuda_library
     from mncc.library.folder import check_replaceable
     from mncc.library.nvcc import find_nvcc
-    from mncc.library.toolchain import find_toolchain
+    from mncc.library.toolchain import find_toolchain, machine_of
 
     began = time.monotonic()
     directory = Path("build", job.name) if output is None else output
     # What would fail at the end fails before the work.
     check_replaceable(directory)
     check_writable(directory)
-    find_toolchain(CudaSpec.triple, job.cc)
+    triple = machine_of(job.cc) if job.cc else CudaSpec.triple  # a compiler that is named says for which host
+    find_toolchain(triple, job.cc)
     nvcc = find_nvcc()
     nvcc.check([target.architecture for target in job.targets])
     warn_of_weights(job)
     spec, fatbin = compiled_gpu(job, nvcc, progress)
     progress("linking the library")
+    spec = replace(spec, triple=triple)
     write_cuda_library(spec, directory, cc=job.cc, nvcc=nvcc, fatbin=fatbin)
     return BuildReport(
         network=job.name,

@@ -24,8 +24,9 @@ from mncc.library.cuda_write import write_cuda_library
 from mncc.library.glibc import glibc_floor
 from mncc.library.nvcc import Nvcc, compile_fatbin, find_nvcc
 from mncc.library.template import RUNTIME
+from mncc.library.toolchain import machine_of
 from mncc.library.write import LibraryFiles
-from tests.library.conftest import WARNINGS, says
+from tests.library.conftest import PROGRAMS, WARNINGS, says
 from tests.library.cuda.toy import CUDA_13, FATBIN, SOURCE, toy_cuda_spec, toy_standin
 from tests.library.toy import TRIPLE
 
@@ -82,6 +83,19 @@ def test_program(
 ) -> None:
     """Numbers, statuses, what the driver is asked; every call of the driver failing in turn; handles and threads."""
     assert says(compiled(program, *flags, *with_driver(*gpu_toy(*flags)))) == "ok\n"
+
+
+def test_on_an_arm_host(tmp_path: Path) -> None:
+    """The same program, library and stand-in for aarch64, where Jetsons are, under qemu."""
+    missing = [tool for tool in ("aarch64-linux-gnu-g++", "qemu-aarch64") if shutil.which(tool) is None]
+    if missing:
+        pytest.skip(f"needs {' and '.join(missing)}")
+    spec = dataclasses.replace(toy_cuda_spec(), triple=machine_of("aarch64-linux-gnu-gcc"))
+    files = write_cuda_library(spec, tmp_path / "toy", cc="aarch64-linux-gnu-gcc", nvcc=CUDA_13, fatbin=FATBIN)
+    toy_standin(tmp_path, compiler="aarch64-linux-gnu-g++")
+    command = ["aarch64-linux-gnu-gcc", "-std=c99", str(PROGRAMS / "cuda.c"), "-pthread", *with_driver(files, tmp_path)]
+    subprocess.run([*command, "-o", str(tmp_path / "program")], check=True)
+    assert says("qemu-aarch64", "-L", "/usr/aarch64-linux-gnu", tmp_path / "program") == "ok\n"
 
 
 def test_nothing_is_read_before_it_is_written(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Sequence
 from pathlib import Path
 
 from mncc.devices.cuda_on_cpu import FLAGS, HEADERS, KERNEL
@@ -13,10 +12,10 @@ from mncc.library.template import RUNTIME
 HERE = Path(__file__).parent
 
 
-def build_standin(source: str, folder: Path, flags: Sequence[str] = ()) -> Path:
+def build_standin(source: str, folder: Path, compiler: str = "g++") -> Path:
     """libcuda.so.1 in `folder`, with all kernels of a CUDA source; a program finds it by LD_LIBRARY_PATH or an rpath.
 
-    Raises OutsideError where there is no g++ or it refuses the text.
+    Raises OutsideError where there is no such compiler or it refuses the text.
     """
     symbols = dict.fromkeys(KERNEL.findall(source))
     functions = [f"CUDA_ON_CPU_KERNEL({symbol})" for symbol in symbols]
@@ -33,12 +32,12 @@ def build_standin(source: str, folder: Path, flags: Sequence[str] = ()) -> Path:
     ]
     (folder / "kernels.cpp").write_text("\n".join(text) + "\n", encoding="utf-8")
     output = folder / "libcuda.so.1"
-    command = ["g++", *FLAGS, "-g", *flags, *(f"-I{path}" for path in (HEADERS, HERE, RUNTIME)), "kernels.cpp"]
+    command = [compiler, *FLAGS, "-g", *(f"-I{path}" for path in (HEADERS, HERE, RUNTIME)), "kernels.cpp"]
     command += [str(HERE / "libcuda.cpp"), "-Wl,-soname,libcuda.so.1", "-o", str(output)]
     try:
         done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
     except FileNotFoundError:
-        raise OutsideError("there is no g++, which runs GPU kernels on the CPU", "apt install g++") from None
+        raise OutsideError(f"there is no {compiler}, which runs GPU kernels on the CPU", "apt install g++") from None
     if done.returncode != 0:
-        raise OutsideError(f"g++ refuses the kernels: {done.stderr[:2000]}")
+        raise OutsideError(f"{compiler} refuses the kernels: {done.stderr[:2000]}")
     return output

@@ -50,9 +50,9 @@ def toy_cuda_spec(name: str = "toy", batch: int = 2, shared_bytes: int = 128, se
     )
 
 
-def toy_standin(folder: Path) -> Path:
+def toy_standin(folder: Path, compiler: str = "g++") -> Path:
     """libcuda.so.1 with the toy's kernels, in a folder."""
-    return build_standin(SOURCE, folder)
+    return build_standin(SOURCE, folder, compiler)
 
 
 def fake_fatbin(*entries: tuple[int, int]) -> bytes:
