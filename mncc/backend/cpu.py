@@ -124,7 +124,8 @@ def _lowered(target: Target, functions: Mapping[KernelFunction, str], progress: 
     for number, (function, symbol) in enumerate(functions.items()):
         if progress:
             progress(f"scheduling {symbol}", number / (len(functions) + 1))
-        module = lower(tvm.IRModule({symbol: _scheduled(symbol, function)}), _llvm(target))
+        scheduled = tvm.IRModule({symbol: _scheduled(symbol, function)})
+        module = lower(scheduled, _llvm(target), target.max_keeps_nan)
         merged.update(module.functions.items())
     return tvm.IRModule(merged)
 

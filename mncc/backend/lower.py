@@ -15,12 +15,16 @@ STACK_BYTES = 16384
 """A register tile's sums stay a stack array, which LLVM promotes to registers; nothing larger may be on the stack."""
 
 
-def lower(mod: tvm.IRModule, target: tvm.target.Target) -> tvm.IRModule:
-    """Scheduled functions with buffer parameters -> functions of raw pointers that call nothing of TVM's runtime."""
+def lower(mod: tvm.IRModule, target: tvm.target.Target, max_keeps_nan: bool = False) -> tvm.IRModule:
+    """Scheduled functions with buffer parameters -> functions of raw pointers that call nothing of TVM's runtime.
+
+    `max_keeps_nan` where the machine has instructions for the maximum and minimum of IEEE 754-2019."""
     mod = tirx.transform.BindTarget(target.with_host(target))(mod)
     mod = Sequential(_TO_LOOPS)(mod)
     mod = _raw_pointers(mod)
     mod = _arrays_on_stack(mod)
+    if max_keeps_nan:
+        mod = _one_instruction(mod)
     return Sequential(_TO_INTRINSICS)(mod)
 
 
@@ -101,3 +105,21 @@ def _arrays_on_stack(function: tirx.PrimFunc, mod: tvm.IRModule, ctx: Any) -> ti
         return tirx.AllocBuffer(statement.buffer, {"disable_lower_builtin": tirx.IntImm("bool", 1)})
 
     return function.with_body(tvm_ffi.structural.structural_map(function.body, [(tirx.AllocBuffer, keep)]))
+
+
+@tirx.transform.prim_func_pass(opt_level=0)
+def _one_instruction(function: tirx.PrimFunc, mod: tvm.IRModule, ctx: Any) -> tirx.PrimFunc:
+    """Maxima and minima of floats as LLVM's own, which return NaN where an operand is one; a TensorIR maximum is a
+    comparison and a selection, as x86's instruction is."""
+
+    def call(name: str, node: Any) -> Any:
+        dtype = str(node.ty.dtype)
+        if not dtype.startswith("float"):
+            return node
+        return tirx.call_llvm_pure_intrin(dtype, name, node.a, node.b)
+
+    rules = [
+        (tirx.Max, lambda node: call("llvm.maximum", node)),
+        (tirx.Min, lambda node: call("llvm.minimum", node)),
+    ]
+    return function.with_body(tvm_ffi.structural.structural_map(function.body, rules))

@@ -24,7 +24,8 @@ class Target:
 
     `lanes` fp32 elements fill the widest vector register, of which there are `registers`; `narrow` are the vector
     widths that tiles may have; those from `full` lanes on use the multipliers fully. `by_lane` says that a
-    multiplication takes one of its operands from a lane of a register, where others read it from memory.
+    multiplication takes one of its operands from a lane of a register, where others read it from memory;
+    `max_keeps_nan`, that there is an instruction for the maximum which returns NaN where any operand is one.
 
     A slot is the time of a full vector's multiplication at the peak. A sum waits `fma_latency` slots for the one before
     it; `loads` vectors are loaded in a slot beside the multiplications, and each costs `load_slots` nevertheless.
@@ -44,6 +45,7 @@ class Target:
     full: int
     registers: int
     by_lane: bool
+    max_keeps_nan: bool
     fma_latency: float
     loads: float
     load_slots: float
@@ -188,6 +190,7 @@ def _read(path: Path) -> Target | GpuTarget:
         full=vectors["full"],
         registers=vectors["registers"],
         by_lane=vectors["by_lane"],
+        max_keeps_nan=vectors["max_keeps_nan"],
         fma_latency=core["fma_latency"],
         loads=core["loads"],
         load_slots=core["load_slots"],

@@ -279,10 +279,11 @@ class TileWriter:
 
 
 def _unrolled(part: Part) -> int:
-    """How many of the innermost reduction loops are unrolled: a depthwise stage's taps, a picture's few channels."""
+    """How many of the innermost reduction loops are unrolled: a depthwise stage's taps, a picture's few channels unless
+    they are taken by lane, some at once."""
     if part.stage.kind == "depthwise":
         return 2 if part.depth <= MANY_TAPS else 1
-    return 1 if part.in_channels // part.stage.groups <= FEW_CHANNELS else 0
+    return 1 if part.tile.steps == 1 and part.in_channels // part.stage.groups <= FEW_CHANNELS else 0
 
 
 def _fetched(
