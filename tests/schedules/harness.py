@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 import mmap
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from mncc.kernels.target import load_target
 from mncc.kernels.tiles import scratch_floats
 from mncc.kernels.winograd import WinogradTiles
 from mncc.network.window import Pads
+from tests.schedules.emulated import Emulated
 
 Arrays = Sequence[Mapping[str, np.ndarray]]
 
@@ -36,11 +37,19 @@ def on_line(array: np.ndarray) -> np.ndarray:
     return placed
 
 
-def load_function(function: KernelFunction, folder: Path, target: str = "native") -> ctypes._CFuncPtr:
-    """The function compiled, linked and loaded."""
-    (folder / "k.o").write_bytes(compile_functions({function: "kernel"}, load_target(target)))
+Called = Callable[[int, int, Sequence[np.ndarray]], int]
+"""begin, end and the arrays behind a function's pointers -> what it returns."""
+
+
+def load_function(function: KernelFunction, folder: Path, target: str = "native") -> Called:
+    """The function compiled, linked and loaded; that of another processor runs under qemu."""
+    facts = load_target(target)
+    (folder / "k.o").write_bytes(compile_functions({function: "kernel"}, facts))
+    if not facts.triple.startswith("x86"):
+        return Emulated.link(folder / "k.o", folder, facts)
     subprocess.run(["cc", "-shared", "-o", folder / "k.so", folder / "k.o", "-lm"], check=True)
-    return ctypes.CDLL(str(folder / "k.so"))["kernel"]
+    loaded = ctypes.CDLL(str(folder / "k.so"))["kernel"]
+    return lambda begin, end, arrays: loaded(begin, end, *(ctypes.c_void_p(a.ctypes.data) for a in arrays))
 
 
 @dataclass
@@ -82,8 +91,7 @@ class ChainRun:
             tensors.append(on_line(np.full(self.shared.floats, np.nan)))
         for begin, end in ranges:
             scratch = on_line(np.full(scratch_floats(family_of(chain).scratch(chain, self.tiles)), np.nan))
-            pointers = [ctypes.c_void_p(a.ctypes.data) for a in (self.packed, scratch, *tensors, output)]
-            assert self.function(begin, end, *pointers) == 0
+            assert self.function(begin, end, (self.packed, scratch, *tensors, output)) == 0
         (top, bottom), (left, right) = chain.output_pads
         between = output[top : output.shape[0] - bottom, left : output.shape[1] - right, shape[2] :]
         assert np.isnan(between).all(), "the kernel wrote between its pixels"
