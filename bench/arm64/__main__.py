@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.arm64.engines import NAMES, EngineCount, count_engine, require_machine
+from bench.arm64.mca import find_tool
 from bench.arm64.model import model
 from bench.arm64.table import loops_markdown, markdown, with_tables
 from bench.peers.cases import Case, choose, load_cases
@@ -47,11 +48,14 @@ def main() -> int:
     options = _options()
     cases = load_cases()
     chosen = choose(cases, options.names) if options.names else tuple(case for case in cases if case.detailed)
+    modelled = options.loops or not (options.table or options.names)
+    if modelled:
+        find_tool()  # before the minutes that the networks take
     if not (options.table or options.loops):
         require_machine()
         for case in chosen:
             _write(options.results / f"arm64_{case.name}.json", measure(case, options.target))
-    if options.loops or not (options.table or options.names):
+    if modelled:
         (case,) = choose(cases, [MODELLED])
         _write(options.results / LOOPS, model(case, ROOT / "examples"))
     results = {case.title: found for case in cases if (found := _read(options.results / f"arm64_{case.name}.json"))}
