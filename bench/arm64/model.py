@@ -18,8 +18,8 @@ from mncc.verbs.cache import compiled
 from mncc.verbs.job import prepare
 
 TARGETS = ("arm64-neoverse-n1", "arm64-cortex-a72", "arm64-cortex-a55")
-"""Whose pipelines LLVM models. Its Cortex-A76 is its Cortex-A72, and Neoverse N1 the nearest to that. In its Cortex-A53 a
-load behind a multiplication waits until that has been written back, which the processor does not do."""
+"""Whose pipelines LLVM models. Its Cortex-A76 is its Cortex-A72, and Neoverse N1 the nearest to that. In its Cortex-A53
+a load behind a multiplication waits until that has been written back, which the processor does not do."""
 LISTED = 6
 """Loops a target that are kept in full."""
 
