@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from mncc.backend.versions import check_versions
 from mncc.kernels.gpu_direct import GpuDirect
 from mncc.kernels.gpu_fused import GpuFused
+from mncc.kernels.gpu_join import counters_offset
 from mncc.kernels.gpu_plain import GpuPlain
 from mncc.kernels.gpu_product import GpuProduct
 from mncc.kernels.gpu_tiles import vector_lanes
@@ -37,7 +38,6 @@ class CudaFunction:
 
     spec: GpuFused | GpuProduct | GpuDirect | GpuPlain
     tiles: Tiles
-    images: int
     tensors: tuple[TensorFacts, ...]
 
 
@@ -128,7 +128,7 @@ def _functions(plan: Plan) -> tuple[tuple[str, ...], Mapping[CudaFunction, str]]
         plain = isinstance(kernel.spec, GpuPlain)
         facts = tuple(_facts(plan, kernel, value) for value in kernel.values)
         assert isinstance(kernel.spec, GpuFused | GpuProduct | GpuDirect | GpuPlain) and kernel.tiles is not None
-        function = CudaFunction(kernel.spec, kernel.tiles, 1 if plain else kernel.images, () if plain else facts)
+        function = CudaFunction(kernel.spec, kernel.tiles, () if plain else facts)
         symbols.append(functions.setdefault(function, f"kernel{len(functions)}"))
     return tuple(symbols), functions
 
@@ -156,6 +156,8 @@ def _launches(plan: Plan, number: int, kernel: PlannedKernel, compiled: Compiled
 def _argument(plan: Plan, kernel: PlannedKernel, name: str, image: int) -> CudaArgument:
     """What the parameter of that name is given. TVM's name of a buffer's pointer is the buffer's with `_ptr` behind."""
     name = name.removesuffix("_ptr")
+    if name == "counters":
+        return CudaArgument(None, counters_offset(kernel.spec, kernel.tiles) * 4)
     if name.startswith("weight"):
         return CudaArgument(None, int(name.removeprefix("weight").removeprefix("s") or 0) * 4)
     value = _named(kernel, name)
@@ -169,6 +171,9 @@ def _named(kernel: PlannedKernel, name: str) -> str:
         return kernel.inputs[0]
     if name == "residual":
         return kernel.inputs[1]
+    if name == "shared":
+        assert kernel.shared is not None
+        return kernel.shared
     if name.startswith("source"):
         return kernel.inputs[int(name.removeprefix("source"))]
     return kernel.output
@@ -189,4 +194,4 @@ def _scheduled(symbol: str, function: CudaFunction) -> tvm.tirx.PrimFunc:
         GpuDirect: direct_function,
     }
     places = [TensorPlace(t.pitch, t.stride, t.lanes) for t in function.tensors]
-    return schedules[type(function.spec)](function.spec, function.tiles, function.images, places, symbol)
+    return schedules[type(function.spec)](function.spec, function.tiles, places, symbol)

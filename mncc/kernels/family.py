@@ -15,6 +15,7 @@ from mncc.kernels import (
     chain_space,
     gpu_direct,
     gpu_fused,
+    gpu_join,
     gpu_plain,
     gpu_product,
     gpu_space,
@@ -120,16 +121,16 @@ GPU_FAMILIES: Mapping[type, Family] = {
     gpu_fused.GpuFused: _gpu(
         choose_tiles=gpu_space.choose_fused,
         predict=gpu_space.predict_fused,
-        weight_floats=lambda spec, tiles: gpu_fused.FusedShape(spec, tiles).weight_floats,
-        pack=gpu_fused.pack,
+        weight_floats=gpu_join.weight_floats,
+        pack=lambda spec, tiles, arrays: gpu_join.with_counters(gpu_fused.pack(spec, tiles, arrays), spec, tiles),
         describe=gpu_fused.describe,
         executed_macs=gpu_fused.executed_macs,
     ),
     gpu_product.GpuProduct: _gpu(
         choose_tiles=gpu_space.choose_product,
         predict=gpu_space.predict_product,
-        weight_floats=lambda spec, tiles: gpu_product.ProductShape(spec, tiles).weight_floats,
-        pack=gpu_product.pack,
+        weight_floats=gpu_join.weight_floats,
+        pack=lambda spec, tiles, arrays: gpu_join.with_counters(gpu_product.pack(spec, tiles, arrays), spec, tiles),
         describe=gpu_product.describe,
     ),
     gpu_direct.GpuDirect: _gpu(

@@ -19,6 +19,9 @@ class GpuDirect(Chain):
 
     family: ClassVar[str] = "gpu_direct"
 
+    images: int = 1
+    """Of the batch, all in one launch."""
+
     def __post_init__(self) -> None:
         """Raises AssertionError for a chain that the family does not take."""
         assert len(self.stages) == 1 and not self.pool, self.stages

@@ -1,8 +1,9 @@
 """The GPU family that fuses a depthwise convolution with the one before it, the pointwise one behind it, or both.
 
 A block makes a tile of the output. Channels of the depthwise convolution pass through shared memory in chunks: their
-expansion, the depthwise convolution, and what they add to the projection, whose sums stay in registers. Without a
-convolution behind it a block makes one chunk of the depthwise convolution's own output.
+expansion, the depthwise convolution, and what they add to the projection, whose sums stay in registers. Where tiles of
+pixels are too few to fill the GPU, slices of the chunks are other blocks' work; their sums meet in a second launch.
+Without a convolution behind it a block makes one chunk of the depthwise convolution's own output.
 """
 
 from __future__ import annotations
@@ -24,6 +25,9 @@ class GpuFused(Chain):
     """[convolution,] depthwise [, pointwise]."""
 
     family: ClassVar[str] = "gpu_fused"
+
+    images: int = 1
+    """Of the batch, all in one launch."""
 
     def __post_init__(self) -> None:
         """Raises AssertionError for a chain that the family does not take."""
@@ -62,12 +66,14 @@ def fuses(stages: Sequence[Stage]) -> bool:
 
 @dataclass(frozen=True)
 class FusedTiles:
-    """The knobs: `rows` x `cols` output pixels a block, `chunk` channels of the depthwise convolution at once; how the
-    `threads` share the two products, and that each computes `run` pixels in a row of the depthwise convolution."""
+    """The knobs: `rows` x `cols` output pixels a block, `chunk` channels of the depthwise convolution at once, the
+    chunks in `slices` blocks; how the `threads` share the two products, and that each computes `run` pixels in a row
+    of the depthwise convolution."""
 
     rows: int
     cols: int
     chunk: int
+    slices: int
     threads: int
     run: int
     lead: ThreadTiles | None
@@ -77,13 +83,12 @@ class FusedTiles:
 @dataclass(frozen=True)
 class ChunkPlace:
     """Where, in floats from the start of a chunk's weights, they lie: the lead's, its biases, the depthwise taps and
-    biases, the tail's, and the end."""
+    biases, and the end."""
 
     lead: int
     lead_bias: int
     taps: int
     taps_bias: int
-    tail: int
     floats: int
 
 
@@ -94,21 +99,33 @@ class FusedShape:
     spec: GpuFused
     tiles: FusedTiles
 
+    @cached_property
+    def steps(self) -> int:
+        """Chunks that one block takes: those of its slice, or one where nothing is summed up."""
+        chunks = -(-self.spec.depthwise.channels // self.tiles.chunk)
+        return -(-chunks // self.tiles.slices) if self.spec.tail else 1
+
     @property
     def chunks(self) -> int:
-        """Chunks of channels."""
+        """Chunks of channels; the last may be nothing but padding."""
+        if self.spec.tail:
+            return self.steps * self.tiles.slices
         return -(-self.spec.depthwise.channels // self.tiles.chunk)
 
     @property
-    def steps(self) -> int:
-        """Chunks that one block takes: all that the projection needs, else one."""
-        return self.chunks if self.spec.tail else 1
+    def panels(self) -> int:
+        """Parts of the projection's channels, each of which computes the chunks anew."""
+        return -(-self.spec.tail.channels // self.width) if self.spec.tail else 1
 
     @property
     def grid(self) -> tuple[int, int, int]:
-        """Chunks that blocks share out, tiles of columns and of rows."""
+        """Panels of slices, or chunks; tiles of columns and of rows."""
         last = self.spec.last
-        return self.chunks // self.steps, -(-last.width // self.tiles.cols), -(-last.height // self.tiles.rows)
+        return (
+            self.panels * self.chunks // self.steps,
+            -(-last.width // self.tiles.cols),
+            -(-last.height // self.tiles.rows),
+        )
 
     @property
     def pixels(self) -> int:
@@ -168,23 +185,32 @@ class FusedShape:
         lead_bias = self.lead_taps * self.depth * chunk
         taps = lead_bias + (chunk if self.spec.lead else 0)
         taps_bias = taps + self.taps * chunk
-        tail = taps_bias + chunk
-        return ChunkPlace(0, lead_bias, taps, taps_bias, tail, tail + chunk * self.width)
+        return ChunkPlace(0, lead_bias, taps, taps_bias, taps_bias + chunk)
 
     @property
     def width(self) -> int:
-        """Channels of the projection with padding; 0 without one."""
+        """Channels of the projection that a block makes; 0 without one."""
         return self.tiles.tail.width if self.tiles.tail else 0
 
     @property
-    def bias(self) -> int:
-        """Where the projection's biases begin in the kernel's weights."""
+    def tail_floats(self) -> int:
+        """The projection's weights of one chunk and panel."""
+        return self.tiles.chunk * self.width
+
+    @property
+    def tail(self) -> int:
+        """Where the projection's weights begin in the kernel's: behind all chunks; panel after panel."""
         return self.chunks * self.weights.floats
 
     @property
+    def bias(self) -> int:
+        """Where the projection's biases begin."""
+        return self.tail + self.panels * self.chunks * self.tail_floats
+
+    @property
     def weight_floats(self) -> int:
-        """The kernel's weights: chunk after chunk, then the projection's biases."""
-        return self.bias + self.width
+        """All weights of the kernel."""
+        return self.bias + (self.panels * self.width if self.spec.tail else 0)
 
     @property
     def window_floats(self) -> int:
@@ -205,7 +231,8 @@ class FusedShape:
     @property
     def shared_bytes(self) -> int:
         """Of a block."""
-        return 4 * (self.window_floats + self.weights.floats + self.middle_floats + self.made_floats)
+        weights = self.weights.floats + self.tail_floats
+        return 4 * (self.window_floats + weights + self.middle_floats + self.made_floats)
 
 
 def _window(size: tuple[int, int], stage: Stage) -> tuple[int, int]:
@@ -223,7 +250,7 @@ def pack(spec: GpuFused, tiles: FusedTiles, arrays: Sequence[Mapping[str, np.nda
     shape, chunk = FusedShape(spec, tiles), tiles.chunk
     places, whole = shape.weights, shape.chunks * chunk
     packed = np.zeros(shape.weight_floats, np.float32)
-    runs = packed[: shape.bias].reshape(shape.chunks, places.floats)
+    runs = packed[: shape.tail].reshape(shape.chunks, places.floats)
 
     def fill(start: int, matrix: np.ndarray) -> None:
         """A matrix of (rows, channels of the depthwise stage), cut along the channels."""
@@ -240,8 +267,8 @@ def pack(spec: GpuFused, tiles: FusedTiles, arrays: Sequence[Mapping[str, np.nda
     fill(places.taps_bias, middle["bias"][None])
     if spec.tail:
         matrix = arrays[-1]["kernel"].reshape(spec.depthwise.channels, spec.tail.channels)
-        cut = padded_matrix(matrix, whole, shape.width).reshape(shape.chunks, -1)
-        runs[:, places.tail : places.tail + cut.shape[1]] = cut
+        full = padded_matrix(matrix, whole, shape.panels * shape.width)
+        packed[shape.tail : shape.bias] = full.reshape(whole, shape.panels, -1).transpose(1, 0, 2).ravel()
         packed[shape.bias : shape.bias + spec.tail.channels] = arrays[-1]["bias"]
     return packed
 
@@ -249,14 +276,15 @@ def pack(spec: GpuFused, tiles: FusedTiles, arrays: Sequence[Mapping[str, np.nda
 def executed_macs(spec: GpuFused, tiles: FusedTiles) -> int:
     """Multiply-adds of one image with what neighbouring blocks compute twice, without padding."""
     if not spec.lead:
-        return spec.macs
+        return spec.macs + (FusedShape(spec, tiles).panels - 1) * spec.stage_macs(0)
     stage, shape = spec.depthwise, FusedShape(spec, tiles)
     whole, made, tile = spec.in_shape(spec.middle), (stage.height, stage.width), (tiles.rows, tiles.cols)
     pixels = 1
     for axis in range(2):
         begins = [begin * stage.stride[axis] - stage.padding[axis][0] for begin in range(0, made[axis], tile[axis])]
         pixels *= sum(min(whole[axis], begin + shape.middle[axis]) - max(0, begin) for begin in begins)
-    return spec.macs - spec.stage_macs(0) + pixels * spec.lead.channels * spec.depth(0)
+    once = spec.stage_macs(spec.middle) + pixels * spec.lead.channels * spec.depth(0)
+    return once * shape.panels + (spec.stage_macs(len(spec.stages) - 1) if spec.tail else 0)
 
 
 def describe(spec: GpuFused, tiles: FusedTiles) -> list[str]:
@@ -269,7 +297,7 @@ def describe(spec: GpuFused, tiles: FusedTiles) -> list[str]:
         lines.append(f"{stage.kind} {size} / {stage.stride[0]}{act} -> {stage.height}x{stage.width}")
     lines.append(
         f"  blocks {'x'.join(map(str, shape.grid))} of {tiles.rows}x{tiles.cols} pixels, {shape.steps} steps of "
-        f"{tiles.chunk} channels, {tiles.threads} threads, {shape.shared_bytes} bytes shared"
+        f"{tiles.chunk} channels, {tiles.slices} slices, {tiles.threads} threads, {shape.shared_bytes} bytes shared"
     )
     for name, part in (("expand", tiles.lead), ("project", tiles.tail)):
         if part:

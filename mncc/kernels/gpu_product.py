@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import ClassVar
 
 import numpy as np
@@ -18,6 +19,9 @@ class GpuProduct(Chain):
     """A chain of one stage that mixes all channels."""
 
     family: ClassVar[str] = "gpu_product"
+
+    images: int = 1
+    """Of the batch, all in one launch."""
 
     def __post_init__(self) -> None:
         """Raises AssertionError for a chain that the family does not take."""
@@ -37,11 +41,12 @@ def multiplies(stages: Sequence[Stage]) -> bool:
 @dataclass(frozen=True)
 class ProductTiles:
     """The knobs: a block computes `rows` x `cols` pixels and `sums.width` channels; `chunk` input channels lie in
-    shared memory at once."""
+    shared memory at once. Of the chunks `slices` blocks take a part each, whose sums meet in a second launch."""
 
     rows: int
     cols: int
     chunk: int
+    slices: int
     sums: ThreadTiles
 
 
@@ -53,10 +58,15 @@ class ProductShape:
     tiles: ProductTiles
 
     @property
+    def panels(self) -> int:
+        """Tiles of output channels."""
+        return -(-self.spec.last.channels // self.tiles.sums.width)
+
+    @property
     def grid(self) -> tuple[int, int, int]:
-        """Tiles of channels, of columns and of rows."""
+        """Slices of panels, tiles of columns and of rows."""
         last, tiles = self.spec.last, self.tiles
-        return -(-last.channels // tiles.sums.width), -(-last.width // tiles.cols), -(-last.height // tiles.rows)
+        return self.panels * tiles.slices, -(-last.width // tiles.cols), -(-last.height // tiles.rows)
 
     @property
     def window(self) -> tuple[int, int]:
@@ -74,10 +84,16 @@ class ProductShape:
         """Output pixels of a tile."""
         return self.tiles.rows * self.tiles.cols
 
+    @cached_property
+    def steps(self) -> int:
+        """Chunks that one block takes."""
+        chunks = -(-self.spec.channels // self.tiles.chunk)
+        return -(-chunks // self.tiles.slices)
+
     @property
     def chunks(self) -> int:
-        """Steps over the input channels."""
-        return -(-self.spec.channels // self.tiles.chunk)
+        """Chunks of the input channels; the last may be nothing but padding."""
+        return self.steps * self.tiles.slices
 
     @property
     def depth(self) -> int:
@@ -129,12 +145,12 @@ class ProductShape:
     @property
     def weight_floats(self) -> int:
         """Packed weights: per tile of channels its chunks, then all biases."""
-        return self.grid[0] * (self.chunks * self.chunk_weights + self.tiles.sums.width)
+        return self.panels * (self.chunks * self.chunk_weights + self.tiles.sums.width)
 
     @property
     def bias(self) -> int:
         """Where the biases begin."""
-        return self.grid[0] * self.chunks * self.chunk_weights
+        return self.panels * self.chunks * self.chunk_weights
 
 
 def pack(spec: GpuProduct, tiles: ProductTiles, arrays: Sequence[Mapping[str, np.ndarray]]) -> np.ndarray:
@@ -142,7 +158,7 @@ def pack(spec: GpuProduct, tiles: ProductTiles, arrays: Sequence[Mapping[str, np
     chunk of input channels the taps' (chunk, width) matrices, zeros where a tile or chunk is not full; then the
     biases."""
     shape, width = ProductShape(spec, tiles), tiles.sums.width
-    count = shape.grid[0]
+    count = shape.panels
     kernel = arrays[0]["kernel"].reshape(spec.taps, spec.channels, spec.last.channels)
     full = np.stack([padded_matrix(tap, shape.depth, count * width) for tap in kernel])
     panels = full.reshape(spec.taps, shape.chunks, tiles.chunk, count, width).transpose(3, 1, 0, 2, 4)
@@ -159,7 +175,8 @@ def describe(spec: GpuProduct, tiles: ProductTiles) -> list[str]:
     return [
         f"conv {size} / {stage.stride[0]}{act} -> {stage.height}x{stage.width}{' pool' if spec.pool else ''}",
         f"  blocks {'x'.join(map(str, shape.grid))} of {tiles.rows}x{tiles.cols} pixels x {tiles.sums.width} channels, "
-        f"{tiles.chunk} input channels at once, {tiles.sums.describe()}, {shape.shared_bytes} bytes shared",
+        f"{tiles.chunk} input channels at once, {tiles.slices} slices, {tiles.sums.describe()}, "
+        f"{shape.shared_bytes} bytes shared",
     ]
 
 

@@ -3,26 +3,43 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import cache
 from itertools import product
 
 from mncc.kernels.gpu_direct import DirectTiles, GpuDirect
 from mncc.kernels.gpu_fused import FusedShape, FusedTiles, GpuFused
+from mncc.kernels.gpu_join import join_of
 from mncc.kernels.gpu_plain import GpuPlain, GpuPlainTiles
 from mncc.kernels.gpu_product import GpuProduct, ProductShape, ProductTiles
 from mncc.kernels.gpu_target import STATIC_SHARED, WARP, GpuTarget
 from mncc.kernels.gpu_tiles import QUAD, ThreadTiles, rounded
-from mncc.kernels.gpu_time import STEP, GpuPrediction, Work, barrier, copy_work, fetch, predict, product_work
+from mncc.kernels.gpu_time import (
+    BEGIN,
+    FETCH,
+    STEP,
+    GpuPrediction,
+    Work,
+    barrier,
+    copy_work,
+    fetch,
+    predict,
+    product_work,
+)
 
-THREADS = (64, 128, 192, 256)
+THREADS = (128, 192, 256)
 """Threads of a block; more find too few pixels and channels."""
-SUMS = 64
-"""The most sums that a thread keeps in registers."""
+SUMS, LEAD_SUMS = 64, 32
+"""The most sums that a thread keeps in registers, and those of an expansion, which are there beside others."""
+FULL = 4
+"""Blocks a multiprocessor beyond which the depth is not cut any more."""
 SPARE_REGISTERS = 40
 """Registers of a thread for addresses and loops."""
-SIDES = (1, 2, 4, 7, 8, 14, 16)
-"""Rows and columns of a tile of a picture."""
-FLAT = (1, 4, 8, 16, 28, 32, 49, 56, 64, 112, 128)
+ROWS, COLUMNS = (1, 2, 4, 7, 8), (4, 7, 8, 14, 16)
+"""Of a tile of a picture."""
+LEAST_PIXELS, MOST_PIXELS = 8, 128
+"""Of a tile, where the picture has as many."""
+FLAT = (1, 8, 16, 28, 49, 64, 112)
 """Pixels of a tile of a row."""
 
 
@@ -60,18 +77,31 @@ def product_space(spec: GpuProduct, target: GpuTarget) -> Iterator[ProductTiles]
     for (rows, cols), threads, split in product(_tiles(spec), THREADS, (1, 2, 4, 8, 16, 32)):
         if threads % split:
             continue
-        for channels, across in product((4, 8), (1, 2, 4, 8, 16, 32)):
+        for channels, across in product((4, 8), (2, 4, 8, 16)):
             down, rest = divmod(threads // split, across)
-            if rest or not down or channels * across >= max(16, 2 * rounded(last.channels, 8)):
+            if rest or not down or channels * across > max(16, 2 * rounded(last.channels, 8)):
                 continue
             each = -(-rows * cols // down)
             sums = ThreadTiles(each, channels, across, down, split)
             if each * channels > SUMS or each > 8 or down >= 2 * rows * cols:
                 continue
             for chunk in chunks:
-                tiles = ProductTiles(rows, cols, rounded(chunk, QUAD * split), sums)
+                tiles = ProductTiles(rows, cols, rounded(chunk, QUAD * split), 1, sums)
                 if ProductShape(spec, tiles).shared_bytes <= STATIC_SHARED:
-                    yield tiles
+                    yield from (replace(tiles, slices=slices) for slices in _product_slices(spec, tiles, target))
+
+
+def _product_slices(spec: GpuProduct, tiles: ProductTiles, target: GpuTarget) -> list[int]:
+    shape = ProductShape(spec, tiles)
+    across, columns, rows = shape.grid
+    return [1] if shape.joins else _slices(shape.steps, across * columns * rows, target)
+
+
+def _slices(steps: int, blocks: int, target: GpuTarget) -> list[int]:
+    """Into how many slices of equal size the steps of so few blocks can be cut."""
+    cuts = [steps // size for size in range(1, steps) if steps % size == 0]
+    fits = [count for count in cuts if blocks * count <= FULL * target.multiprocessors]
+    return [1, *fits[:2]]
 
 
 def _tiles(spec: GpuProduct) -> Iterator[tuple[int, int]]:
@@ -85,9 +115,10 @@ def _tiles(spec: GpuProduct) -> Iterator[tuple[int, int]]:
 
 
 def _pictures(height: int, width: int) -> Iterator[tuple[int, int]]:
-    rows, cols = ({min(side, whole) for side in SIDES} for whole in (height, width))
-    for pair in product(sorted(rows), sorted(cols)):
-        if pair[0] * pair[1] <= 128:
+    rows, cols = sorted({min(side, height) for side in ROWS}), sorted({min(side, width) for side in COLUMNS})
+    least = min(LEAST_PIXELS, rows[-1] * cols[-1])
+    for pair in product(rows, cols):
+        if least <= pair[0] * pair[1] <= MOST_PIXELS:
             yield pair
 
 
@@ -101,15 +132,28 @@ def predict_product(spec: GpuProduct, tiles: ProductTiles, target: GpuTarget) ->
     work += product_work(sums, spec.taps * tiles.chunk, not shape.stages_weights)
     if not shape.stages_weights:
         work += fetch(tiles.chunk / sums.split / QUAD / 8)
-    work = work.times(shape.chunks) + Work(others=sums.threads / WARP * sums.pixels * sums.channels * 2, waits=300)
+    work = work.times(shape.steps) + Work(others=sums.threads / WARP * sums.pixels * sums.channels * 2, waits=BEGIN)
+    work += Work(moved=4 * (1 if spec.pool else shape.pixels) * sums.width)
     if shape.joins:
         work += Work(shared=2 * shape.join_floats / WARP, waits=100 + 10 * (shape.pixels if spec.pool else sums.split))
     across, columns, rows = shape.grid
     unique = 4 * (spec.height * spec.width * spec.channels + shape.weight_floats + last_floats(spec))
-    blocks = across * columns * rows
+    blocks = across * columns * rows * spec.images
+    work += _joined(spec, tiles)
     return predict(
         target, work, blocks, sums.threads, product_registers(sums), shape.shared_bytes, spec.macs, unique
     )
+
+
+def _joined(spec: GpuProduct | GpuFused, tiles: ProductTiles | FusedTiles) -> Work:
+    """Where there are slices: what every block leaves, and what the last one reads, shared out among all in what it
+    moves but not in how long it takes."""
+    join = join_of(spec, tiles)
+    if join is None:
+        return Work()
+    accesses = join.block_floats / QUAD / WARP
+    waits = 2 * FETCH + join.slices * (STEP + accesses)
+    return Work(others=accesses * 10, moved=2 * 4 * join.block_floats, waits=waits)
 
 
 def last_floats(spec: GpuProduct | GpuFused | GpuDirect) -> int:
@@ -128,30 +172,41 @@ def choose_fused(spec: GpuFused, target: GpuTarget) -> FusedTiles | None:
 def fused_space(spec: GpuFused, target: GpuTarget) -> Iterator[FusedTiles]:
     """All tiles that fit."""
     last, channels = spec.last, spec.depthwise.channels
-    chunks = sorted({min(size, rounded(channels, QUAD)) for size in (8, 16, 32, 48, 64)})
+    chunks = sorted({min(size, rounded(channels, QUAD)) for size in (16, 32, 64)})
     for (rows, cols), threads, chunk in product(_pictures(last.height, last.width), THREADS, chunks):
-        tail = sharing(rows * cols, spec.tail.channels, threads) if spec.tail else None
-        if spec.tail and (tail is None or tail.width > 2 * rounded(spec.tail.channels, 8)):
-            continue
         run = next(size for size in (4, 3, 2, 1) if cols % size == 0)
-        for lead in _leads(spec, rows, cols, chunk, threads):
-            tiles = FusedTiles(rows, cols, chunk, threads, run, lead, tail)
-            if FusedShape(spec, tiles).shared_bytes <= STATIC_SHARED:
-                yield tiles
+        for tail, lead in product(_tails(spec, rows * cols, threads), _leads(spec, rows, cols, chunk, threads)):
+            tiles = FusedTiles(rows, cols, chunk, 1, threads, run, lead, tail)
+            shape = FusedShape(spec, tiles)
+            if shape.shared_bytes > STATIC_SHARED:
+                continue
+            across, columns, grid_rows = shape.grid
+            slices = _slices(shape.steps, across * columns * grid_rows, target) if tail else [1]
+            yield from (replace(tiles, slices=count) for count in slices)
+
+
+def _tails(spec: GpuFused, pixels: int, threads: int) -> list[ThreadTiles | None]:
+    """The projection whole, or in two, three or four panels."""
+    if not spec.tail:
+        return [None]
+    channels = rounded(spec.tail.channels, QUAD)
+    found = [sharing(pixels, rounded(-(-channels // panels), QUAD), threads) for panels in (1, 2, 4)]
+    fits = [tiles for tiles in dict.fromkeys(found) if tiles and tiles.width <= 2 * rounded(channels, 8)]
+    return list(fits[:2])
 
 
 def _leads(spec: GpuFused, rows: int, cols: int, chunk: int, threads: int) -> Iterator[ThreadTiles | None]:
     if not spec.lead:
         yield None
         return
-    pixels = FusedShape(spec, FusedTiles(rows, cols, chunk, threads, 1, None, None)).middle_pixels
+    pixels = FusedShape(spec, FusedTiles(rows, cols, chunk, 1, threads, 1, None, None)).middle_pixels
     for channels in (4, 8):
         across = chunk // channels
         if across and chunk % channels == 0 and threads % across == 0:
             down = threads // across
-            for each in {min(size, -(-pixels // down)) for size in (1, 2, 4, 8)}:
-                if each * channels <= SUMS:
-                    yield ThreadTiles(each, channels, across, down)
+            # As few rounds as the registers allow, and in each as few pixels as those rounds need.
+            rounds = -(-pixels // (down * (LEAD_SUMS // channels)))
+            yield ThreadTiles(-(-pixels // (down * rounds)), channels, across, down)
 
 
 def fused_registers(tiles: FusedTiles) -> int:
@@ -190,13 +245,16 @@ def predict_fused(spec: GpuFused, tiles: FusedTiles, target: GpuTarget) -> GpuPr
     )
     if tiles.tail:
         work += product_work(tiles.tail, tiles.chunk)
+        work += copy_work(tiles.threads, shape.tail_floats)
     work = work.times(shape.steps)
     if spec.lead:
         work += copy_work(tiles.threads, shape.window[0] * shape.window[1] * shape.depth, lanes) + fetch(1)
-    work += Work(others=warps * 16, waits=300)
+    stored = shape.pixels * (shape.width or tiles.chunk) * 4
+    work += Work(others=warps * 16, moved=stored, waits=BEGIN)
     chunks, columns, rows = shape.grid
     unique = 4 * (spec.height * spec.width * spec.channels + shape.weight_floats + last_floats(spec))
-    blocks = chunks * columns * rows
+    blocks = chunks * columns * rows * spec.images
+    work += _joined(spec, tiles)
     return predict(
         target, work, blocks, tiles.threads, fused_registers(tiles), shape.shared_bytes, spec.macs, unique
     )
@@ -208,7 +266,7 @@ def predict_direct(spec: GpuDirect, tiles: DirectTiles, target: GpuTarget) -> Gp
     warps = tiles.threads / WARP
     work = Work(multiplies=warps * depth, others=warps * depth * 8, moved=tiles.threads * depth * 8, waits=depth * 60)
     unique = 4 * (spec.height * spec.width * spec.channels + depth * spec.last.channels + last_floats(spec))
-    return predict(target, work, -(-elements // tiles.threads), tiles.threads, 40, 0, spec.macs, unique)
+    return predict(target, work, spec.images * -(-elements // tiles.threads), tiles.threads, 40, 0, spec.macs, unique)
 
 
 def predict_plain(plain: GpuPlain, tiles: GpuPlainTiles, target: GpuTarget) -> GpuPrediction:

@@ -41,7 +41,7 @@ class ThreadTiles:
 
     def describe(self) -> str:
         """For printed plans."""
-        split = f" x {self.split} parts of the depth" if self.split > 1 else ""
+        split = f" x {self.split} parts of a chunk" if self.split > 1 else ""
         return f"{self.pixels}x{self.channels} sums a thread, {self.down}x{self.across} threads{split}"
 
 

@@ -8,16 +8,18 @@ from dataclasses import dataclass
 from mncc.kernels.gpu_target import WARP, GpuTarget
 from mncc.kernels.gpu_tiles import QUAD, ThreadTiles
 
-LAUNCH = 1.5e-6
+LAUNCH = 2.5e-6
 """Seconds from one kernel of a graph to the next that depends on it."""
 FETCH = 700
 """Cycles from a load of global memory, through a barrier, to the first use."""
+BEGIN = 600
+"""Cycles that a block takes to begin and to end."""
 STEP = 30
 """Cycles of a barrier, or of a load from shared memory to its use."""
 SCHEDULERS = 4
 """Of a multiprocessor; each issues one instruction of a warp a cycle."""
-L2_BYTES = 64
-"""Bytes a cycle that the L2 cache gives a multiprocessor."""
+L2_BYTES = 12
+"""Bytes a cycle that the L2 cache gives each multiprocessor while all ask."""
 SHARED_BYTES = 128
 """Bytes a cycle that shared memory gives a multiprocessor."""
 
@@ -50,19 +52,23 @@ class Work:
 
 @dataclass(frozen=True)
 class GpuPrediction:
-    """The time of one image: `seconds`, that of its multiply-adds alone at the peak, and what the blocks are."""
+    """The time of one image: `seconds`, that of its multiply-adds alone at the peak, and what the blocks are. `moved`
+    are the bytes that all blocks together load and store, `unique` those of the tensors and weights."""
 
     seconds: float
     ideal: float
     blocks: int
     resident: int
+    moved: float
+    unique: float
     target: GpuTarget
 
     def describe(self) -> str:
         """The line of a printed plan."""
         return (
             f"{self.blocks} blocks, {self.resident} at once on each of {self.target.multiprocessors} multiprocessors; "
-            f"estimated {self.seconds * 1e6:.1f} us, {self.ideal * 1e6:.1f} us at the FMA peak (static, not timed)"
+            f"moves its bytes {self.moved / self.unique:.1f} times; estimated {self.seconds * 1e6:.1f} us, "
+            f"{self.ideal * 1e6:.1f} us at the FMA peak (static, not timed)"
         )
 
 
@@ -106,7 +112,7 @@ def predict(
     resident = target.resident_blocks(threads, registers, shared)
     ideal = 2 * macs / target.flops
     if not resident:
-        return GpuPrediction(float("inf"), ideal, blocks, 0, target)
+        return GpuPrediction(float("inf"), ideal, blocks, 0, 0.0, unique, target)
     each = -(-blocks // target.multiprocessors)
     busy = max(
         work.multiplies * WARP / target.lanes,
@@ -121,4 +127,4 @@ def predict(
     rounds = -(-each // resident)
     cycles = max(each * busy, rounds * alone)
     seconds = max(cycles / (target.ghz * 1e9), unique / target.memory) + LAUNCH
-    return GpuPrediction(seconds, ideal, blocks, resident, target)
+    return GpuPrediction(seconds, ideal, blocks, resident, work.moved * blocks, unique, target)

@@ -76,14 +76,14 @@ def _seconds(network: Network, group: tuple[Unit, ...], target: GpuTarget) -> fl
         return 0.0
     if len(group) > 1 and any(unit.residual is not None for unit in group[:-1]):
         return None
-    spec = kernel_of(network, group).spec
-    assert isinstance(spec, Chain)
-    return _chain_seconds(spec, target)
+    kernel = kernel_of(network, group)
+    assert isinstance(kernel.spec, Chain)
+    return _chain_seconds(kernel.spec, kernel.images, target)
 
 
 @cache
-def _chain_seconds(chain: Chain, target: GpuTarget) -> float | None:
-    spec = gpu_chain(chain, target)
+def _chain_seconds(chain: Chain, images: int, target: GpuTarget) -> float | None:
+    spec = gpu_chain(chain, images, target)
     if spec is None:
         return None
     prediction = family_of(spec).predict(spec, family_of(spec).choose_tiles(spec, target), target)
@@ -106,18 +106,19 @@ def _with_pools(
     return [joined.get(group[-1].output, group) for group in groups if group[-1].output not in taken]
 
 
-def gpu_chain(chain: Chain, target: GpuTarget) -> Chain | None:
-    """The chain as a kernel of a GPU family; None where no family takes it."""
+def gpu_chain(chain: Chain, images: int, target: GpuTarget) -> Chain | None:
+    """The chain as a kernel of a GPU family, for so many images; None where no family takes it."""
     if len(chain.stages) == 1 and multiplies(chain.stages):
-        product = GpuProduct(**_values(_flattened(chain)))
-        return product if family_of(product).choose_tiles(product, target) is not None else None
+        product = GpuProduct(**_values(_flattened(chain)), images=images)
+        if family_of(product).choose_tiles(product, target) is not None:
+            return product
     if chain.pool:
         return None
     if fuses(chain.stages):
-        fused = GpuFused(**_values(chain))
+        fused = GpuFused(**_values(chain), images=images)
         if family_of(fused).choose_tiles(fused, target) is not None:
             return fused
-    return GpuDirect(**_values(chain)) if len(chain.stages) == 1 else None
+    return GpuDirect(**_values(chain), images=images) if len(chain.stages) == 1 else None
 
 
 def _flattened(chain: Chain) -> Chain:
@@ -139,7 +140,7 @@ def choose_gpu_families(plan: Plan) -> Plan:
     for kernel in plan.kernels:
         spec = kernel.spec
         if isinstance(spec, Chain):
-            found = gpu_chain(spec, plan.gpu)
+            found = gpu_chain(spec, kernel.images, plan.gpu)
             assert found is not None, f"{kernel.name} has no family"
             kernels.append(replace(kernel, spec=found))
         else:

@@ -49,8 +49,8 @@ def rewrite(network: Network) -> Network:
     return network
 
 
-GPU_PASSES = (choose_gpu_families, tell_spares, choose_tiles, place_weights, place_tensors)
-"""The same for GPUs: no borders, because threads leave out what is outside; no phases, but more launches."""
+GPU_PASSES = (choose_gpu_families, tell_spares, choose_tiles, share_between_phases, place_weights, place_tensors)
+"""The same for GPUs: no borders, because threads leave out what is outside; a second phase is a second launch."""
 
 
 def make_plan(network: Network, target: Target | GpuTarget, weights_dtype: StoredType = "float32") -> Plan:

@@ -7,6 +7,8 @@ from dataclasses import replace
 
 from mncc.kernels.chain import Chain, ChainTiles, shared_array
 from mncc.kernels.family import family_of
+from mncc.kernels.gpu_join import joined_array
+from mncc.kernels.tiles import Scratch
 from mncc.network.types import TensorType
 from mncc.plan.model import Plan, PlannedTensor
 
@@ -20,16 +22,21 @@ def choose_tiles(plan: Plan) -> Plan:
 
 
 def share_between_phases(plan: Plan) -> Plan:
-    """Every kernel of two phases with a tensor of its own between them."""
+    """Every kernel of two phases, or of two launches, with a tensor of its own between them."""
     kernels, tensors = [], dict(plan.tensors)
     for kernel in plan.kernels:
         spec, tiles, name = kernel.spec, kernel.tiles, f"{kernel.name}.shared"
-        array = shared_array(spec, tiles) if isinstance(spec, Chain) and isinstance(tiles, ChainTiles) else None
+        array = _between(spec, tiles) if isinstance(spec, Chain) else None
         if array is not None:
-            shape = TensorType((kernel.output_type.shape[0], array.rows, array.cols, array.channels))
+            shape = TensorType((kernel.images, array.rows, array.cols, array.channels))
             tensors[name] = PlannedTensor(name, shape, spare=array.pitch - array.channels)
         kernels.append(kernel if array is None else replace(kernel, shared=name))
     return plan if kernels == list(plan.kernels) else replace(plan, kernels=tuple(kernels), tensors=tensors)
+
+
+def _between(chain: Chain, tiles: object) -> Scratch | None:
+    """What lies between the phases or launches of a chain, of one image."""
+    return shared_array(chain, tiles) if isinstance(tiles, ChainTiles) else joined_array(chain, tiles)
 
 
 def place_weights(plan: Plan) -> Plan:

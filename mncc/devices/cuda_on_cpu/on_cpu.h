@@ -166,7 +166,7 @@ inline void run_warp(int warp, const std::vector<int> &lanes) {
     }
 }
 
-/* order: 0 forward, 1 backward, others random, drawn anew at every barrier from that seed. */
+/* order, of warps and lanes as of blocks: 0 forward, 1 backward, others random, drawn anew at every barrier. */
 inline int run_block(unsigned order, std::mt19937 &random) {
     int count = machine.count, warps = (count + LANES - 1) / LANES;
     std::vector<int> sequence(warps), lanes(LANES);
@@ -210,12 +210,14 @@ inline int launch(void (*body)(void **), void **parameters, const unsigned *exte
         machine.thread[thread] = {t % x, t / x % y, t / x / y};
     }
     std::mt19937 random(order);
-    for (unsigned z = 0; z < extents[2]; ++z)
-        for (unsigned y = 0; y < extents[1]; ++y)
-            for (unsigned x = 0; x < extents[0]; ++x) {
-                machine.block = {x, y, z};
-                if (run_block(order, random)) return 1;
-            }
+    std::vector<unsigned> blocks(extents[0] * extents[1] * extents[2]);
+    for (unsigned block = 0; block < blocks.size(); ++block) blocks[block] = block;
+    if (order == 1) std::reverse(blocks.begin(), blocks.end());
+    if (order > 1) std::shuffle(blocks.begin(), blocks.end(), random);
+    for (unsigned block : blocks) {
+        machine.block = {block % extents[0], block / extents[0] % extents[1], block / extents[0] / extents[1]};
+        if (run_block(order, random)) return 1;
+    }
     return 0;
 }
 
@@ -247,6 +249,12 @@ inline int lane() { return machine.current % LANES; }
 #define blockDim (cuda_on_cpu::machine.threads)
 #define gridDim (cuda_on_cpu::machine.grid)
 
+inline void __threadfence() {}
+inline unsigned atomicInc(unsigned *at, unsigned most) {
+    unsigned old = *at;
+    *at = old >= most ? 0 : old + 1;
+    return old;
+}
 inline void __syncthreads() { cuda_on_cpu::wait(cuda_on_cpu::AT_BLOCK); }
 inline void __syncwarp(unsigned = ~0u) { cuda_on_cpu::wait(cuda_on_cpu::AT_WARP); }
 inline unsigned __activemask() { return ~0u; }

@@ -22,17 +22,17 @@ from mncc.schedules.cuda.writer import (
 
 
 def direct_function(
-    spec: GpuDirect, tiles: DirectTiles, images: int, places: Sequence[TensorPlace], symbol: str
+    spec: GpuDirect, tiles: DirectTiles, places: Sequence[TensorPlace], symbol: str
 ) -> tirx.PrimFunc:
     """The scheduled function; parameters (weights, input, [residual], output). `places` are those of the tensors."""
-    return kernel_function(lambda: _DirectWriter(spec, tiles, images, places), symbol)
+    return kernel_function(lambda: _DirectWriter(spec, tiles, places), symbol)
 
 
 class _DirectWriter:
     """Declares the parameters and writes the block."""
 
-    def __init__(self, spec: GpuDirect, tiles: DirectTiles, images: int, places: Sequence[TensorPlace]) -> None:
-        self.spec, self.images, last = spec, images, spec.last
+    def __init__(self, spec: GpuDirect, tiles: DirectTiles, places: Sequence[TensorPlace]) -> None:
+        self.spec, images, last = spec, spec.images, spec.last
         made = (last.height, last.width, last.channels)
         self.weights = T.arg("weights", T.buffer((weight_floats(spec),), "float32"))
         self.input = tensor_argument("input", images, (spec.height, spec.width, spec.channels), places[0])
@@ -48,7 +48,7 @@ class _DirectWriter:
         """One block."""
         last, threads = self.spec.last, self.block.threads
         elements = last.height * last.width * last.channels
-        with T.grid(self.images, -(-elements // threads), 1, threads) as indices, T.sblock("block"):
+        with T.grid(self.spec.images, -(-elements // threads), 1, threads) as indices, T.sblock("block"):
             image, block, _, thread = T.axis.remap("SSSS", list(indices))
             item = block * threads + thread
             with T.If(item < elements), T.Then(), T.sblock("element"):

@@ -11,11 +11,13 @@ from tvm.script.ir_builder import tirx as T
 
 from mncc.kernels.chain import Stage
 from mncc.kernels.gpu_fused import FusedShape, FusedTiles, GpuFused
+from mncc.kernels.gpu_join import join_of
 from mncc.kernels.gpu_tiles import QUAD, ThreadTiles
 from mncc.schedules.cuda.writer import (
     BlockWriter,
     Epilogue,
     Expr,
+    Meeting,
     TensorPlace,
     ThreadPlace,
     all_of,
@@ -33,22 +35,24 @@ from mncc.schedules.cuda.writer import (
 
 
 def fused_function(
-    spec: GpuFused, tiles: FusedTiles, images: int, places: Sequence[TensorPlace], symbol: str
+    spec: GpuFused, tiles: FusedTiles, places: Sequence[TensorPlace], symbol: str
 ) -> tirx.PrimFunc:
     """The scheduled function; parameters (weights, input, [residual], output). `places` are those of the tensors."""
-    return kernel_function(lambda: _FusedWriter(spec, tiles, images, places), symbol)
+    return kernel_function(lambda: _FusedWriter(spec, tiles, places), symbol)
 
 
 class _FusedWriter:
     """Declares the parameters and writes the block."""
 
-    def __init__(self, spec: GpuFused, tiles: FusedTiles, images: int, places: Sequence[TensorPlace]) -> None:
-        self.spec, self.tiles, self.images = spec, tiles, images
+    def __init__(self, spec: GpuFused, tiles: FusedTiles, places: Sequence[TensorPlace]) -> None:
+        self.spec, self.tiles, images = spec, tiles, spec.images
         self.shape, last = FusedShape(spec, tiles), spec.last
         made = (last.height, last.width, last.channels)
         self.weights = T.arg("weights", T.buffer((self.shape.weight_floats,), "float32"))
         self.input = tensor_argument("input", images, (spec.height, spec.width, spec.channels), places[0])
         self.residual = tensor_argument("residual", images, made, places[1]) if spec.residual else None
+        join = join_of(spec, tiles)
+        self.meeting = Meeting(join, images, places[-2].stride) if join else None
         self.output = tensor_argument("output", images, made, places[-1])
         self.block = BlockWriter(tiles.threads)
 
@@ -60,8 +64,10 @@ class _FusedWriter:
         """One block."""
         shape, tiles, spec = self.shape, self.tiles, self.spec
         chunks, columns, rows = shape.grid
-        with T.grid(self.images, rows * columns, chunks, tiles.threads) as indices, T.sblock("block"):
+        with T.grid(self.spec.images, rows * columns, chunks, tiles.threads) as indices, T.sblock("block"):
             self.image, tile, first, self.thread = T.axis.remap("SSSS", list(indices))
+            if self.meeting:
+                self.meeting.declare(self.output)
             self.row = tile // columns * tiles.rows if rows > 1 else 0
             self.column = tile % columns * tiles.cols if columns > 1 else 0
             self.declare()
@@ -73,10 +79,15 @@ class _FusedWriter:
                 self.block.copy_window(
                     self.window, shape.window, shape.input_pitch, self.input, self.image, at, (0, shape.depth)
                 )
+            self.slice, self.panel = first % tiles.slices, first // tiles.slices
             with T.serial(0, shape.steps) as step, T.sblock("chunk"):
-                step = T.axis.opaque(shape.steps, step) if shape.steps > 1 else first
-                self.chunk(step)
-            if tiles.tail:
+                step = T.axis.opaque(shape.steps, step) if shape.steps > 1 else 0
+                self.chunk(self.slice * shape.steps + step if tiles.tail else first)
+            if tiles.tail and self.meeting:
+                group = (self.panel * rows * columns) + tile
+                with self.meeting.last(self.sums, self.slice, (self.image, group), self.thread):
+                    self.finish(tiles.tail)
+            elif tiles.tail:
                 self.finish(tiles.tail)
 
     def declare(self) -> None:
@@ -86,6 +97,7 @@ class _FusedWriter:
         self.staged = shared_array(shape.weights.floats)
         self.middle = shared_array(shape.middle_floats)
         self.made = shared_array(shape.made_floats) if self.spec.tail else None
+        self.staged_tail = shared_array(shape.tail_floats) if self.spec.tail else None
 
     def middle_begin(self) -> list[Expr]:
         """The first row and column that the depthwise convolution reads; may lie outside of the picture."""
@@ -95,6 +107,9 @@ class _FusedWriter:
         """One chunk of channels through all stages."""
         shape, tiles = self.shape, self.tiles
         self.block.copy_run(self.staged, self.weights, step * shape.weights.floats, shape.weights.floats)
+        if tiles.tail:
+            start = shape.tail + (self.panel * shape.chunks + step) * shape.tail_floats
+            self.block.copy_run(self.staged_tail, self.weights, start, shape.tail_floats)
         if tiles.lead:
             self.expand(tiles.lead)
         else:
@@ -110,9 +125,9 @@ class _FusedWriter:
                 place,
                 tiles.chunk,
                 lambda i: place.pixel(i) * shape.chunk_pitch,
-                lambda k, n: shape.weights.tail + k * shape.width + n,
+                lambda k, n: k * shape.width + n,
                 self.made,
-                self.staged,
+                self.staged_tail,
             )
 
     def expand(self, tiles: ThreadTiles) -> None:
@@ -253,7 +268,8 @@ class _FusedWriter:
             def total(v: Expr) -> Expr:
                 return self.sums[i * tiles.channels + j * QUAD + v]
 
-            epilogue.write((self.image, row, column, quad), inside, last.channels == tiles.width, total)
+            full = last.channels % tiles.width == 0
+            epilogue.write((self.image, row, column, self.panel * tiles.width + quad), inside, full, total)
 
 
 def _begin(begin: Sequence[Expr], stage: Stage) -> list[Expr]:

@@ -9,12 +9,14 @@ from tvm import tirx
 from tvm.s_tir import Schedule
 from tvm.script.ir_builder import tirx as T
 
+from mncc.kernels.gpu_join import join_of
 from mncc.kernels.gpu_product import GpuProduct, ProductShape, ProductTiles
 from mncc.kernels.gpu_tiles import QUAD, pitch
 from mncc.schedules.cuda.writer import (
     BlockWriter,
     Epilogue,
     Expr,
+    Meeting,
     TensorPlace,
     ThreadPlace,
     finished,
@@ -30,23 +32,25 @@ from mncc.schedules.cuda.writer import (
 
 
 def product_function(
-    spec: GpuProduct, tiles: ProductTiles, images: int, places: Sequence[TensorPlace], symbol: str
+    spec: GpuProduct, tiles: ProductTiles, places: Sequence[TensorPlace], symbol: str
 ) -> tirx.PrimFunc:
     """The scheduled function; parameters (weights, input, [residual], output). `places` are those of the tensors."""
-    return kernel_function(lambda: _ProductWriter(spec, tiles, images, places), symbol)
+    return kernel_function(lambda: _ProductWriter(spec, tiles, places), symbol)
 
 
 class _ProductWriter:
     """Declares the parameters and writes the block."""
 
-    def __init__(self, spec: GpuProduct, tiles: ProductTiles, images: int, places: Sequence[TensorPlace]) -> None:
-        self.spec, self.tiles, self.images = spec, tiles, images
+    def __init__(self, spec: GpuProduct, tiles: ProductTiles, places: Sequence[TensorPlace]) -> None:
+        self.spec, self.tiles, images = spec, tiles, spec.images
         self.shape = ProductShape(spec, tiles)
         last = spec.last
         made = (1, 1, last.channels) if spec.pool else (last.height, last.width, last.channels)
         self.weights = T.arg("weights", T.buffer((self.shape.weight_floats,), "float32"))
         self.input = tensor_argument("input", images, (spec.height, spec.width, spec.channels), places[0])
         self.residual = tensor_argument("residual", images, made, places[1]) if spec.residual else None
+        join = join_of(spec, tiles)
+        self.meeting = Meeting(join, images, places[-2].stride) if join else None
         self.output = tensor_argument("output", images, made, places[-1])
         self.block = BlockWriter(tiles.sums.threads)
 
@@ -58,9 +62,11 @@ class _ProductWriter:
         """One block."""
         shape, tiles = self.shape, self.tiles
         across, columns, rows = shape.grid
-        with T.grid(self.images, rows * columns, across, tiles.sums.threads) as indices, T.sblock("block"):
+        with T.grid(self.spec.images, rows * columns, across, tiles.sums.threads) as indices, T.sblock("block"):
             image, tile, panel, thread = T.axis.remap("SSSS", list(indices))
-            self.image, self.panel = image, panel
+            if self.meeting:
+                self.meeting.declare(self.output)
+            self.image, self.slice, self.panel = image, panel % tiles.slices, panel // tiles.slices
             self.row = tile // columns * tiles.rows if rows > 1 else 0
             self.column = tile % columns * tiles.cols if columns > 1 else 0
             self.place = ThreadPlace(tiles.sums, thread)
@@ -68,11 +74,15 @@ class _ProductWriter:
             zero(self.sums, tiles.sums)
             window = shared_array(shape.window_floats)
             weights = shared_array(shape.chunk_weights) if shape.stages_weights else None
-            with T.serial(0, shape.chunks) as step, T.sblock("chunk"):
-                step = T.axis.opaque(shape.chunks, step) if shape.chunks > 1 else 0
-                self.chunk(step, window, weights)
+            with T.serial(0, shape.steps) as step, T.sblock("chunk"):
+                step = T.axis.opaque(shape.steps, step) if shape.steps > 1 else 0
+                self.chunk(self.slice * shape.steps + step if tiles.slices > 1 else step, window, weights)
             if shape.joins:
                 self.join()
+            elif self.meeting:
+                group = self.panel * rows * columns + tile
+                with self.meeting.last(self.sums, self.slice, (self.image, group), thread):
+                    self.finish()
             else:
                 self.finish()
 
