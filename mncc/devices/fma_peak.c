@@ -123,8 +123,22 @@ static int variants(variant *found) {
 }
 #endif
 
+/* Where threads wait for each other once; macOS has no pthread_barrier_t. */
 typedef struct {
-    pthread_barrier_t *start;
+    pthread_mutex_t lock;
+    pthread_cond_t all_here;
+    int missing;
+} meeting;
+
+static void meet(meeting *all) {
+    pthread_mutex_lock(&all->lock);
+    if (--all->missing == 0) pthread_cond_broadcast(&all->all_here);
+    while (all->missing > 0) pthread_cond_wait(&all->all_here, &all->lock);
+    pthread_mutex_unlock(&all->lock);
+}
+
+typedef struct {
+    meeting *start;
     const variant *variant;
     double seconds;
     double began, ended, flops;
@@ -143,7 +157,7 @@ static void *work(void *argument) {
     clockid_t clock = CLOCK_THREAD_CPUTIME_ID;
     if (self->start) {
         clock = CLOCK_MONOTONIC;
-        pthread_barrier_wait(self->start);
+        meet(self->start);
     }
     self->began = now(clock);
     do {
@@ -158,10 +172,10 @@ static void *work(void *argument) {
 static double measure(const variant *variant, int threads, double seconds) {
     static worker workers[MAX_THREADS];
     static pthread_t handles[MAX_THREADS];
-    pthread_barrier_t barrier;
-    if (threads > 1 && pthread_barrier_init(&barrier, NULL, (unsigned)threads)) return -1;
+    static meeting start = {PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, 0};
+    start.missing = threads;
     for (int i = 0; i < threads; i++)
-        workers[i] = (worker){threads > 1 ? &barrier : NULL, variant, seconds, 0, 0, 0, 0};
+        workers[i] = (worker){threads > 1 ? &start : NULL, variant, seconds, 0, 0, 0, 0};
     for (int i = 1; i < threads; i++)
         if (pthread_create(&handles[i], NULL, work, &workers[i])) return -1;
     work(&workers[0]);

@@ -12,8 +12,9 @@ from mncc.devices.errors import NotEmulated
 from mncc.devices.process import ProcessSession, process_session
 from mncc.kernels.target import Target
 from mncc.language.diagnostic import DiagnosticError, OutsideError
+from mncc.library.toolchain import arch_of
 
-_PROGRAMS = {"aarch64": "qemu-aarch64", "armv7a": "qemu-arm", "x86_64": "qemu-x86_64"}
+_PROGRAMS = {"aarch64": "qemu-aarch64", "arm": "qemu-arm", "x86_64": "qemu-x86_64"}
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ class Qemu(Device):
 
     def command(self, target: Target) -> tuple[str, ...]:
         """The emulator's command line, up to the program. Raises DiagnosticError, OutsideError."""
-        program = _PROGRAMS.get(target.triple.split("-")[0])
+        program = _PROGRAMS.get(arch_of(target.triple))
         if program is None or not target.emulated:
             raise DiagnosticError([NotEmulated(target.name)])
         found = shutil.which(program) or shutil.which(f"{program}-static")

@@ -27,6 +27,7 @@
  * where a file cannot be read or written, 4 where memory lacks, 5 where REQUESTS is not what it should be.
  */
 #define _POSIX_C_SOURCE 200809L
+#define _DARWIN_C_SOURCE /* macOS: the number of CPUs */
 #include <errno.h>
 #include <stdarg.h>
 #include <stdint.h>

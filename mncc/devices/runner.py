@@ -18,7 +18,7 @@ from mncc.devices.requests import Answer, KernelRun, MachineFacts, NetworkRun, P
 from mncc.kernels.target import Target
 from mncc.language.diagnostic import OutsideError
 from mncc.library.template import RUNTIME
-from mncc.library.toolchain import Toolchain
+from mncc.library.toolchain import Toolchain, arch_of
 from mncc.library.write import LibraryFiles
 
 TIMEOUT = 3600.0
@@ -27,20 +27,30 @@ TIMEOUT = 3600.0
 _SOURCES = Path(__file__).parent
 _REQUESTS, _ANSWERS = b"mnccreq1", b"mnccans1"
 _END, _NETWORK, _KERNEL, _PEAK, _MACHINE = range(5)
-_PEAK_FLAGS = {"armv7a": ("-march=armv7-a", "-mfpu=neon-vfpv4", "-mfloat-abi=hard")}
+_PEAK_FLAGS = {"arm": ("-march=armv7-a", "-mfpu=neon-vfpv4", "-mfloat-abi=hard")}
+_ZIG_PEAK_FLAGS = {"arm": ("-mcpu=generic+v7a+neon+vfp4",)}
 """So that the compiler knows fused multiply-adds."""
 
 
 def build_runner(name: str, files: LibraryFiles, target: Target, toolchain: Toolchain, folder: Path) -> Path:
-    """The runner of a library that was written with its probe: one static executable in `folder`, which may be any.
-    Raises OutsideError."""
+    """The runner of a library that was written with its probe: one executable in `folder`, which may be any. It needs
+    no shared library, but on macOS. Raises OutsideError."""
     assert files.probe_archive is not None, "the runner needs the library's probe"
-    flags = _PEAK_FLAGS.get(target.triple.split("-")[0], ())
-    peak = ["-O2", *flags, "-DFMA_PEAK_PART", "-c", str(_SOURCES / "fma_peak.c"), "-o", "fma_peak.o"]
-    toolchain.compile("compiling the FMA peak meter", peak, folder)
+    static = toolchain.static
+    flags = (_ZIG_PEAK_FLAGS if static.zig else _PEAK_FLAGS).get(arch_of(target.triple), ())
+    peak = ["-O2", *static.baseline, *flags, "-DFMA_PEAK_PART", "-c", str(_SOURCES / "fma_peak.c"), "-o", "fma_peak.o"]
+    static.compile("compiling the FMA peak meter", peak, folder)
     names = [f"-DMNCC_NETWORK={name}", f'-DMNCC_HEADER="{name}.h"', f"-I{files.directory.resolve()}", f"-I{RUNTIME}"]
-    linked = ["fma_peak.o", str(files.probe_archive.resolve()), "-static", "-pthread", "-lm", "-o", "runner"]
-    toolchain.compile("linking the runner", ["-O2", *names, str(_SOURCES / "runner.c"), *linked], folder)
+    whole = [] if "apple" in target.triple else ["-static"]
+    linked = ["fma_peak.o", str(files.probe_archive.resolve()), *whole, "-pthread", "-lm", "-o", "runner"]
+    try:
+        command = ["-O2", *static.baseline, *names, str(_SOURCES / "runner.c"), *linked]
+        static.compile("linking the runner", command, folder)
+    except OutsideError as error:
+        if "-lc" not in error.message:
+            raise
+        help = "install it (Fedora: dnf install glibc-static; Debian has it in libc6-dev)"
+        raise OutsideError(f"{static.cc[0]} has no static C library (libc.a) to link the runner with", help) from error
     return folder / "runner"
 
 

@@ -22,6 +22,7 @@ from mncc.devices.device import Device, Finished, Session, is_full, last_words
 from mncc.devices.process import run_process
 from mncc.kernels.target import Target
 from mncc.language.diagnostic import OutsideError
+from mncc.library.toolchain import arch_of
 
 COPY_SECONDS = 1800.0
 """After which a copy is given up."""
@@ -39,7 +40,7 @@ _STATUS = "mncc-status"
 """The word before the exit status of a line; old versions of adb do not pass it on."""
 _MACHINES = {
     "aarch64": ("aarch64", "arm64"),
-    "armv7a": ("armv7l", "armv8l", "aarch64"),
+    "arm": ("armv7l", "armv8l", "aarch64"),
     "x86_64": ("x86_64", "amd64"),
 }
 """What `uname -m` says where programs of an architecture run."""
@@ -126,7 +127,7 @@ class ShellDevice(Device):
 
     def _check_machine(self, target: Target, system: str, machine: str) -> None:
         needed = "Darwin" if "apple" in target.triple else "Linux"
-        if system != needed or machine not in _MACHINES.get(target.triple.split("-")[0], ()):
+        if system != needed or machine not in _MACHINES.get(arch_of(target.triple), ()):
             raise OutsideError(
                 f"{self.name} is {system} on {machine}, which does not run programs for {target.name}",
                 "name its target with --target; `mncc targets` lists them",

@@ -10,7 +10,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from mncc.language.diagnostic import OutsideError
@@ -49,6 +49,14 @@ class Toolchain:
     def compile(self, what: str, arguments: list[str], cwd: Path) -> None:
         """Runs the compiler in `cwd`; `what` says in an error what it was doing."""
         run_tool(what, [*self.cc, *arguments], cwd)
+
+    @property
+    def static(self) -> Toolchain:
+        """The toolchain that links executables which need no shared library: itself, or zig with musl."""
+        if not self.zig or "gnu" not in self.machine:
+            return self
+        musl = self.machine.partition("-linux-")[0] + "-linux-musl" + ("eabihf" if "eabihf" in self.machine else "")
+        return replace(self, cc=tuple(musl if word == self.machine else word for word in self.cc), machine=musl)
 
     @property
     def ar(self) -> tuple[str, ...]:
