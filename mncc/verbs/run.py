@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from mncc.devices.device import Device
     from mncc.network.graph import Network, Output
 
-_TIMED = Repeat(least=3, most=50, seconds=0.5)
+_TIMED = Repeat(least=1, most=50, seconds=0.5)
 
 
 def parse_pictures(*given: Sequence[Path] | None) -> list[Path]:
