@@ -1,6 +1,7 @@
 """Other engines under emulation, without any: the program that runs them, and what is made of its counts."""
 
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -11,10 +12,15 @@ import numpy as np
 import pytest
 
 from bench.arm64 import engines
+from bench.arm64.__main__ import RESULTS, ROOT
+from bench.peers.cases import choose, load_cases
 from mncc.devices.executed import Block, Executed
 from mncc.kernels.target import Target, load_target
 from mncc.language.diagnostic import OutsideError
 from mncc.peers import PeerError
+from mncc.report.progress import Progress
+from mncc.verbs.instructions import count_instructions
+from mncc.verbs.job import prepare
 
 WORKER = """
 from pathlib import Path
@@ -92,6 +98,25 @@ def test_an_engine_that_fails_says_why(monkeypatch: pytest.MonkeyPatch, tmp_path
     monkeypatch.setattr(engines, "count_program", count_program)
     with pytest.raises(PeerError, match="fails under emulation: no such module"):
         engines.count_engine("ncnn", Files(tmp_path), load_target("arm64-cortex-a76"), tmp_path)  # type: ignore[arg-type]
+
+
+@pytest.mark.full
+@pytest.mark.skipif(
+    not (shutil.which("qemu-aarch64") and shutil.which("aarch64-linux-gnu-gcc")),
+    reason="needs qemu-user and the aarch64 cross compiler",
+)
+@pytest.mark.parametrize(("name", "most"), [("mobilenet_v2_1.0_224", 1.35), ("mobilenet_v2_0.35_96", 1.6)])
+def test_mncc_takes_fewer_instructions_than_the_others(name: str, most: float) -> None:
+    kept = json.loads((RESULTS / f"arm64_{name}.json").read_text(encoding="utf-8"))
+    (case,) = choose(load_cases(), [name])
+    with Progress() as progress:
+        job = prepare(ROOT / "examples" / f"{case.example}.mn", case.settings, kept["target"])
+        counted = count_instructions(job, (1,), (), False, progress).whole
+    assert counted.bare == kept["macs"] / kept["lanes"]
+    assert counted.instructions <= most * counted.bare
+    others = {found["engine"]: found["instructions"] for found in kept["results"] if found["engine"] != "mncc"}
+    assert {"onnxruntime", "ncnn"} <= set(others)
+    assert counted.instructions < min(others.values())
 
 
 def test_a_machine_that_was_not_made_is_said(tmp_path: Path) -> None:
