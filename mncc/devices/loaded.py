@@ -85,6 +85,10 @@ class _Model(ctypes.Structure):
     ]
 
 
+NO_CPU = 4
+"""MNCC_E_CPU: the processor lacks instructions."""
+
+
 class RunError(RuntimeError):
     """A library answered another status than MNCC_OK; `status` is its number."""
 
@@ -160,8 +164,8 @@ class Library:
     which its first call opens; its calls queue.
     """
 
-    def __init__(self, path: Path | str, device: int = 0) -> None:
-        self.path, symbol = find_library(path)
+    def __init__(self, path: Path | str, device: int = 0, probe: bool = False) -> None:
+        self.path, symbol = find_library(path, "_probe" if probe else "")
         self._dll = _load(self.path)
         try:
             get_model = self._dll[f"{symbol}_model"]
@@ -369,6 +373,17 @@ class Probe:
         self.manifest = read_manifest(self.path.parent, self.name)
         self.kernels: tuple[dict[str, Any], ...] = tuple(self.manifest.get("kernels", ()))
         """The kernels as NAME.json has them: name, items, images, weights_offset, tensors, ..."""
+        self._scratch_bytes = int(self.manifest["scratch_bytes"])
+
+    def select(self, number: int) -> None:
+        """Makes this process run the kernels of target `number` of a library for several. Raises RunError where the
+        processor cannot."""
+        answer = self._dll[f"{self.name}_probe_select"](number)
+        if answer != 0:
+            name = self.manifest["variants"][number]["target"]["name"]
+            raise RunError(self.name, NO_CPU, f"this processor lacks instructions of {name}")
+        chosen = self.manifest["variants"][number]
+        self.kernels, self._scratch_bytes = tuple(chosen["kernels"]), int(chosen["scratch_bytes"])
 
     def run(
         self,
@@ -387,7 +402,7 @@ class Probe:
         """
         begin, end = items if items is not None else (0, self.kernels[kernel]["items"])
         if scratch is None:
-            scratch = aligned_empty(int(self.manifest["scratch_bytes"]))
+            scratch = aligned_empty(self._scratch_bytes)
         base = self.weights if weights is None else weights
         answer = self._probe_at(kernel, begin, end, base.ctypes.data, _pointers(tensors), scratch.ctypes.data)
         if answer != 0:

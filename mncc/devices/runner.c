@@ -1,7 +1,7 @@
 /* Everything that mncc asks of a device: runs of a network, of its single kernels, and of the FMA peak meter. Linked
  * with the objects of a library's probe into one executable, which needs nothing else on the device.
  *
- *   runner REQUESTS ANSWERS
+ *   runner REQUESTS ANSWERS [VARIANT]
  *
  * reads the file REQUESTS and writes the file ANSWERS; mncc/devices/runner.py has the other ends. Numbers are 64 bits,
  * little endian. REQUESTS is "mnccreq1" and records, each of them numbers and then bytes:
@@ -24,7 +24,8 @@
  * and the nanoseconds of each. `kernels`: how many, and with `profile` the nanoseconds of every kernel of the first run,
  * of the second run, ... `buffers`: how many, and size and bytes of each: the outputs of the last run, the last tensor of
  * the kernel, or /proc/cpuinfo. The process exits with 0 when all requests are answered, whatever the answers; with 3
- * where a file cannot be read or written, 4 where memory lacks, 5 where REQUESTS is not what it should be.
+ * where a file cannot be read or written, 4 where memory lacks, 5 where REQUESTS is not what it should be, 6 where the processor cannot run the target number VARIANT of
+ * a library for several; without it, the library chooses.
  */
 #define _POSIX_C_SOURCE 200809L
 #define _DARWIN_C_SOURCE /* macOS: the number of CPUs */
@@ -47,7 +48,7 @@
 #define NAME(name) PROBE_NAME(name)
 
 enum { END, RUN_NETWORK, RUN_KERNEL, MEASURE_PEAK, TELL_MACHINE };
-enum { EXIT_FILE = 3, EXIT_MEMORY, EXIT_REQUEST };
+enum { EXIT_FILE = 3, EXIT_MEMORY, EXIT_REQUEST, EXIT_CPU };
 enum { ALIGN = 64, TEXT_BYTES = 512, MAX_TENSORS = 64 };
 
 /* An aligned piece of memory that grows. */
@@ -309,7 +310,8 @@ static void tell_machine(void) {
 }
 
 int main(int count, char **arguments) {
-  if (count != 3) stop(2, "usage: runner REQUESTS ANSWERS");
+  if (count != 3 && count != 4) stop(2, "usage: runner REQUESTS ANSWERS [VARIANT]");
+  if (count == 4 && NAME(probe_select)(atoi(arguments[3])) != 0) stop(EXIT_CPU, "no target %s here", arguments[3]);
   const struct rlimit no_core = {0, 0};
   setrlimit(RLIMIT_CORE, &no_core); /* a kernel that crashes is told by the signal, and a device may be small */
   if ((requests = fopen(arguments[1], "rb")) == NULL) stop(EXIT_FILE, "%s: %s", arguments[1], strerror(errno));

@@ -13,7 +13,7 @@ from typing import BinaryIO
 import numpy as np
 
 from mncc.devices.device import Device, Session, require_success
-from mncc.devices.loaded import Interface, RunError
+from mncc.devices.loaded import NO_CPU, Interface, RunError
 from mncc.devices.requests import Answer, KernelRun, MachineFacts, NetworkRun, PeakSample, Repeat, Request
 from mncc.kernels.target import Target
 from mncc.language.diagnostic import OutsideError
@@ -27,6 +27,8 @@ TIMEOUT = 3600.0
 _SOURCES = Path(__file__).parent
 _REQUESTS, _ANSWERS = b"mnccreq1", b"mnccans1"
 _END, _NETWORK, _KERNEL, _PEAK, _MACHINE = range(5)
+_EXIT_CPU = 6
+"""The runner's status where the processor lacks the instructions of the variant that it was told to run."""
 _PEAK_FLAGS = {"arm": ("-march=armv7-a", "-mfpu=neon-vfpv4", "-mfloat-abi=hard")}
 _ZIG_PEAK_FLAGS = {"arm": ("-mcpu=generic+v7a+neon+vfp4",)}
 """So that the compiler knows fused multiply-adds."""
@@ -64,6 +66,8 @@ class Remote:
     name: str
     """The library's."""
     outputs: tuple[Interface, ...]
+    variant: int | None = None
+    """Of a library for several targets: the number of the one whose kernels run, None: which the library chooses."""
 
     def answers(self, requests: Iterable[Request]) -> Iterator[Answer]:
         """All requests are made and sent, then answered in one start of the runner."""
@@ -73,7 +77,10 @@ class Remote:
                 kinds = write_requests(file, requests)
             self.session.send(asked, asked.name)
             asked.unlink()
-            finished = self.session.run("runner", [asked.name, answered.name], TIMEOUT)
+            chosen = [] if self.variant is None else [str(self.variant)]
+            finished = self.session.run("runner", [asked.name, answered.name, *chosen], TIMEOUT)
+            if finished.status == _EXIT_CPU:
+                raise RunError(self.name, NO_CPU, f"the processor lacks instructions of {self.target.name}")
             require_success(finished, self.device.name, self.target)
             self.session.fetch(answered.name, answered)
             with answered.open("rb") as file:

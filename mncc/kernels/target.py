@@ -19,8 +19,9 @@ NATIVE = "native"
 @dataclass(frozen=True)
 class Target:
     """One machine. `features` are added to (+) or taken from (-) what `cpu` has, by LLVM's names; `requires` is what a
-    library asks the processor for before it runs; `emulated` is qemu's name of a CPU that has just these instructions,
-    "" where there is none.
+    library asks the processor for before it runs; `parts` are the Arm processors that it is for, as MIDR_EL1 has them
+    (implementer << 12 | part), which tells targets with the same instructions apart; `emulated` is qemu's name of a CPU
+    that has just these instructions, "" where there is none.
 
     `lanes` fp32 elements fill the widest vector register, of which there are `registers`; `narrow` are the vector
     widths that tiles may have; those from `full` lanes on use the multipliers fully. `by_lane` says that a
@@ -39,6 +40,7 @@ class Target:
     features: tuple[str, ...]
     float_abi: str
     requires: tuple[str, ...]
+    parts: tuple[int, ...]
     emulated: str
     lanes: int
     narrow: tuple[int, ...]
@@ -184,6 +186,7 @@ def _read(path: Path) -> Target | GpuTarget:
         features=tuple(data.get("features", ())),
         float_abi=data.get("float_abi", ""),
         requires=tuple(data["requires"]),
+        parts=tuple(data.get("parts", ())),
         emulated=data.get("emulated", ""),
         lanes=vectors["lanes"],
         narrow=tuple(vectors["narrow"]),

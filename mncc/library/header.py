@@ -42,12 +42,15 @@ class Wording:
     about: str
     how: str
     device: str = ""
+    exact: str = "exact"
+    """What NAME_WORKSPACE_BYTES is of what a run on one thread needs."""
 
 
-def cpu_wording() -> Wording:
-    """Of a library whose kernels run on a CPU."""
+def cpu_wording(targets: int = 1) -> Wording:
+    """Of a library whose kernels run on a CPU, one of so many that it is for."""
     workspace = " * The workspace needs 64-byte alignment and, for t threads, workspace_bytes(t)."
-    return Wording(fill("about_cpu.in", {}).rstrip("\n"), f"{workspace} `exec` may be NULL: serial. */")
+    exact = "exact" if targets == 1 else f"the most of {targets} sets of kernels"
+    return Wording(fill("about_cpu.in", {}).rstrip("\n"), f"{workspace} `exec` may be NULL: serial. */", exact=exact)
 
 
 def header_text(spec: Interface, wording: Wording | None = None) -> str:
@@ -69,6 +72,7 @@ def header_text(spec: Interface, wording: Wording | None = None) -> str:
         "ABOUT": wording.about,
         "HOW": wording.how,
         "DEVICE": wording.device,
+        "EXACT": wording.exact,
     }
     return fill("network.h.in", words)
 

@@ -19,7 +19,7 @@ _LINK = (
     *("-Wl,--version-script=exports.map",),
 )
 _FUNCTIONS = ("model", "run", "pool_create", "pool_destroy")
-_PROBE_FUNCTIONS = ("probe", "probe_at", "probe_weights")
+_PROBE_FUNCTIONS = ("probe", "probe_at", "probe_weights", "probe_select", "probe_target")
 
 
 def shared_suffix(triple: str) -> str:

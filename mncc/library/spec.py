@@ -124,3 +124,13 @@ class LibrarySpec:
     as the library has, with rows, tiles, scratch, shares."""
     target: str = ""
     """The name of the target whose kernels these are."""
+    parts: tuple[int, ...] = ()
+    """The processors that the target is for, as MIDR_EL1 has them: implementer << 12 | part."""
+    variants: tuple[LibrarySpec, ...] = field(default=(), repr=False)
+    """The same library for each of several targets, in the order they were named, with `weights` of all of them. This
+    spec then is one of them: the one that needs the largest workspace for a thread."""
+
+    @property
+    def sets(self) -> tuple[LibrarySpec, ...]:
+        """What the library chooses from when it is loaded."""
+        return self.variants or (self,)

@@ -63,25 +63,33 @@ def _inside(spec: LibrarySpec, kernel: KernelEntry, slot: Slot) -> bool:
 
 def tables_text(spec: LibrarySpec) -> str:
     """The whole of tables.h."""
-    most = max(len(kernel.tensors) for kernel in spec.kernels)
-    features = feature_rows(spec.triple, spec.cpu_features)
+    rows, tables = [], []
+    for number, of in enumerate(spec.sets):
+        features = feature_rows(of.triple, of.cpu_features)
+        tables += [
+            *_kernels(of, number),
+            "/* name, leaf, subleaf, register, bit, bits of XCR0, key */",
+            *array_lines("cpu_feature", f"features_{number}", [_feature(row) for row in features] or [_NO_FEATURE]),
+            *array_lines("uint32_t", f"parts_{number}", [f"{part:#x}u" for part in of.parts] or ["0u"]),
+        ]
+        sizes = f"{size_literal(of.tensor_bytes)}, {size_literal(of.scratch_bytes)}"
+        rows.append(
+            f"{{{c_string(of.target)}, kernels_{number}, {len(of.kernels)}, slots_{number}, {sizes}, "
+            f"features_{number}, {len(features)}, parts_{number}, {len(of.parts)}}}"
+        )
     lines = [
         *interface_lines(spec),
-        f"#define MNCC_TENSOR_BYTES {size_literal(spec.tensor_bytes)}",
-        f"#define MNCC_SCRATCH_BYTES {size_literal(spec.scratch_bytes)}",
-        f"#define MNCC_KERNELS {len(spec.kernels)}",
-        f"#define MNCC_MAX_TENSORS {most}",
-        f"#define MNCC_CPU_FEATURES {len(features)}",
+        f"#define MNCC_MAX_TENSORS {max(len(kernel.tensors) for of in spec.sets for kernel in of.kernels)}",
+        f"#define MNCC_VARIANTS {len(spec.sets)}",
         "",
-        *_kernels(spec),
-        "/* name, leaf, subleaf, register, bit, bits of XCR0, key */",
-        *array_lines(
-            "cpu_feature",
-            "cpu_features",
-            [_feature(row) for row in features] or ['{"", 0u, 0u, 0, 0, 0u, ""}'],
-        ),
+        *tables,
+        "/* target, kernels, slots, bytes of tensors and of scratch, features, parts */",
+        *array_lines("variant", "variants", rows),
     ]
     return "\n".join(lines)
+
+
+_NO_FEATURE = '{"", 0u, 0u, 0, 0, 0u, ""}'
 
 
 def _feature(row: CpuFeature) -> str:
@@ -141,14 +149,14 @@ def _tensors(side: str, tensors: tuple[InterfaceTensor, ...]) -> list[str]:
     return lines + array_lines("mncc_tensor", f"{side}_tensors", rows)
 
 
-def _kernels(spec: LibrarySpec) -> list[str]:
+def _kernels(spec: LibrarySpec, variant: int) -> list[str]:
     numbers = {symbol: n for n, symbol in enumerate(dict.fromkeys(kernel.symbol for kernel in spec.kernels))}
     prototypes: dict[str, str] = {}
     slots: list[str] = []
     rows = []
     for kernel in spec.kernels:
         pointers = ", void *" * len(kernel.tensors)
-        function = f"function_{numbers[kernel.symbol]}"
+        function = f"function_{variant}_{numbers[kernel.symbol]}"
         text = f"int32_t {function}(int32_t begin, int32_t end, const void *weights, void *scratch{pointers})"
         if prototypes.setdefault(kernel.symbol, text) != text:
             raise ValueError(f"kernels share the symbol {kernel.symbol} but not the number of tensors")
@@ -166,9 +174,9 @@ def _kernels(spec: LibrarySpec) -> list[str]:
         "#pragma GCC visibility pop",
         "",
         "/* base, index, offset, bytes from image to image */",
-        *array_lines("slot", "slots", slots),
+        *array_lines("slot", f"slots_{variant}", slots),
         "/* name, function, phases (items, items a block), images, offset of the weights, first slot, tensors */",
-        *array_lines("kernel", "kernels", rows),
+        *array_lines("kernel", f"kernels_{variant}", rows),
     ]
 
 

@@ -18,7 +18,7 @@ import numpy as np
 
 from mncc.library.folder import FORMAT, check_replaceable, replaced_folder
 from mncc.library.glibc import GlibcFloor
-from mncc.library.header import ABI, header_text, selftest_bytes
+from mncc.library.header import ABI, cpu_wording, header_text, selftest_bytes
 from mncc.library.link import Build, shared_suffix
 from mncc.library.names import check_name
 from mncc.library.objects import hide_symbols
@@ -60,7 +60,8 @@ def write_library(
     where there is no compiler or no space, ValueError where the spec contradicts itself.
     """
     check_name(spec.name)
-    check_spec(spec)
+    for variant in spec.sets:
+        check_spec(variant)
     check_replaceable(directory)
     toolchain = find_toolchain(spec.triple, cc)
     files = files_of(spec.name, spec.triple, directory, probe)
@@ -69,7 +70,7 @@ def write_library(
         parts = ("library.c", "weights.S", *_write_sources(spec, build))
         linked = Build(spec.name, spec.triple, toolchain, build, tuple(cflags), parts)
         linked.libraries(folder, probe)
-        (folder / files.header.name).write_text(header_text(spec), encoding="utf-8")
+        (folder / files.header.name).write_text(_header(spec), encoding="utf-8")
         words = package_words(spec.name, spec.triple, spec.model_hash)
         (folder / files.cmake.name).write_text(fill("Config.cmake.in", words), encoding="utf-8")
         (folder / files.pkg_config.name).write_text(fill("package.pc.in", words), encoding="utf-8")
@@ -84,7 +85,8 @@ def write_objects(spec: LibrarySpec, directory: Path) -> tuple[Path, ...]:
     Needs no compiler. Returns the files; raises as write_library does.
     """
     check_name(spec.name)
-    check_spec(spec)
+    for variant in spec.sets:
+        check_spec(variant)
     check_replaceable(directory)
     with replaced_folder(directory) as folder:
         source = folder / "src"
@@ -93,7 +95,7 @@ def write_objects(spec: LibrarySpec, directory: Path) -> tuple[Path, ...]:
         for probe in source.glob("probe.*"):
             probe.unlink()
         words = package_words(spec.name, spec.triple, spec.model_hash)
-        words |= {"KERNELS": " ".join(kernels), "TARGET": spec.target or spec.triple}
+        words |= {"KERNELS": " ".join(kernels), "TARGET": ", ".join(of.target or of.triple for of in spec.sets)}
         (folder / "CMakeLists.txt").write_text(fill("CMakeLists.txt.in", words), encoding="utf-8")
         (source / f"{spec.name}Config.cmake").write_text(fill("Config.cmake.in", words), encoding="utf-8")
         (source / f"{spec.name}.pc").write_text(fill("package.pc.in", words), encoding="utf-8")
@@ -117,10 +119,7 @@ def manifest_content(
 
     Kernels of `spec.manifest`, in the order of `spec.kernels`, add their entries to those of the library.
     """
-    more = dict(spec.manifest)
-    details = more.pop("kernels", [{}] * len(spec.kernels))
-    if len(details) != len(spec.kernels):
-        raise ValueError(f"the manifest describes {len(details)} kernels, the library has {len(spec.kernels)}")
+    more = {key: value for key, value in spec.manifest.items() if key != "kernels"}
     return {
         "format": FORMAT,
         "format_version": 1,
@@ -141,20 +140,41 @@ def manifest_content(
         "selftest_bytes": selftest_bytes(spec),
         "files": files,
         **more,
-        "kernels": [
-            {
-                "name": kernel.name,
-                "symbol": kernel.symbol,
-                "items": kernel.items,
-                "phases": [vars(phase) for phase in kernel.phases],
-                "images": kernel.images,
-                "weights_offset": kernel.weights_offset,
-                "tensors": [vars(slot) for slot in kernel.tensors],
-                **detail,
-            }
-            for kernel, detail in zip(spec.kernels, details, strict=True)
-        ],
+        "kernels": _kernel_facts(spec),
+        **({"variants": [_variant_facts(variant) for variant in spec.variants]} if spec.variants else {}),
     }
+
+
+def _variant_facts(spec: LibrarySpec) -> dict[str, Any]:
+    """What a library for several targets has of each."""
+    return {
+        "target": spec.manifest.get("target", {"name": spec.target}),
+        "cpu_features": list(spec.cpu_features),
+        "parts": [f"{part:#x}" for part in spec.parts],
+        "workspace_bytes": spec.tensor_bytes + spec.scratch_bytes,
+        "tensor_bytes": spec.tensor_bytes,
+        "scratch_bytes": spec.scratch_bytes,
+        "kernels": _kernel_facts(spec),
+    }
+
+
+def _kernel_facts(spec: LibrarySpec) -> list[dict[str, Any]]:
+    details = spec.manifest.get("kernels", [{}] * len(spec.kernels))
+    if len(details) != len(spec.kernels):
+        raise ValueError(f"the manifest describes {len(details)} kernels, the library has {len(spec.kernels)}")
+    return [
+        {
+            "name": kernel.name,
+            "symbol": kernel.symbol,
+            "items": kernel.items,
+            "phases": [vars(phase) for phase in kernel.phases],
+            "images": kernel.images,
+            "weights_offset": kernel.weights_offset,
+            "tensors": [vars(slot) for slot in kernel.tensors],
+            **detail,
+        }
+        for kernel, detail in zip(spec.kernels, details, strict=True)
+    ]
 
 
 def interface_facts(tensor: Any) -> dict[str, Any]:
@@ -199,16 +219,22 @@ def files_of(name: str, triple: str, directory: Path, probe: bool) -> LibraryFil
     )
 
 
+def _header(spec: LibrarySpec) -> str:
+    return header_text(spec, cpu_wording(len(spec.sets)))
+
+
 def _write_sources(spec: LibrarySpec, build: Path) -> tuple[str, ...]:
     """Everything that the library is made of; returns the names of the kernels' objects."""
     build.mkdir()
     texts = sources(spec.name) | {
-        f"{spec.name}.h": header_text(spec),
+        f"{spec.name}.h": _header(spec),
         "tables.h": tables_text(spec),
         "exports.map": f"{{ global: {spec.name}_*; local: *; }};\n",
     }
     for name, text in texts.items():
         (build / name).write_text(text, encoding="utf-8")
     (build / "weights.bin").write_bytes(weight_bytes(spec.weights))
-    (build / "kernels.o").write_bytes(hide_symbols(spec.kernel_object))
-    return ("kernels.o",)
+    objects = {f"kernels_{of.target}.o" if spec.variants else "kernels.o": of.kernel_object for of in spec.sets}
+    for name, content in objects.items():
+        (build / name).write_bytes(hide_symbols(content))
+    return tuple(objects)

@@ -21,7 +21,7 @@ from mncc.report.machine import this_machine
 from mncc.report.progress import Progress
 from mncc.verbs.bench_there import bench_there, kernel_times
 from mncc.verbs.inputs import random_inputs
-from mncc.verbs.job import Job
+from mncc.verbs.job import Job, require_one_target
 from mncc.verbs.loading import loaded
 
 if TYPE_CHECKING:
@@ -68,6 +68,7 @@ def bench(
     """
     from mncc.devices.process import Local
 
+    require_one_target(job)
     if device is not None and not isinstance(device, Local):
         return bench_there(job, threads, engines, profile, progress, device, seconds)
     inputs = random_inputs(job.network)

@@ -50,10 +50,10 @@ def build(job: Job | GpuJob, output: Path | None, progress: Progress, objects: b
         write_library(spec, directory, cc=job.cc)
     return BuildReport(
         network=job.name,
-        target=job.target.name,
+        target=", ".join(target.name for target in job.targets),
         directory=directory,
         files=tuple(sizes(directory)),
-        kernels=len(spec.kernels),
+        kernels=sum(len(of.kernels) for of in spec.sets),
         weights=job.weights.source,
         weights_bytes=spec.weights.nbytes,
         workspace_bytes=spec.tensor_bytes + spec.scratch_bytes,

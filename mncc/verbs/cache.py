@@ -15,6 +15,7 @@ import pickle
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cache
 from importlib import metadata
 from pathlib import Path
@@ -40,6 +41,11 @@ _DIGEST_BYTES = hashlib.sha256().digest_size
 
 def compiled(job: Job, progress: Progress) -> LibrarySpec:
     """The job's library, compiled now or found in the cache. Raises DiagnosticError, OutsideError."""
+    if job.within:
+        from mncc.library.variants import join_variants
+
+        alone = [replace(job, target=target, within=(), forced=False) for target in job.within]
+        return join_variants([compiled(single, progress) for single in alone])
     from mncc.verbs.compile import compile_network
 
     def compile() -> LibrarySpec:

@@ -64,6 +64,7 @@ def compile_network(
         scratch_bytes=plan.scratch_bytes,
         triple=target.triple,
         target=target.name,
+        parts=target.parts,
         cpu_features=target.requires,
         goldens=goldens,
         manifest=_manifest(network, plan, weights, kernels.symbols),

@@ -12,7 +12,7 @@ from mncc.report.failures import UsageError
 from mncc.report.instructions import InstructionReport, Instructions, KernelInstructions
 from mncc.report.progress import Progress
 from mncc.verbs.cache import compiled
-from mncc.verbs.job import Job, as_usage
+from mncc.verbs.job import Job, as_usage, require_one_target
 
 if TYPE_CHECKING:
     from mncc.devices.counting import LibraryCount
@@ -34,6 +34,7 @@ def bench_or_count(
     from mncc.devices.qemu import Qemu
     from mncc.verbs.bench import bench
 
+    require_one_target(job)
     if isinstance(device, Qemu):
         return count_instructions(job, threads, engines, profile, progress)
     return bench(job, threads, engines, profile, progress, peer_python=peer_python, device=device)

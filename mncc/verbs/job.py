@@ -35,6 +35,15 @@ class Job:
     """The C compiler that the command line names; it decides nothing that is compiled before the library is linked."""
     weights_dtype: StoredType = "float32"
     """How the weights of convolutions are stored."""
+    within: tuple[Target, ...] = ()
+    """Where one library is for several targets, all of them in the order they were named; `target` is one of them."""
+    forced: bool = False
+    """Whether that library shall run the kernels for `target`, whatever it would choose."""
+
+    @property
+    def targets(self) -> tuple[Target, ...]:
+        """All that the library is for."""
+        return self.within or (self.target,)
 
     def plan(self) -> Plan:
         """The network's plan for the target."""
@@ -97,12 +106,24 @@ def find_target(name: str) -> Target:
     from mncc.kernels.target import load_target
 
     if "," in name:
-        help = "name one, and build once for each"
-        raise UsageError(f"--target {name}: one library serves one target", help)
+        first = next((part.strip() for part in name.split(",") if part.strip()), "native")
+        raise UsageError(f"--target {name}: only build, run and verify take several", f"name one: {first}")
     try:
         return load_target(name)
     except DiagnosticError as error:
         raise as_usage(f"--target {name}", error) from error
+
+
+def find_targets(name: str) -> tuple[Target, ...]:
+    """The targets of `A,B`, each once. Raises UsageError where there is none of a name, or one library cannot hold the
+    kernels of both."""
+    names = dict.fromkeys(part.strip() for part in name.split(","))
+    found = tuple({target.name: target for target in map(find_target, names)}.values())
+    for other in found[1:]:
+        if other.triple != found[0].triple:
+            systems = f"{found[0].name} is for {found[0].triple}, {other.name} for {other.triple}"
+            raise UsageError(f"--target {name}: {systems}; one library is for one system", "build once for each")
+    return found
 
 
 def find_stored(name: str, target: Target | GpuTarget) -> StoredType:
@@ -160,11 +181,15 @@ def prepare(
     cc: str | None = None,
     weights_dtype: str = "float32",
 ) -> Job:
-    """Loads network, target and weights, the cheap and likeliest to fail first. Raises DiagnosticError, UsageError."""
+    """Loads network, target or targets, and weights, the cheap and likeliest to fail first. Raises DiagnosticError,
+    UsageError."""
     _check_options(name, cc)
-    found = find_target(target)
+    found, *others = find_targets(target)
     stored = find_stored(weights_dtype, found)
-    return Job(*_loaded(path, settings, weights, name, found), cc, stored)
+    for other in others:
+        find_stored(weights_dtype, other)
+    within = (found, *others) if others else ()
+    return Job(*_loaded(path, settings, weights, name, found), cc, stored, within)
 
 
 def prepare_build(
@@ -206,6 +231,13 @@ def _loaded(
     from mncc.weights import load_weights
 
     return network, target, load_weights(network, weights), name or network.name
+
+
+def require_one_target(job: Job) -> None:
+    """Raises UsageError for a job of several targets."""
+    if job.within:
+        names = ",".join(target.name for target in job.within)
+        raise UsageError(f"--target {names}: only build, run and verify take several", f"name one: {job.target.name}")
 
 
 def parse_device(text: str) -> Device:

@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from mncc.library.write import LibraryFiles
 
 
+class CannotRun(OutsideError):
+    """The processor lacks instructions that the kernels need."""
+
+
 @contextmanager
 def placed(job: Job, progress: Progress, device: Device, probe: bool = False) -> Iterator[Place]:
     """Where the job's library answers requests, for the length of the block; `probe` allows those for single kernels.
@@ -43,7 +47,8 @@ def placed(job: Job, progress: Progress, device: Device, probe: bool = False) ->
         with device.open(job.target) as session:
             session.send(runner, runner.name, program=True)
             outputs = tuple(Interface(o.name, job.network.types[o.value].shape) for o in job.network.outputs)
-            yield Remote(session, device, job.target, job.name, outputs)
+            number = job.within.index(job.target) if job.forced else None
+            yield Remote(session, device, job.target, job.name, outputs, number)
 
 
 @contextmanager
@@ -54,8 +59,16 @@ def loaded(job: Job, progress: Progress, probe: bool = False) -> Iterator[Here]:
     from mncc.devices.process import Local
 
     check_device(job, Local())
-    with _written(job, progress, probe) as files, Library(files.shared) as library:
-        yield Here(library, Probe(files.probe) if files.probe else None)
+    with _written(job, progress, probe or job.forced) as files:
+        loaded_probe = Probe(files.probe) if files.probe else None
+        if job.forced and loaded_probe is not None and files.probe is not None:
+            # The probe is the whole library too, and alone can be told what to run.
+            loaded_probe.select(job.within.index(job.target))
+            with Library(files.probe, probe=True) as library:
+                yield Here(library, loaded_probe)
+        else:
+            with Library(files.shared) as library:
+                yield Here(library, loaded_probe)
 
 
 def check_device(job: Job, device: Device) -> None:
@@ -69,7 +82,7 @@ def check_device(job: Job, device: Device) -> None:
 @contextmanager
 def _written(job: Job, progress: Progress, probe: bool, where: str = "here") -> Iterator[LibraryFiles]:
     """The job's library in a folder for the length of the block, inside of which a RunError becomes an OutsideError."""
-    from mncc.devices.loaded import RunError
+    from mncc.devices.loaded import NO_CPU, RunError
     from mncc.library.toolchain import find_toolchain
     from mncc.library.write import write_library
 
@@ -81,4 +94,5 @@ def _written(job: Job, progress: Progress, probe: bool, where: str = "here") -> 
             yield write_library(spec, Path(folder, job.name), cc=job.cc, probe=probe)
         except RunError as error:
             help = f"`mncc targets` lists others than {job.target.name}"
-            raise OutsideError(f"the library does not run {where}: {error}", help) from error
+            kind = CannotRun if error.status == NO_CPU else OutsideError
+            raise kind(f"the library does not run {where}: {error}", help) from error

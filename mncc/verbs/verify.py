@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mncc.devices.requests import KernelRun, NetworkRun, Operand, Request
+from mncc.report.console import warn
+from mncc.report.failures import UsageError
 from mncc.report.numbers import plural
 from mncc.report.progress import Progress
 from mncc.report.verify import Comparison, VerifyReport, compare
 from mncc.verbs.inputs import random_inputs
 from mncc.verbs.job import Job
-from mncc.verbs.loading import check_device, placed
+from mncc.verbs.loading import CannotRun, check_device, placed
 from mncc.verbs.pictures import load_pictures, picture_input
 
 if TYPE_CHECKING:
@@ -33,8 +35,35 @@ def verify(job: Job, pictures: Sequence[Path], progress: Progress, device: Devic
     Each kernel runs alone, on the twin's values rounded to float32, so that an error shows where it is made.
 
     The twin has the weights as the library holds them; where their type rounds them, what that changes is reported
-    too. Raises DiagnosticError, UsageError, OutsideError.
+    too. Of a library for several targets, the kernels of each are verified that the device can run. Raises
+    DiagnosticError, UsageError, OutsideError.
     """
+    if not job.within:
+        return _verify(job, pictures, progress, device)
+    reports = []
+    for number, target in enumerate(job.within):
+        try:
+            reports.append(_verify(replace(job, target=target, forced=True), pictures, progress, device))
+        except (CannotRun, UsageError) as error:
+            if not reports and number + 1 == len(job.within):
+                raise
+            warn(f"the kernels for {target.name} are not verified: {error}")
+    return _joined(reports)
+
+
+def _joined(reports: Sequence[VerifyReport]) -> VerifyReport:
+    """One report of what several targets' kernels got, whose names say which."""
+
+    def named(kind: str) -> tuple[Comparison, ...]:
+        return tuple(replace(c, name=f"{c.name}, {r.target}") for r in reports for c in getattr(r, kind))
+
+    targets = ", ".join(report.target for report in reports)
+    return replace(
+        reports[0], target=targets, outputs=named("outputs"), kernels=named("kernels"), rounded=named("rounded")
+    )
+
+
+def _verify(job: Job, pictures: Sequence[Path], progress: Progress, device: Device | None) -> VerifyReport:
     from mncc.devices.process import Local
     from mncc.plan import rewrite
     from mncc.reference import Twin

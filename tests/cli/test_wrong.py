@@ -27,7 +27,7 @@ Program = Callable[..., Answer]
         (("check", "TINY", "--width", "1"), "--width"),
         (("check", "TINY", "--set", "width"), "expected name=value"),
         (("cost", "TINY", "--target", "x86-64-v5"), "x86-64-v4"),
-        (("cost", "TINY", "--target", "x86-64-v3,x86-64-v4"), "one target"),
+        (("cost", "TINY", "--target", "x86-64-v3,x86-64-v4"), "take several"),
         (("build", "TINY", "--name", "3d"), "not a C identifier"),
         (("build", "TINY", "--name", "int"), "`--name net_int` works"),
         (("build", "TINY", "--name", "mncc"), "no library can be called mncc"),

@@ -37,7 +37,7 @@ def arm64(tmp_path_factory: pytest.TempPathFactory) -> LibraryFiles:
 
 def test_exports_and_needs_no_more(arm64: LibraryFiles) -> None:
     functions = {"toy_model", "toy_run", "toy_pool_create", "toy_pool_destroy"}
-    probe = {"toy_probe", "toy_probe_at", "toy_probe_weights"}
+    probe = {f"toy_probe{what}" for what in ("", "_at", "_weights", "_select", "_target")}
     assert arm64.probe is not None
     for file, names in ((arm64.shared, functions), (arm64.probe, functions | probe)):
         assert {line.split()[-1] for line in says("nm", "-D", "--defined-only", file).splitlines()} == names

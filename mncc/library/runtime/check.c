@@ -46,10 +46,9 @@ static mncc_status read_exec(const mncc_exec *given, mncc_exec *exec) {
 /* Bytes of workspace for a number of threads: the tensors, then one scratch a task. */
 static size_t workspace_for(int32_t threads) {
   const size_t tasks = threads < 1 ? 1 : (size_t)threads;
-#if MNCC_SCRATCH_BYTES > 0
-  if (tasks > (SIZE_MAX - MNCC_TENSOR_BYTES) / MNCC_SCRATCH_BYTES) return SIZE_MAX;
-#endif
-  return MNCC_TENSOR_BYTES + tasks * MNCC_SCRATCH_BYTES;
+  size_t tensors = MNCC_TENSOR_BYTES, scratch = MNCC_SCRATCH_BYTES; /* const, gcc would see a division by a GPU's 0 */
+  if (scratch > 0 && tasks > (SIZE_MAX - tensors) / scratch) return SIZE_MAX;
+  return tensors + tasks * scratch;
 }
 
 static size_t tensor_size(const mncc_tensor *tensor) {

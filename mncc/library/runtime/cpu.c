@@ -1,4 +1,4 @@
-/* What the processor and the operating system offer, against what the kernels need (the table cpu_features). */
+/* What the processor and the operating system offer, as variants.c asks. */
 
 #if defined(__x86_64__) || defined(__i386__)
 #include <cpuid.h>
@@ -64,25 +64,44 @@ static fp_mode fp_enter(void) { return 0; }
 static void fp_leave(fp_mode before) { (void)before; }
 #endif
 
-/* The first missing feature, or NULL. */
-static const char *missing_feature(void) {
-  for (int32_t i = 0; i < MNCC_CPU_FEATURES; i++)
-    if (!has_feature(&cpu_features[i])) return cpu_features[i].name;
-  return NULL;
+/* What the processors of this machine are: implementer << 12 | part, as in MIDR_EL1. Answers how many kinds there are, 0
+ * where that cannot be known. The one that reads itself comes first; the files have all, the small ones of a phone too. */
+enum { MAX_PARTS = 8 };
+#if defined(__linux__) && defined(__aarch64__)
+#include <fcntl.h>
+#include <unistd.h>
+
+static int32_t add_part(uint32_t *parts, int32_t count, uint64_t midr) {
+  const uint32_t part = (uint32_t)(midr >> 24 & 0xff) << 12 | (uint32_t)(midr >> 4 & 0xfff);
+  for (int32_t i = 0; i < count; i++)
+    if (parts[i] == part) return count;
+  if (count < MAX_PARTS) parts[count++] = part;
+  return count;
 }
 
-/* CPUID leaves a virtual machine for a microsecond or more each time: it is asked once, as the library is loaded, so
- * that nothing global changes inside a run. A run that comes even earlier (from a constructor of the program) asks. */
-static int features_known;
-static const char *feature_missing;
-
-__attribute__((constructor)) static void learn_features(void) {
-  feature_missing = missing_feature();
-  features_known = 1;
+static int32_t read_parts(uint32_t *parts) {
+  int32_t count = 0;
+  if (getauxval(AT_HWCAP) >> 11 & 1) { /* HWCAP_CPUID: the kernel lets programs read it */
+    uint64_t midr;
+    __asm__("mrs %0, midr_el1" : "=r"(midr));
+    count = add_part(parts, count, midr);
+  }
+  for (int cpu = 0; cpu < 1024; cpu++) {
+    char text[80];
+    snprintf(text, sizeof text, "/sys/devices/system/cpu/cpu%d/regs/identification/midr_el1", cpu);
+    const int file = open(text, O_RDONLY | O_CLOEXEC);
+    if (file < 0) break;
+    const ssize_t bytes = read(file, text, sizeof text - 1);
+    close(file);
+    if (bytes <= 0) break;
+    text[bytes] = '\0';
+    count = add_part(parts, count, strtoull(text, NULL, 16));
+  }
+  return count;
 }
-
-static mncc_status check_cpu(const mncc_exec *exec) {
-  const char *missing = features_known ? feature_missing : missing_feature();
-  if (missing == NULL) return MNCC_OK;
-  return fail(exec, MNCC_E_CPU, "the kernels need %s, which this processor or operating system lacks", missing);
+#else
+static int32_t read_parts(uint32_t *parts) {
+  parts[0] = 0;
+  return 0;
 }
+#endif

@@ -23,8 +23,9 @@
 #define PASTE(a, b) PASTE_(a, b)
 #define MNCC_NAME(name) PASTE(MNCC_NETWORK, name)
 
-#include "check.c"
 #include "cpu.c"
+#include "variants.c"
+#include "check.c"
 #include "call.c"
 #include "pool.c"
 #include "run.c"

@@ -5,6 +5,13 @@
 #define PROBE_PASTE(a, b) PROBE_PASTE_(a, b)
 #define PROBE_NAME(name) PROBE_PASTE(MNCC_NETWORK, name)
 
+/* Makes all runs of this process take the kernels of target number `index` of a library for several processors. Answers 0,
+ * -1 where there is no such target, -2 where the processor lacks its instructions. No run may be in progress. */
+int32_t PROBE_NAME(probe_select)(int32_t index);
+
+/* The name of the target whose kernels runs take. */
+const char *PROBE_NAME(probe_target)(void);
+
 /* Runs kernel `kernel` on one image, all items. `tensors`: its inputs, what its phases share, its output. Answers the
  * kernel's answer, -1 where there is no such kernel, -2 where the processor lacks its instructions. */
 int32_t PROBE_NAME(probe)(int32_t kernel, void *const *tensors, void *scratch);

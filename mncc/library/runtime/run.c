@@ -3,7 +3,14 @@
 /* weights.S; kernels get one base pointer, so that weights can live elsewhere later */
 __attribute__((visibility("hidden"))) extern const unsigned char mncc_weights[];
 
+static mncc_status check_cpu(const mncc_exec *exec) {
+  const char *missing = lacking();
+  if (missing == NULL) return MNCC_OK;
+  return fail(exec, MNCC_E_CPU, "the kernels need %s, which this processor or operating system lacks", missing);
+}
+
 typedef struct step {
+  const variant *variant;
   const kernel *kernel;
   const void *const *inputs;
   void *const *outputs;
@@ -25,7 +32,7 @@ static void run_items(step *s, void *scratch, int64_t image, int64_t from, int64
   const kernel *k = s->kernel;
   const int32_t before = s->phase == 0 ? 0 : k->phases[0].items;
   void *tensors[MNCC_MAX_TENSORS];
-  for (int32_t t = 0; t < k->tensors; t++) tensors[t] = slot_address(s, &slots[k->first_slot + t], image);
+  for (int32_t t = 0; t < k->tensors; t++) tensors[t] = slot_address(s, &s->variant->slots[k->first_slot + t], image);
   const int32_t answer = call_kernel(k->function, k->tensors, before + (int32_t)from, before + (int32_t)to,
                                      mncc_weights + k->weights_offset, scratch, tensors);
   if (answer != 0) __atomic_store_n(&s->answer, answer, __ATOMIC_RELAXED);
@@ -47,7 +54,8 @@ static void run_task(void *argument, int32_t index) {
   const phase *p = &k->phases[s->phase];
   const int64_t units = phase_units(k, p);
   const int64_t begin = units * index / s->tasks, end = units * (index + 1) / s->tasks;
-  void *scratch = s->workspace == NULL ? NULL : s->workspace + MNCC_TENSOR_BYTES + (size_t)index * MNCC_SCRATCH_BYTES;
+  const size_t before_scratch = s->variant->tensor_bytes + (size_t)index * s->variant->scratch_bytes;
+  void *scratch = s->workspace == NULL ? NULL : s->workspace + before_scratch;
   const fp_mode before = fp_enter();
   if (k->images == 1 || p->block == p->items) {
     for (int64_t image = begin / p->items; image * p->items < end; image++) {
@@ -108,8 +116,9 @@ static mncc_status run_network(const void *const *inputs, void *const *outputs, 
   pool *own = exec.threads > 1 && exec.parallel_for == pool_parallel_for ? exec.pool : NULL;
   if (exec.parallel_for == pool_parallel_for && exec.pool == NULL) return fail(&exec, MNCC_E_NULL, "the pool is NULL");
   if (own != NULL) pool_begin_run(own);
-  for (int32_t i = 0; i < MNCC_KERNELS && status == MNCC_OK; i++) {
-    step s = {&kernels[i], inputs, outputs, workspace, 0, 1, 0};
+  const variant *v = current_variant();
+  for (int32_t i = 0; i < v->kernel_count && status == MNCC_OK; i++) {
+    step s = {v, &v->kernels[i], inputs, outputs, workspace, 0, 1, 0};
     status = run_kernel(&exec, own, &s, i);
   }
   if (own != NULL) pool_end_run(own);

@@ -26,6 +26,14 @@ static mncc_status compare_goldens(const mncc_exec *exec, void *const *outputs) 
   return MNCC_OK;
 }
 
+/* What the self test needs for a run on one thread. */
+static size_t selftest_needs(void) {
+  size_t bytes = workspace_for(1);
+  for (int32_t i = 0; i < MNCC_INPUTS; i++) bytes += round_up_64(tensor_size(&input_tensors[i]));
+  for (int32_t o = 0; o < MNCC_OUTPUTS; o++) bytes += round_up_64(tensor_size(&output_tensors[o]));
+  return bytes;
+}
+
 /* The workspace holds the inputs, the outputs, then the workspace of the run. Where it is too small for all of exec's
  * threads, fewer are used: the bits are the same. */
 static mncc_status selftest(void *workspace, size_t workspace_bytes, const mncc_exec *given) {
@@ -37,12 +45,11 @@ static mncc_status selftest(void *workspace, size_t workspace_bytes, const mncc_
   if ((status = check_cpu(&exec)) != MNCC_OK) return status;
   const int32_t threads = exec.threads;
   exec.threads = 1;
-  if ((status = check_workspace(&exec, workspace, workspace_bytes, MNCC_SELFTEST_BYTES)) != MNCC_OK) return status;
+  size_t needed = selftest_needs(), scratch = MNCC_SCRATCH_BYTES; /* const? see workspace_for */
+  if ((status = check_workspace(&exec, workspace, workspace_bytes, needed)) != MNCC_OK) return status;
   exec.threads = threads;
-#if MNCC_SCRATCH_BYTES > 0
-  const size_t more = (workspace_bytes - MNCC_SELFTEST_BYTES) / MNCC_SCRATCH_BYTES;
-  if (more < (size_t)(threads - 1)) exec.threads = 1 + (int32_t)more;
-#endif
+  if (scratch > 0 && (workspace_bytes - needed) / scratch < (size_t)(threads - 1))
+    exec.threads = 1 + (int32_t)((workspace_bytes - needed) / scratch);
 
   unsigned char *next = workspace;
   for (int32_t i = 0; i < MNCC_INPUTS; i++) {

@@ -54,4 +54,17 @@ typedef struct cpu_feature {
   const char *key;
 } cpu_feature;
 
+/* The kernels for one processor, with their own places in the workspace; `parts` name it as read_parts does. */
+typedef struct variant {
+  const char *target;
+  const kernel *kernels;
+  int32_t kernel_count;
+  const slot *slots;
+  size_t tensor_bytes, scratch_bytes;
+  const cpu_feature *features;
+  int32_t feature_count;
+  const uint32_t *parts;
+  int32_t part_count;
+} variant;
+
 #endif
