@@ -201,6 +201,12 @@ class Library:
         """Bytes of workspace that a run on so many threads needs."""
         return int(self._model.workspace_bytes(threads))
 
+    def device_handle(self) -> int:
+        """What the library's C functions take for the device it has open. Raises OutsideError, TypeError on a CPU."""
+        if self._gpu is None:
+            raise TypeError(f"{self.name} runs on a CPU")
+        return self._gpu.handle()
+
     def __call__(self, *inputs: Any, threads: int = 1) -> np.ndarray | tuple[np.ndarray, ...]:
         """Runs the network; the output, or a tuple where there are several.
 

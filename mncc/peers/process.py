@@ -43,9 +43,15 @@ class Process:
     """
 
     def __init__(
-        self, command: Sequence[str], job: Mapping[str, Any], log: Path, environment: Mapping[str, str] | None = None
+        self,
+        command: Sequence[str],
+        job: Mapping[str, Any],
+        log: Path,
+        environment: Mapping[str, str] | None = None,
+        seconds_to_prepare: float = SECONDS_TO_PREPARE,
     ) -> None:
         self._command, self._job, self._log = list(command), dict(job), log
+        self._patience = seconds_to_prepare
         self._environment = {**os.environ, **(environment or {})}
         self._process: subprocess.Popen[bytes] | None = None
         self._unread = b""
@@ -69,7 +75,7 @@ class Process:
         except OSError as error:
             raise PeerError(f"{self._command[0]} cannot be started: {error.strerror}") from error
         try:
-            ready = self._ask(self._job, SECONDS_TO_PREPARE)
+            ready = self._ask(self._job, self._patience)
             self.version, self.seconds = str(ready["version"]), float(ready["seconds"])
             self.outputs = tuple(Path(file) for file in ready["outputs"])
         except BaseException:

@@ -34,22 +34,34 @@ def eager(
 ) -> Callable[[], list[np.ndarray]]:
     """As open_pickled, with the network and its weights in memory. Sets torch's number of threads."""
     torch.set_num_threads(threads)
-    given = {i.name: torch.tensor(array) for i, array in zip(network.inputs, inputs, strict=True)}
+    given = [torch.tensor(array) for array in inputs]
+    forward = eager_function(network, tensors)
+
+    def again() -> list[np.ndarray]:
+        with torch.inference_mode():
+            return [output.contiguous().numpy() for output in forward(given)]
+
+    return again
+
+
+def eager_function(
+    network: Network, tensors: Mapping[tuple[str, str], np.ndarray]
+) -> Callable[[Sequence[torch.Tensor]], list[torch.Tensor]]:
+    """Inputs to outputs, on torch's default device as it is now, where the weights lie."""
     steps = [(node, _step(network, node, tensors)) for node in network.nodes]
     last = {name: node.name for node in network.nodes for name in node.inputs}
     kept = {output.value for output in network.outputs}
 
-    def again() -> list[np.ndarray]:
-        values = dict(given)
-        with torch.inference_mode():
-            for node, step in steps:
-                values[node.name] = step([values[name] for name in node.inputs])
-                for name in set(node.inputs):
-                    if last[name] == node.name and name not in kept:
-                        del values[name]
-        return [values[output.value].contiguous().numpy() for output in network.outputs]
+    def forward(inputs: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+        values = dict(zip((i.name for i in network.inputs), inputs, strict=True))
+        for node, step in steps:
+            values[node.name] = step([values[name] for name in node.inputs])
+            for name in set(node.inputs):
+                if last[name] == node.name and name not in kept:
+                    del values[name]
+        return [values[output.value] for output in network.outputs]
 
-    return again
+    return forward
 
 
 def _step(network: Network, node: Node, tensors: Mapping[tuple[str, str], np.ndarray]) -> Step:

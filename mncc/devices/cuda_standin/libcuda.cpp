@@ -605,10 +605,13 @@ CUresult cuGraphLaunch(CUgraphExec replay, CUstream stream) {
   ASK_IN_CONTEXT;
   KNOWN(replay);
   if (stream != nullptr) KNOWN(stream);
-  if (stream_of(stream)->capture != nullptr) return wrong(__func__, "while capturing", CAPTURE_UNSUPPORTED);
-  machine.state.graph_launches++;
   std::vector<Launch> launches;
   for (CUgraphNode node : replay->nodes) launches.push_back(replay->launches[node]);
+  if (CUgraph graph = stream_of(stream)->capture) {  // becomes part of the other graph, as it is now
+    for (const Launch &launch : launches) graph->nodes.push_back(new CUgraphNode_st{launch});
+    return CUDA_SUCCESS;
+  }
+  machine.state.graph_launches++;
   const auto run = [=] {
     for (const Launch &launch : launches) run_launch(launch, stream, true);
   };

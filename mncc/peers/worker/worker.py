@@ -19,7 +19,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib import import_module, metadata
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -138,7 +138,10 @@ OPEN: dict[str, Callable[[str, Sequence[np.ndarray], int, Path], Session]] = {
 }
 
 
-def prepare(job: dict[str, Any]) -> tuple[Session, dict[str, Any]]:
+Engines = Mapping[str, Callable[[str, Sequence[np.ndarray], int, Path], Session]]
+
+
+def prepare(job: dict[str, Any], engines: Engines) -> tuple[Session, dict[str, Any]]:
     """The session and the first answer. Raises ImportError where the engine is missing."""
     # Before the engine is imported: some read the number of usable CPUs only once.
     os.sched_setaffinity(0, job["cpus"])
@@ -150,7 +153,7 @@ def prepare(job: dict[str, Any]) -> tuple[Session, dict[str, Any]]:
         version = import_module("mncc").__version__
     folder = Path(job["folder"])
     inputs = [np.load(file) for file in job["inputs"]]
-    session = OPEN[job["engine"]](job["model"], inputs, job["threads"], folder)
+    session = engines[job["engine"]](job["model"], inputs, job["threads"], folder)
     trial = timed(session.run, _TRIAL_RUNS)
     files = []
     for index, array in enumerate(session.outputs()):
@@ -172,7 +175,7 @@ def timed(run: Callable[[], object], count: int) -> dict[str, list[float]]:
     return {"cpu": cpu, "wall": wall}
 
 
-def main() -> None:
+def main(engines: Engines = OPEN) -> None:
     """The conversation on standard input and output; what engines print goes to standard error."""
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
@@ -181,7 +184,7 @@ def main() -> None:
         print(json.dumps(content), file=answers, flush=True)
 
     try:
-        session, ready = prepare(json.loads(sys.stdin.readline()))
+        session, ready = prepare(json.loads(sys.stdin.readline()), engines)
     except ImportError as error:
         return answer({"missing": str(error)})
     except Exception as error:  # whatever an engine raises belongs into its line of the report

@@ -206,6 +206,33 @@ static void runs_on_the_callers_stream(void) {
   nothing_left("runs on streams");
 }
 
+/* A program that captures a run into a graph of its own keeps the buffers of that run. */
+static void is_captured_by_the_program(void) {
+  enter_program();
+  CUstream stream;
+  CUgraph graph;
+  CUgraphExec replay;
+  CHECK(cuStreamCreate(&stream, CU_STREAM_NON_BLOCKING) == 0);
+  void *device = open_device(0);
+  const buffers one = new_buffers(), two = new_buffers();
+  CHECK(cuStreamBeginCapture_v2(stream, CU_STREAM_CAPTURE_MODE_THREAD_LOCAL) == 0);
+  CHECK(run_device(device, &one, stream) == MNCC_OK);
+  CHECK(cuStreamEndCapture(stream, &graph) == 0 && cuGraphInstantiateWithFlags(&replay, graph, 0) == 0);
+  CHECK(run_device(device, &two, stream) == MNCC_OK);
+  download(&two, stream);
+  check_outputs();
+  poison(&one);
+  CHECK(cuGraphLaunch(replay, stream) == 0);
+  download(&one, stream);
+  check_outputs();
+  CHECK(cuGraphExecDestroy(replay) == 0 && cuGraphDestroy(graph) == 0 && cuStreamDestroy_v2(stream) == 0);
+  free_buffers(&one);
+  free_buffers(&two);
+  toy_device_close(device);
+  leave_program();
+  nothing_left("a captured run");
+}
+
 static void refuses_device_buffers(void) {
   CUcontext mine = enter_program(), other;
   void *device = open_device(0);
@@ -392,6 +419,7 @@ int main(void) {
   asks_the_driver_for_little();
   launches_as_the_table_says();
   runs_on_the_callers_stream();
+  is_captured_by_the_program();
   refuses_device_buffers();
   refuses_host_buffers();
   times_kernels();
