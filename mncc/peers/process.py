@@ -48,10 +48,10 @@ class Process:
         job: Mapping[str, Any],
         log: Path,
         environment: Mapping[str, str] | None = None,
-        seconds_to_prepare: float = SECONDS_TO_PREPARE,
+        seconds_to_prepare: float | None = None,
     ) -> None:
         self._command, self._job, self._log = list(command), dict(job), log
-        self._patience = seconds_to_prepare
+        self._patience = SECONDS_TO_PREPARE if seconds_to_prepare is None else seconds_to_prepare
         self._environment = {**os.environ, **(environment or {})}
         self._process: subprocess.Popen[bytes] | None = None
         self._unread = b""
