@@ -74,8 +74,11 @@ def require_success(finished: Finished, device: str, target: Target) -> None:
     if is_full(finished):
         raise OutsideError(f"{device}: its disk is full{told}", "free some space there")
     if 0 < number < 65:
-        raise OutsideError(f"{device}: the program was ended by {_signal_name(number)}{told}")
-    raise OutsideError(f"{device}: the program failed with status {finished.status}{told}")
+        lacks = number == signal.SIGKILL
+        help = "its memory may not suffice: try a smaller network" if lacks else f"see that {device} itself is in order"
+        raise OutsideError(f"{device}: the program was ended by {_signal_name(number)}{told}", help)
+    help = f"see that {device} runs other programs"
+    raise OutsideError(f"{device}: the program failed with status {finished.status}{told}", help)
 
 
 def is_full(finished: Finished) -> bool:

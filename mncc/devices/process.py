@@ -61,7 +61,7 @@ def run_process(command: Sequence[str], timeout: float, folder: Path | None = No
     except subprocess.TimeoutExpired as error:
         raise OutsideError(f"{command[0]} did not end within {timeout:.0f} s", "is it stuck?") from error
     except OSError as error:
-        raise OutsideError(f"{command[0]} does not run: {error.strerror or error}") from error
+        raise OutsideError(f"{command[0]} does not run: {error.strerror or error}", "see that it can be run") from error
     return Finished(done.returncode, done.stdout, done.stderr)
 
 

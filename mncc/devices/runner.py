@@ -84,9 +84,10 @@ class Remote:
             require_success(finished, self.device.name, self.target)
             self.session.fetch(answered.name, answered)
             with answered.open("rb") as file:
-                yield from self._read(file, kinds)
+                yield from self.read(file, kinds)
 
-    def _read(self, file: BinaryIO, kinds: Sequence[int]) -> Iterator[Answer]:
+    def read(self, file: BinaryIO, kinds: Sequence[int]) -> Iterator[Answer]:
+        """The answers in a file that the runner wrote to requests of these kinds. Raises as `answers` does."""
         reader = _Reader(file, self.device.name)
         reader.expect(_ANSWERS)
         for kind in kinds:

@@ -177,7 +177,8 @@ class ShellSession(Session):
         if is_full(finished):
             message = f"{self.device.name}: its disk is full, {name} cannot be copied{last_words(finished)}"
             raise OutsideError(message, f"free some space there{self.device.place_help}")
-        raise OutsideError(f"{self.device.name}: {name} cannot be copied{last_words(finished)}")
+        help = f"try again{self.device.place_help}"
+        raise OutsideError(f"{self.device.name}: {name} cannot be copied{last_words(finished)}", help)
 
     def _start_help(self, finished: Finished) -> str:
         if "ermission denied" in finished.err:

@@ -27,7 +27,8 @@ _FORM = re.compile(
 _FAILED = 255
 """ssh's own exit status where the connection fails."""
 _OPTIONS = (
-    *("-o", "BatchMode=yes", "-o", "ConnectTimeout=10", "-o", "ControlPersist=no"),
+    *("-T", "-o", "BatchMode=yes", "-o", "ConnectTimeout=10", "-o", "ControlPersist=no"),
+    *("-o", "RemoteCommand=none", "-o", "ClearAllForwardings=yes"),
     *("-o", "ServerAliveInterval=5", "-o", "ServerAliveCountMax=3"),
 )
 _LONGEST_SOCKET = 80
@@ -103,7 +104,8 @@ class SshSession(ShellSession):
                 command, stdin=source, stdout=sink, stderr=subprocess.PIPE, timeout=COPY_SECONDS, check=False
             )
         except subprocess.TimeoutExpired as error:
-            raise OutsideError(f"{self.device.name}: copying did not end within {COPY_SECONDS:.0f} s") from error
+            message = f"{self.device.name}: copying did not end within {COPY_SECONDS:.0f} s"
+            raise OutsideError(message, "see that the connection is fast enough") from error
         return Finished(done.returncode, "", done.stderr.decode(errors="replace"))
 
 

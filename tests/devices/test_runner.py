@@ -9,11 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from mncc.devices.device import require_success
 from mncc.devices.here import Here
 from mncc.devices.loaded import Interface, Library, Probe, RunError
 from mncc.devices.process import Local
 from mncc.devices.requests import AboutMachine, KernelRun, NetworkRun, Operand, PeakSample, Place, Repeat
-from mncc.devices.runner import Remote, build_runner
+from mncc.devices.runner import Remote, build_runner, write_requests
 from mncc.kernels.target import load_target
 from mncc.language.diagnostic import OutsideError
 from mncc.library.toolchain import find_toolchain
@@ -130,5 +131,12 @@ def test_requests_and_answers_that_are_cut_off(places: tuple[Place, Remote], tmp
         assert finished.status == 5 and words in finished.err
     finished = there.session.run("runner", ["nothing", "answers"], 60)
     assert finished.status == 3 and "No such file" in finished.err
-    finished = there.session.run("runner", ["broken", "/dev/full"], 60)
-    assert finished.status != 0
+    with (tmp_path / "peak").open("wb") as file:
+        write_requests(file, [PeakSample(1)])
+    there.session.send(tmp_path / "peak", "peak")
+    finished = there.session.run("runner", ["peak", "/dev/full"], 60)
+    with pytest.raises(OutsideError, match="its disk is full"):
+        require_success(finished, "board", there.target)
+    (tmp_path / "answers").write_bytes(b"mnccans1")
+    with (tmp_path / "answers").open("rb") as answers, pytest.raises(OutsideError, match="end too early"):
+        list(there.read(answers, [1]))
