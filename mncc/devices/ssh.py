@@ -55,7 +55,8 @@ class Ssh(ShellDevice):
 
     @property
     def place_help(self) -> str:
-        return f", or name another folder: --device ssh://{self.host}/a/folder"
+        port = f":{self.port}" if self.port else ""
+        return f", or name another folder: --device ssh://{self.host}{port}/a/folder"
 
     def reach_help(self, said: str) -> str:
         words = shlex.join(["ssh", *self._port(), self.host, "true"])

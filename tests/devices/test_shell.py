@@ -269,7 +269,8 @@ def test_an_end_of_mncc(ssh: Sshd, tmp_path: Path, number: signal.Signals) -> No
         "    session.run('program', [], 600)",
     )
     command = [sys.executable, "-c", "\n".join(lines), ssh.text, str(program)]
-    with subprocess.Popen(command, stderr=subprocess.DEVNULL) as process:
+    here = {**os.environ, "TMPDIR": str(tmp_path)}  # a killed process leaves its own files
+    with subprocess.Popen(command, stderr=subprocess.DEVNULL, env=here) as process:
         until(lambda: (tmp_path / "running").exists())
         process.send_signal(number)
         process.wait(timeout=60)
