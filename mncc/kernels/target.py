@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from mncc.kernels.gpu_target import GpuTarget, read_gpu
+from mncc.kernels.native import best_target, this_machine
+from mncc.kernels.refused import refusal
 from mncc.language.diagnostic import Diagnostic, DiagnosticError
 from mncc.language.resources import data_folder
 
@@ -88,13 +90,16 @@ class UnknownTarget(Diagnostic):
 class UnknownMachine(Diagnostic):
     """`native` on a processor that no target describes."""
 
+    arch: str
+
     @property
     def title(self) -> str:
-        return "this machine's processor lacks the instructions of every target (AVX2 and FMA at least)"
+        needed = {"x86_64": " (AVX2 and FMA at least)", "armv7a": " (NEON and VFPv4)"}.get(self.arch, "")
+        return f"this machine's processor, {self.arch}, lacks the instructions of every target{needed}"
 
     @property
     def help(self) -> str:
-        return "build for another machine with --target x86-64-v3 or --target x86-64-v4"
+        return "build for another machine: `mncc targets` lists what --target can name"
 
 
 @dataclass(frozen=True)
@@ -115,9 +120,12 @@ class NoCpu(Diagnostic):
 def load_machine(name: str) -> Target | GpuTarget:
     """The CPU or GPU of that name; `native` is the best CPU that this machine can run. Raises DiagnosticError."""
     if name == NATIVE:
-        name = native_name(_this_cpu())
+        return native_target()
     known = _names()
     if name not in known:
+        refused = refusal(name)
+        if refused is not None:
+            raise DiagnosticError([refused])
         raise DiagnosticError([UnknownTarget(name, (NATIVE, *known))])
     return _read(data_folder("targets") / f"{name}.toml")
 
@@ -133,7 +141,7 @@ def load_target(name: str) -> Target:
 def target_names() -> list[tuple[str, str]]:
     """Every target with what it means, `native` first."""
     try:
-        here = native_name(_this_cpu())
+        here = native_target().name
     except DiagnosticError:
         here = "none of these"
     named = [(name, _read(data_folder("targets") / f"{name}.toml").description) for name in _names()]
@@ -146,25 +154,12 @@ def cpu_targets() -> list[Target]:
     return [target for target in found if isinstance(target, Target)]
 
 
-def native_name(features: frozenset[str]) -> str:
-    """The target with the widest vectors among those whose instructions `features` (as Linux names them) hold."""
-    here = [target for target in cpu_targets() if target.triple.startswith("x86")]
-    able = [t for t in here if {_LINUX.get(f, f) for f in t.requires} <= features]
-    if not able:
-        raise DiagnosticError([UnknownMachine()])
-    return max(able, key=lambda t: t.lanes).name
-
-
-_LINUX = {"bmi": "bmi1", "lzcnt": "abm"}
-"""Linux's names where they differ from LLVM's."""
-
-
-@cache
-def _this_cpu() -> frozenset[str]:
-    for line in Path("/proc/cpuinfo").read_text(errors="replace").splitlines():
-        if line.startswith(("flags", "Features")):
-            return frozenset(line.partition(":")[2].split())
-    return frozenset()
+def native_target() -> Target:
+    """The target that this machine runs best. Raises DiagnosticError where it can run none."""
+    found = best_target(this_machine(), cpu_targets())
+    if found is None:
+        raise DiagnosticError([UnknownMachine(this_machine().arch)])
+    return found
 
 
 @cache
