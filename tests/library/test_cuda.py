@@ -76,7 +76,7 @@ def with_driver(files: LibraryFiles, driver: Path) -> list[str]:
     return [*headers, str(files.static), str(driver / "libcuda.so.1"), f"-Wl,-rpath,{driver}", "-lm", "-ldl"]
 
 
-@pytest.mark.parametrize("flags", [(), ADDRESS], ids=["plain", "address"])
+@pytest.mark.parametrize("flags", [(), ADDRESS, ("-fsanitize=thread",)], ids=["plain", "address", "thread"])
 @pytest.mark.parametrize("program", ["cuda.c", "cuda_threads.cpp"])
 def test_program(
     program: str, flags: tuple[str, ...], gpu_toy: Callable[..., tuple[LibraryFiles, Path]], compiled: Compile
