@@ -114,7 +114,7 @@ class NoCpu(Diagnostic):
 
     @property
     def help(self) -> str:
-        return f"`mncc emit --stage cuda --target {self.name}` prints the kernels for it; the rest is for CPUs so far"
+        return "`mncc build` and `mncc emit` know GPUs; this command is for CPUs so far"
 
 
 def load_machine(name: str) -> Target | GpuTarget:

@@ -167,7 +167,7 @@ def find_gpus(names: str) -> tuple[GpuTarget, ...]:
         machine = find_machine(name.strip())
         if not isinstance(machine, GpuTarget):
             help = "build once for the CPUs and once for the GPUs"
-            raise UsageError(f"--target {names}: {name.strip()} is a CPU, the others are GPUs", help)
+            raise UsageError(f"--target {names}: {name.strip()} is a CPU, others are GPUs", help)
         found[machine.name] = machine
     return tuple(sorted(found.values(), key=lambda gpu: int(gpu.architecture.removeprefix("sm_"))))
 
@@ -202,7 +202,7 @@ def prepare_build(
     weights_dtype: str = "float32",
 ) -> Job | GpuJob:
     """As `prepare`, for GPUs too: what can be built."""
-    if not target.startswith("cuda-"):
+    if not any(name.strip().startswith("cuda-") for name in target.split(",")):
         return prepare(path, settings, target, weights, name, cc, weights_dtype)
     _check_options(name, cc)
     found = find_gpus(target)

@@ -51,4 +51,4 @@ def test_one_door_for_both_and_another_for_cpus() -> None:
         load_target("cuda-sm80")
     with pytest.raises(UsageError) as refused:
         find_target("cuda-sm80")
-    assert "--stage cuda" in str(refused.value.help)
+    assert "mncc build" in str(refused.value.help)
