@@ -37,18 +37,20 @@ def placed(job: Job, progress: Progress, device: Device, probe: bool = False) ->
             yield here
         return
     check_device(job, device)
-    with _written(job, progress, True, f"on {device.name}") as files:
+    progress(f"reaching {device.name}")
+    # First: a device that is not there shall be told before the work.
+    with device.open(job.target) as session, _written(job, progress, True, f"on {device.name}") as files:
         from mncc.devices.loaded import Interface
         from mncc.devices.runner import Remote, build_runner
         from mncc.library.toolchain import find_toolchain
 
         runner = build_runner(job.name, files, job.target, find_toolchain(job.target.triple, job.cc), files.directory)
         progress(f"sending the program to {device.name}")
-        with device.open(job.target) as session:
-            session.send(runner, runner.name, program=True)
-            outputs = tuple(Interface(o.name, job.network.types[o.value].shape) for o in job.network.outputs)
-            number = job.within.index(job.target) if job.forced else None
-            yield Remote(session, device, job.target, job.name, outputs, number)
+        session.send(runner, runner.name, program=True)
+        outputs = tuple(Interface(o.name, job.network.types[o.value].shape) for o in job.network.outputs)
+        number = job.within.index(job.target) if job.forced else None
+        progress(f"running on {device.name}")
+        yield Remote(session, device, job.target, job.name, outputs, number)
 
 
 @contextmanager

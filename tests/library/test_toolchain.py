@@ -84,6 +84,16 @@ def test_zig_is_told_the_oldest_system_and_processor(
     assert found.cc == (str(python), "-m", "ziglang", "cc", *target) and found.ar[:-2] == (str(python), "-m", "ziglang")
 
 
+@pytest.mark.parametrize(("triple", "machine_"), [(ARM64, "aarch64-linux-musl"), (ARMV7, "arm-linux-musleabihf")])
+def test_programs_without_shared_libraries_get_musl_from_zig(machine: Path, triple: str, machine_: str) -> None:
+    stand_in(machine / "zig", "")
+    static = find_toolchain(triple).static
+    assert static.machine == machine_ and static.cc[:4] == ("zig", "cc", "-target", machine_) and static.zig
+    assert find_toolchain(APPLE).static == find_toolchain(APPLE)
+    stand_in(machine / "aarch64-linux-gnu-gcc", ARM64)
+    assert find_toolchain(ARM64).static.cc == ("aarch64-linux-gnu-gcc",)
+
+
 def test_zig_with_a_target_of_ones_own(machine: Path) -> None:
     stand_in(machine / "zig", "")
     found = find_toolchain(ARM64, "zig cc -target aarch64-linux-musl")

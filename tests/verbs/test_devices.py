@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import shutil
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -14,12 +16,15 @@ from mncc.language.diagnostic import OutsideError
 from mncc.report.failures import UsageError
 from mncc.report.progress import Progress
 from mncc.report.run import RunReport
+from mncc.verbs import loading
 from mncc.verbs.job import parse_device, prepare
 from mncc.verbs.run import run
 from mncc.verbs.verify import verify
 from tests.devices.machines import ARM, emulated
 from tests.devices.sshd import needs_sshd, start_sshd
 
+_PACKAGE = importlib.util.find_spec("ziglang") is not None
+ZIG = f"{sys.executable} -m ziglang cc" if _PACKAGE else "zig cc" if shutil.which("zig") else ""
 TINY = Path(__file__).resolve().parents[2] / "docs" / "tiny.mn"
 
 
@@ -35,6 +40,14 @@ def test_verify_in_the_emulator(target: str, picture: Path) -> None:
     report = verify(prepare(TINY, {"batch": "3"}, target), [picture], Progress(), parse_device("qemu"))
     assert not report.failed and len(report.kernels) >= 3 and len(report.outputs) == 1
     assert report.target == f"{target} on qemu" and report.inputs.endswith("1 picture")
+
+
+@pytest.mark.skipif(not ZIG, reason="needs zig")
+@pytest.mark.parametrize("target", [emulated("arm64-cortex-a72"), emulated("armv7")])
+def test_verify_with_zig(target: str) -> None:
+    """zig has no static glibc: the program for the device gets musl."""
+    report = verify(prepare(TINY, {}, target, cc=ZIG), [], Progress(), parse_device("qemu"))
+    assert not report.failed
 
 
 @pytest.mark.parametrize("target", [emulated("arm64-cortex-a72"), emulated("armv7")])
@@ -56,6 +69,16 @@ def test_pictures_in_the_emulator(target: str, picture: Path) -> None:
 def test_a_command_before_the_program() -> None:
     report = verify(prepare(TINY, {}), [], Progress(), parse_device("command:env -u HOME"))
     assert not report.failed and report.target.endswith(" on command:env -u HOME")
+
+
+@needs_sshd
+def test_a_device_that_is_not_there_is_told_before_the_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    def compiled(*_: object) -> None:
+        raise AssertionError("it was compiled for nothing")
+
+    monkeypatch.setattr(loading, "compiled", compiled)
+    with pytest.raises(OutsideError, match=r"ssh://nobody@127\.0\.0\.1:1 cannot be reached"):
+        verify(prepare(TINY, {}), [], Progress(), parse_device("ssh://nobody@127.0.0.1:1"))
 
 
 @needs_sshd
