@@ -111,12 +111,13 @@ def run(
     device: Device = "local",
 ) -> None:
     """Classify pictures: the best labels with their probabilities, and the time a picture takes."""
-    from mncc.verbs.job import parse_device, parse_settings, prepare
+    from mncc.verbs.job import parse_device, parse_settings, prepare_build
     from mncc.verbs.run import parse_pictures, run
 
     pictures, place = parse_pictures(image, more), parse_device(device)
     with Progress() as progress:
-        job = prepare(network, parse_settings(settings or ()), target, weights, cc=cc, weights_dtype=weights_dtype)
+        given = parse_settings(settings or ())
+        job = prepare_build(network, given, target, weights, cc=cc, weights_dtype=weights_dtype)
         report = run(job, pictures, labels, top, progress, place)
     show(report.text())
 
@@ -133,12 +134,13 @@ def verify(
     device: Device = "local",
 ) -> None:
     """Compare every output and every kernel with torch in float64; exit status 1 past the tolerance."""
-    from mncc.verbs.job import parse_device, parse_settings, prepare
+    from mncc.verbs.job import parse_device, parse_settings, prepare_build
     from mncc.verbs.verify import verify
 
     place = parse_device(device)
     with Progress() as progress:
-        job = prepare(network, parse_settings(settings or ()), target, weights, cc=cc, weights_dtype=weights_dtype)
+        given = parse_settings(settings or ())
+        job = prepare_build(network, given, target, weights, cc=cc, weights_dtype=weights_dtype)
         report = verify(job, image or [], progress, place)
     show(report.table(), report.verdict())
     if report.failed:

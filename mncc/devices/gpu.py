@@ -44,3 +44,14 @@ class Gpu:
 def find_gpu(dll: ctypes.CDLL, name: str, ordinal: int) -> Gpu | None:
     """The device of a library, or None where it runs on a CPU."""
     return Gpu(dll, name, ordinal) if hasattr(dll, f"{name}_device_open") else None
+
+
+def check_driver() -> None:
+    """Raises OutsideError where this machine has no NVIDIA driver, before any work is done for it."""
+    try:
+        ctypes.CDLL("libcuda.so.1")
+    except OSError as error:
+        raise OutsideError(
+            f"no NVIDIA driver on this machine: {error}",
+            "`mncc build` needs none; run and verify are for machines with a GPU, or name a CPU with --target",
+        ) from error

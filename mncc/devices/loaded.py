@@ -201,6 +201,11 @@ class Library:
         """Bytes of workspace that a run on so many threads needs."""
         return int(self._model.workspace_bytes(threads))
 
+    @property
+    def on_gpu(self) -> bool:
+        """True where the kernels are a GPU's."""
+        return self._gpu is not None
+
     def device_handle(self) -> int:
         """What the library's C functions take for the device it has open. Raises OutsideError, TypeError on a CPU."""
         if self._gpu is None:

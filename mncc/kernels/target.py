@@ -114,7 +114,7 @@ class NoCpu(Diagnostic):
 
     @property
     def help(self) -> str:
-        return "`mncc build` and `mncc emit` know GPUs; this command is for CPUs so far"
+        return "`mncc build`, `run`, `verify` and `emit` know GPUs; this is for CPUs so far"
 
 
 def load_machine(name: str) -> Target | GpuTarget:

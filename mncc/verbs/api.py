@@ -84,7 +84,7 @@ def verify(
     """
     from mncc.verbs.verify import verify as verify_job
 
-    job = _prepare(path, settings, target, weights, None, weights_dtype)
+    job = jobs.prepare_build(path, _texts(settings), target, str(weights), weights_dtype=weights_dtype)
     with Progress() as progress:
         return verify_job(job, [Path(image) for image in images], progress, jobs.parse_device(device))
 

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mncc.language.diagnostic import DiagnosticError, OutsideError
+from mncc.report.failures import UsageError
 from mncc.report.progress import Progress
-from mncc.verbs.cache import compiled
-from mncc.verbs.job import Job, as_usage
+from mncc.verbs.cache import compiled, compiled_gpu
+from mncc.verbs.job import GpuJob, Job, as_usage
 
 if TYPE_CHECKING:
     from mncc.devices.device import Device
@@ -25,13 +26,17 @@ class CannotRun(OutsideError):
 
 
 @contextmanager
-def placed(job: Job, progress: Progress, device: Device, probe: bool = False) -> Iterator[Place]:
+def placed(job: Job | GpuJob, progress: Progress, device: Device, probe: bool = False) -> Iterator[Place]:
     """Where the job's library answers requests, for the length of the block; `probe` allows those for single kernels.
 
     Raises DiagnosticError, UsageError where the device cannot run the target, OutsideError. A library that refuses to
     run inside of the block (a CPU without its instructions) is an OutsideError too."""
     from mncc.devices.process import Local
 
+    if isinstance(job, GpuJob):
+        with on_gpu(job, progress, device) as here:
+            yield here
+        return
     if isinstance(device, Local):
         with loaded(job, progress, probe) as here:
             yield here
@@ -73,8 +78,36 @@ def loaded(job: Job, progress: Progress, probe: bool = False) -> Iterator[Here]:
                 yield Here(library, loaded_probe)
 
 
-def check_device(job: Job, device: Device) -> None:
+@contextmanager
+def on_gpu(job: GpuJob, progress: Progress, device: Device) -> Iterator[Here]:
+    """A library for GPUs on this machine's first one, loaded in this process. Raises as `placed` does."""
+    from mncc.devices.here import Here
+    from mncc.devices.loaded import Library, RunError
+    from mncc.library.cuda_write import write_cuda_library
+    from mncc.library.nvcc import find_nvcc
+
+    check_device(job, device)
+    nvcc = find_nvcc()
+    spec, fatbin = compiled_gpu(job, nvcc, progress)
+    progress("linking the library")
+    with tempfile.TemporaryDirectory(prefix="mncc-", ignore_cleanup_errors=True) as folder:
+        files = write_cuda_library(spec, Path(folder, job.name), nvcc=nvcc, fatbin=fatbin)
+        try:
+            with Library(files.shared) as library:
+                yield Here(library)
+        except RunError as error:
+            raise OutsideError(f"the library does not run here: {error}") from error
+
+
+def check_device(job: Job | GpuJob, device: Device) -> None:
     """Raises UsageError where the device cannot run the job's target, OutsideError where a tool for it is missing."""
+    if isinstance(job, GpuJob):
+        from mncc.devices.gpu import check_driver
+        from mncc.devices.process import Local
+
+        if not isinstance(device, Local):
+            raise UsageError(f"--device {device.name}: only GPUs of this machine can be reached so far", "leave it out")
+        return check_driver()
     try:
         device.check(job.target)
     except DiagnosticError as error:

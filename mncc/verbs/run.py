@@ -16,7 +16,7 @@ from mncc.report.progress import Progress
 from mncc.report.run import Guess, PictureAnswer, RunReport
 from mncc.verbs.build import warn_of_weights
 from mncc.verbs.errors import LabelCount, LabelsUnreadable
-from mncc.verbs.job import Job
+from mncc.verbs.job import GpuJob, Job
 from mncc.verbs.loading import check_device, placed
 from mncc.verbs.pictures import load_pictures, picture_input
 
@@ -36,7 +36,7 @@ def parse_pictures(*given: Sequence[Path] | None) -> list[Path]:
 
 
 def run(
-    job: Job,
+    job: Job | GpuJob,
     pictures: Sequence[Path],
     labels: Path | None,
     top: int,

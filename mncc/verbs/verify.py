@@ -16,7 +16,7 @@ from mncc.report.numbers import plural
 from mncc.report.progress import Progress
 from mncc.report.verify import Comparison, VerifyReport, compare
 from mncc.verbs.inputs import random_inputs
-from mncc.verbs.job import Job
+from mncc.verbs.job import GpuJob, Job
 from mncc.verbs.loading import CannotRun, check_device, placed
 from mncc.verbs.pictures import load_pictures, picture_input
 
@@ -30,7 +30,9 @@ if TYPE_CHECKING:
 Values = Mapping[str, np.ndarray]
 
 
-def verify(job: Job, pictures: Sequence[Path], progress: Progress, device: Device | None = None) -> VerifyReport:
+def verify(
+    job: Job | GpuJob, pictures: Sequence[Path], progress: Progress, device: Device | None = None
+) -> VerifyReport:
     """Runs a random input and every picture through the library on `device` (this machine if None) and its twin.
     Each kernel runs alone, on the twin's values rounded to float32, so that an error shows where it is made.
 
@@ -38,6 +40,10 @@ def verify(job: Job, pictures: Sequence[Path], progress: Progress, device: Devic
     too. Of a library for several targets, the kernels of each are verified that the device can run. Raises
     DiagnosticError, UsageError, OutsideError.
     """
+    if isinstance(job, GpuJob):
+        from mncc.verbs.verify_gpu import verify_gpu
+
+        return verify_gpu(job, pictures, progress, device)
     if not job.within:
         return _verify(job, pictures, progress, device)
     reports = []
@@ -73,7 +79,7 @@ def _verify(job: Job, pictures: Sequence[Path], progress: Progress, device: Devi
     network = job.network
     plan = job.plan()
     weights = job.held_weights()
-    cases = [random_inputs(network), *_picture_cases(job, pictures)]
+    cases = [random_inputs(network), *picture_cases(job, pictures)]
     planned = rewrite(network)
     wanted = {o.value for o in network.outputs}
     wanted |= {plan.root(name) for kernel in plan.kernels for name in (*kernel.inputs, kernel.output)}
@@ -90,14 +96,14 @@ def _verify(job: Job, pictures: Sequence[Path], progress: Progress, device: Devi
                 values = planned_twin.run(inputs, dtype="float64", keep=wanted) | values
             given = as_given.run(inputs, dtype="float64", keep={o.value for o in network.outputs}) if as_given else None
             for comparison in _compare(job.network, plan, place, inputs, values, given):
-                _keep_worst(found, comparison)
+                keep_worst(found, comparison)
     said = "a random input" + (f" and {plural(len(pictures), 'picture')}" if pictures else "")
     target = job.target.name if isinstance(where, Local) else f"{job.target.name} on {where.name}"
     kinds = [tuple(c for c in found.values() if c.what == what) for what in ("output", "kernel", "rounding")]
     return VerifyReport(job.name, target, said, kinds[0], kinds[1], kinds[2], job.weights_dtype)
 
 
-def _picture_cases(job: Job, pictures: Sequence[Path]) -> Iterator[list[np.ndarray]]:
+def picture_cases(job: Job | GpuJob, pictures: Sequence[Path]) -> Iterator[list[np.ndarray]]:
     """Every picture as the inputs of a run; a batch holds the same picture several times."""
     if pictures:
         input = picture_input(job.network)
@@ -105,7 +111,7 @@ def _picture_cases(job: Job, pictures: Sequence[Path]) -> Iterator[list[np.ndarr
             yield [np.broadcast_to(array, input.type.shape).copy()]
 
 
-def _keep_worst(found: dict[str, Comparison], new: Comparison) -> None:
+def keep_worst(found: dict[str, Comparison], new: Comparison) -> None:
     """Of several inputs, the largest errors count; NaN is the largest of all."""
     key = f"{new.what} {new.name}"
     old = found.setdefault(key, new)

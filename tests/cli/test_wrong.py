@@ -52,7 +52,8 @@ Program = Callable[..., Answer]
         (("build", "TINY", "--target", "cuda-sm80,cuda-sm12"), "cuda-sm12"),
         (("build", "TINY", "--target", "cuda-sm80", "--cc", ""), "--cc names no compiler"),
         (("build", "TINY", "--target", "cuda-sm80", "--emit-objects"), "for CPUs so far"),
-        (("run", "TINY", "--target", "cuda-sm80", "--image", "p.png"), "is a GPU"),
+        (("cost", "TINY", "--target", "cuda-sm80"), "is a GPU"),
+        (("verify", "TINY", "--target", "cuda-sm80", "--device", "qemu"), "only GPUs of this machine"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else None,
 )
