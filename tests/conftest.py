@@ -13,6 +13,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 @pytest.fixture
+def without_zig(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The package ziglang is not there, which is a compiler that no PATH hides."""
+    monkeypatch.setattr("mncc.library.toolchain.has_zig_package", lambda: False)
+
+
+@pytest.fixture
 def golden(request: pytest.FixtureRequest) -> Callable[[Path, str], None]:
     """`golden(path, text)` asserts that the file holds the text, or with --update-golden writes it."""
 

@@ -15,9 +15,11 @@ _COMPILE = (
     *("-U_FORTIFY_SOURCE", "-D_FORTIFY_SOURCE=0", "-fno-stack-protector"),
 )
 _LINK = (
-    *("-Wl,-z,relro,-z,now,-z,noexecstack,-z,defs", "-Wl,--hash-style=gnu", "-Wl,--build-id=sha1", "-Wl,--strip-debug"),
-    *("-Wl,--version-script=exports.map",),
+    *("-Wl,-z,relro,-z,now,-z,noexecstack,-z,defs", "-Wl,--build-id=sha1", "-Wl,--strip-debug"),
+    "-Wl,--version-script=exports.map",
 )
+# Android reads the new hash table from version 6 on, and has pages of 16 KB from version 15 on.
+_ANDROID = ("-Wl,--hash-style=both", "-Wl,-z,max-page-size=16384")
 _FUNCTIONS = ("model", "run", "pool_create", "pool_destroy")
 _PROBE_FUNCTIONS = ("probe", "probe_at", "probe_weights", "probe_select", "probe_target")
 
@@ -101,6 +103,7 @@ class Build:
                 if self.toolchain.library(library):
                     old.append(f"-Wl,--no-as-needed,-l:{library}")
         arguments = ["-shared", *self.cflags, "-o", f"../{output.name}", *objects, *_LINK]
+        arguments += _ANDROID if "android" in self.triple else ("-Wl,--hash-style=gnu",)
         arguments += [f"-Wl,-soname,{output.name}", *old, "-Wl,--as-needed", "-pthread", "-lm"]
         more = [f"-l{library}" for library in self.libraries_too]
         self.toolchain.compile("linking the library", [*arguments, *more], self.path)

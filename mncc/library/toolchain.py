@@ -123,8 +123,13 @@ def _zig_commands(triple: str) -> Iterator[tuple[str, ...]]:
     if "android" in triple:
         return
     yield ("zig", "cc")
-    if importlib.util.find_spec("ziglang") is not None:
+    if has_zig_package():
         yield (sys.executable, "-m", "ziglang", "cc")
+
+
+def has_zig_package() -> bool:
+    """Whether this Python has the package ziglang."""
+    return importlib.util.find_spec("ziglang") is not None
 
 
 def _examined(triple: str, words: tuple[str, ...]) -> Toolchain:

@@ -113,6 +113,7 @@ def test_a_folder_that_holds_somebody_s_files(mncc: Program, tiny: Path, tmp_pat
     assert answer.status == 3 and "thesis.tex is a file" in answer.err and "warning" not in answer.err
 
 
+@pytest.mark.usefixtures("without_zig")
 def test_no_compiler(mncc: Program, tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.delenv("CC", raising=False)

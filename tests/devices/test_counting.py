@@ -113,6 +113,7 @@ def test_an_emulator_without_plugins_is_said(monkeypatch: pytest.MonkeyPatch, tm
     assert "qemu-user-static" in str(error.value.help)
 
 
+@pytest.mark.usefixtures("without_zig")
 def test_a_machine_without_a_compiler_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     _emulator(monkeypatch, tmp_path, "echo qemu-aarch64 version 7.2.0")
     monkeypatch.setenv("PATH", str(tmp_path))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import re
 import shutil
 import subprocess
@@ -140,3 +141,26 @@ def test_another_architecture(tmp_path: Path) -> None:
     assert says("qemu-aarch64", "-cpu", "cortex-a53", program) == f"run 4 {why}\nselftest 4 {why}\n"
     versions = re.findall(r"GLIBC_([0-9.]+)", says(f"{ARM}-objdump", "-T", files.shared))
     assert set(versions) == {"2.17"}
+
+
+@pytest.mark.skipif(
+    shutil.which(f"{ARM}-gcc") is None or shutil.which("qemu-aarch64") is None,
+    reason="gcc-aarch64-linux-gnu and qemu-user are not installed",
+)
+def test_android_with_a_stand_in_for_its_compiler(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is asked of the clang of an NDK, of which Debian's gcc does the work; not that Android loads it."""
+    triple = "aarch64-linux-android21"
+    clang = tmp_path / "ndk/toolchains/llvm/prebuilt/linux-x86_64/bin" / f"{triple}-clang"
+    clang.parent.mkdir(parents=True)
+    clang.write_text(f'#!/bin/sh\n[ "$1" = -dumpmachine ] && echo {triple} && exit\nexec {ARM}-gcc "$@"\n')
+    clang.chmod(0o755)
+    monkeypatch.setenv("ANDROID_NDK_HOME", str(tmp_path / "ndk"))
+    files = write_library(toy_spec(features=("neon",), triple=triple, compiler=f"{ARM}-gcc"), tmp_path / "toy")
+    dynamic = says("readelf", "-dW", files.shared)
+    assert "(HASH)" in dynamic and "(GNU_HASH)" in dynamic
+    segments = [line.split() for line in says("readelf", "-lW", files.shared).splitlines() if " LOAD " in line]
+    assert {words[-1] for words in segments} == {"0x4000"}
+    assert json.loads(files.manifest.read_text())["glibc_floor"] is None
+    command = [f"{ARM}-gcc", "-std=c99", *WARNINGS, "-static", "-pthread", str(PROGRAMS / "statuses.c")]
+    subprocess.run([*command, *archive(files), "-o", str(tmp_path / "program")], check=True)
+    assert says("qemu-aarch64", "-cpu", "cortex-a53", tmp_path / "program") == "ok\n"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import sys
 from pathlib import Path
 
@@ -26,7 +25,7 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         monkeypatch.delenv(variable, raising=False)
     monkeypatch.setattr(toolchain.platform, "machine", lambda: "x86_64")
     monkeypatch.setattr(toolchain.platform, "system", lambda: "Linux")
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(toolchain, "has_zig_package", lambda: False)
     return folder
 
 
@@ -79,7 +78,7 @@ def test_zig_is_told_the_oldest_system_and_processor(
     (machine / "zig").unlink()
     python = stand_in(machine / "python", "")
     monkeypatch.setattr(sys, "executable", str(python))
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: object() if name == "ziglang" else None)
+    monkeypatch.setattr(toolchain, "has_zig_package", lambda: True)
     found = find_toolchain(triple)
     assert found.cc == (str(python), "-m", "ziglang", "cc", *target) and found.ar[:-2] == (str(python), "-m", "ziglang")
 

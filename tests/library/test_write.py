@@ -77,6 +77,7 @@ def test_read_only_place(tmp_path: Path) -> None:
         write_library(toy_spec(), Path("/proc/mncc"))
 
 
+@pytest.mark.usefixtures("without_zig")
 @pytest.mark.parametrize("command", ["no-such-compiler", "", "   "])
 def test_no_compiler(command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
