@@ -125,7 +125,7 @@ def _lowered(target: Target, functions: Mapping[KernelFunction, str], progress: 
         if progress:
             progress(f"scheduling {symbol}", number / (len(functions) + 1))
         scheduled = tvm.IRModule({symbol: _scheduled(symbol, function)})
-        module = lower(scheduled, _llvm(target), target.max_keeps_nan)
+        module = lower(scheduled, _llvm(target), target.intrinsics)
         merged.update(module.functions.items())
     return tvm.IRModule(merged)
 

@@ -15,15 +15,15 @@ STACK_BYTES = 16384
 """A register tile's sums stay a stack array, which LLVM promotes to registers; nothing larger may be on the stack."""
 
 
-def lower(mod: tvm.IRModule, target: tvm.target.Target, max_keeps_nan: bool = False) -> tvm.IRModule:
+def lower(mod: tvm.IRModule, target: tvm.target.Target, intrinsics: bool = False) -> tvm.IRModule:
     """Scheduled functions with buffer parameters -> functions of raw pointers that call nothing of TVM's runtime.
 
-    `max_keeps_nan` where the machine has instructions for the maximum and minimum of IEEE 754-2019."""
+    `intrinsics` where the machine has instructions for LLVM's fma, maximum and minimum."""
     mod = tirx.transform.BindTarget(target.with_host(target))(mod)
     mod = Sequential(_TO_LOOPS)(mod)
     mod = _raw_pointers(mod)
     mod = _arrays_on_stack(mod)
-    if max_keeps_nan:
+    if intrinsics:
         mod = _one_instruction(mod)
     return Sequential(_TO_INTRINSICS)(mod)
 
@@ -109,17 +109,23 @@ def _arrays_on_stack(function: tirx.PrimFunc, mod: tvm.IRModule, ctx: Any) -> ti
 
 @tirx.transform.prim_func_pass(opt_level=0)
 def _one_instruction(function: tirx.PrimFunc, mod: tvm.IRModule, ctx: Any) -> tirx.PrimFunc:
-    """Maxima and minima of floats as LLVM's own, which return NaN where an operand is one; a TensorIR maximum is a
-    comparison and a selection, as x86's instruction is."""
+    """Maxima, minima and multiply-adds of floats as LLVM's own. A TensorIR maximum is a comparison and a selection, as
+    x86's instruction is, where NEON's return NaN if an operand is one; and of a product and a sum LLVM makes one
+    instruction for armv7 only in loops."""
 
-    def call(name: str, node: Any) -> Any:
+    def call(name: str, node: Any, *operands: Any) -> Any:
         dtype = str(node.ty.dtype)
-        if not dtype.startswith("float"):
-            return node
-        return tirx.call_llvm_pure_intrin(dtype, name, node.a, node.b)
+        return tirx.call_llvm_pure_intrin(dtype, name, *operands) if dtype.startswith("float") else node
+
+    def fused(node: Any) -> Any:
+        for product, other in ((node.b, node.a), (node.a, node.b)):
+            if isinstance(product, tirx.Mul):
+                return call("llvm.fma", node, product.a, product.b, other)
+        return node
 
     rules = [
-        (tirx.Max, lambda node: call("llvm.maximum", node)),
-        (tirx.Min, lambda node: call("llvm.minimum", node)),
+        (tirx.Add, fused),
+        (tirx.Max, lambda node: call("llvm.maximum", node, node.a, node.b)),
+        (tirx.Min, lambda node: call("llvm.minimum", node, node.a, node.b)),
     ]
     return function.with_body(tvm_ffi.structural.structural_map(function.body, rules))

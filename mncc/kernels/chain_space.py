@@ -45,7 +45,7 @@ def stage_tiles(chain: Chain, index: int, target: Target) -> Iterator[ConvTile]:
         yield from depthwise_tiles(stage, target)
     else:
         rows = stage.height if chain.pool or len(chain.stages) == 1 else min(stage.height, MOST_ROWS)
-        steps = target.lanes if target.by_lane and chain.order(index) == 1 else 1
+        steps = target.lanes if target.inputs == "lane" and chain.order(index) == 1 else 1
         yield from product_tiles(stage.channels // stage.groups, stage.width, rows, target, steps)
 
 
@@ -62,20 +62,31 @@ def product_tiles(channels: int, width: int, rows: int, target: Target, steps: i
 
 def pixels_in_registers(vectors: int, steps: int, target: Target) -> int:
     """How many pixels a product's tile can have: beside their sums, registers hold a row of weights and one input, or
-    by lane one vector of inputs a pixel and two of weights."""
-    if steps == 1:
-        return (target.registers - vectors - 1) // vectors
-    return (target.registers - WEIGHTS_LIVE) // (vectors + 1)
+    two where none comes from memory, or by lane one vector of inputs a pixel and two of weights."""
+    if steps > 1:
+        return (target.registers - WEIGHTS_LIVE) // (vectors + 1)
+    return (target.registers - vectors - (1 if target.inputs == "memory" else 2)) // vectors
 
 
 def depthwise_tiles(stage: Stage, target: Target) -> Iterator[ConvTile]:
     """Vectors that divide the channels, for a row of pixels whose sums leave registers for three weights and three
-    inputs at a time."""
+    inputs at a time. Where loads are instructions of their own, several rows share those of the rows between them."""
     dividing = [lanes for lanes in target.narrow if stage.channels % lanes == 0] or [target.narrow[-1]]
-    room = target.registers - 2 * min(stage.kernel[1], 3) - 2
-    for lanes in dividing:
-        for cols in range(1, max(1, min(stage.width, room, MOST_DEPTHWISE)) + 1):
-            yield ConvTile(1, cols, lanes, lanes)
+    most = 1 if target.inputs == "memory" else min(stage.height, MOST_ROWS)
+    for lanes, rows in product(dividing, range(1, most + 1)):
+        for cols in range(1, min(stage.width, MOST_DEPTHWISE // rows) + 1):
+            if cols == rows == 1 or _depthwise_registers(stage, rows, cols, target) <= target.registers:
+                yield ConvTile(rows, cols, lanes, lanes)
+
+
+def _depthwise_registers(stage: Stage, rows: int, cols: int, target: Target) -> int:
+    """Registers that LLVM uses for a depthwise tile."""
+    wide, sums = min(stage.kernel[1], 3), rows * cols
+    if target.inputs == "memory":
+        return sums + 2 * wide + 2
+    if rows == 1:
+        return sums + min(stage.kernel[0] * stage.kernel[1], 9) + 3
+    return sums + (rows - 1) * ((cols - 1) * stage.stride[1] + stage.kernel[1]) + 2 * wide
 
 
 def fits_phases(chain: Chain, stages: tuple[ConvTile, ...]) -> bool:

@@ -110,14 +110,15 @@ def depthwise_slots(tile: ConvTile, work: Pass, target: Target) -> Slots:
     once a row of taps."""
     stage = work.stage
     multiply = tiles = 0.0
-    (high, wide), (_, right) = stage.kernel, stage.stride
+    (high, wide), (down, right) = stage.kernel, stage.stride
     after = epilogue_slots(stage)
     for segment in cover_channels(stage.channels, tile.channels, tile.lanes):
         slot = vector_slot(segment.lanes, target)
         for columns, rows, count in _tiles(tile, work):
             vectors = -(-segment.width // segment.lanes)
             fma = slot * work.depth * columns * rows * vectors
-            loads = slot * (work.depth + high * rows * min(wide * columns, (columns - 1) * right + wide)) * vectors
+            lines = min(high * rows, (rows - 1) * down + high)
+            loads = slot * (work.depth + lines * min(wide * columns, (columns - 1) * right + wide)) * vectors
             once = after * slot * columns * rows * vectors + TILE_SLOTS
             waits = max(0.0, loads / target.loads - fma) + target.load_slots * loads
             multiply += segment.count * count * fma

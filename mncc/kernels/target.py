@@ -7,7 +7,7 @@ import tomllib
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from mncc.kernels.gpu_target import GpuTarget, read_gpu
 from mncc.kernels.native import best_target, this_machine
@@ -26,9 +26,10 @@ class Target:
     that has just these instructions, "" where there is none.
 
     `lanes` fp32 elements fill the widest vector register, of which there are `registers`; `narrow` are the vector
-    widths that tiles may have; those from `full` lanes on use the multipliers fully. `by_lane` says that a
-    multiplication takes one of its operands from a lane of a register, where others read it from memory;
-    `max_keeps_nan`, that there is an instruction for the maximum which returns NaN where any operand is one.
+    widths that tiles may have; those from `full` lanes on use the multipliers fully. `inputs` is where a product's
+    multiplication takes the number from that is the same for all lanes: from `memory`, from a `lane` of a register, or
+    from all of a `register`. `intrinsics`: whether LLVM's fma, maximum and minimum (those of IEEE 754-2019, NaN where
+    an operand is one) are one instruction each.
 
     A slot is the time of a full vector's multiplication at the peak. A sum waits `fma_latency` slots for the one before
     it; `loads` vectors are loaded in a slot beside the multiplications, and each costs `load_slots` nevertheless.
@@ -48,8 +49,8 @@ class Target:
     narrow: tuple[int, ...]
     full: int
     registers: int
-    by_lane: bool
-    max_keeps_nan: bool
+    inputs: Literal["memory", "lane", "register"]
+    intrinsics: bool
     fma_latency: float
     loads: float
     load_slots: float
@@ -187,8 +188,8 @@ def _read(path: Path) -> Target | GpuTarget:
         narrow=tuple(vectors["narrow"]),
         full=vectors["full"],
         registers=vectors["registers"],
-        by_lane=vectors["by_lane"],
-        max_keeps_nan=vectors["max_keeps_nan"],
+        inputs=vectors["inputs"],
+        intrinsics=vectors["intrinsics"],
         fma_latency=core["fma_latency"],
         loads=core["loads"],
         load_slots=core["load_slots"],

@@ -123,7 +123,7 @@ def _products(spec: Winograd, target: Target) -> Iterator[ConvTile]:
     lanes = max(width for width in target.narrow if width <= max(channels, target.narrow[-1]))
     for vectors in range(1, 7):
         width = min(vectors * lanes, max(lanes, channels // lanes * lanes))
-        steps = target.lanes if target.by_lane else 1
+        steps = target.lanes if target.inputs == "lane" else 1
         for cols in range(1, pixels_in_registers(vectors, steps, target) + 1):
             yield ConvTile(1, cols, width, lanes, steps)
 
