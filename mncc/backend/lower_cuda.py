@@ -48,7 +48,8 @@ def lower(function: tirx.PrimFunc, symbol: str) -> Lowered:
     host, devices = found.pop(symbol), list(found.values())
     assert len(devices) == 1, f"{symbol} became {len(devices)} kernels"
     extents = _launched(host)
-    device = devices[0].with_attr("global_symbol", symbol)
+    # One block a multiprocessor is enough: else ptxas spills a register or two where that lets one more fit.
+    device = devices[0].with_attrs({"global_symbol": symbol, "tirx.launch_bounds_min_blocks_per_sm": 1})
     module = Sequential(_TO_DEVICE)(tvm.IRModule({symbol: device}))
     return Lowered(
         module,

@@ -13,7 +13,7 @@ from pathlib import Path
 from mncc.language.diagnostic import OutsideError
 from mncc.library.toolchain import run_tool
 
-_FLAGS = ("-O3", "-std=c++17", "--diag-suppress=177")
+FLAGS = ("-O3", "-std=c++17", "--diag-suppress=177")
 """No fast-math. Diagnostic 177: a variable that the generated text declares and never uses."""
 
 
@@ -75,7 +75,7 @@ def compile_fatbin(source: str, architectures: Sequence[str], nvcc: Nvcc) -> byt
     with tempfile.TemporaryDirectory(prefix="mncc") as folder:
         path = Path(folder)
         (path / "kernels.cu").write_text(source, encoding="utf-8")
-        command = [*nvcc.command, "-fatbin", *_FLAGS, *options, "-o", "kernels.fatbin", "kernels.cu"]
+        command = [*nvcc.command, "-fatbin", *FLAGS, *options, "-o", "kernels.fatbin", "kernels.cu"]
         run_tool("compiling the kernels", command, path)
         return (path / "kernels.fatbin").read_bytes()
 

@@ -189,8 +189,9 @@ def _how_to_get_one(triple: str) -> str:
     )
 
 
-def run_tool(what: str, command: list[str], cwd: Path) -> str:
-    """Standard output of a command. Raises OutsideError, with the end of what it said, where it fails."""
+def run_tool(what: str, command: list[str], cwd: Path, errors: bool = False) -> str:
+    """Standard output of a command, or what it wrote on standard error. Raises OutsideError, with the end of what it
+    said, where it fails."""
     environment = {**os.environ, "LC_ALL": "C", "SOURCE_DATE_EPOCH": "0", "ZERO_AR_DATE": "1"}
     try:
         done = subprocess.run(
@@ -205,4 +206,4 @@ def run_tool(what: str, command: list[str], cwd: Path) -> str:
             f"{command[0]} failed (status {done.returncode}) when {what}:\n{said}",
             "free some space on the disk" if full else "this compiler may be broken; another can be named with --cc",
         )
-    return done.stdout
+    return done.stderr if errors else done.stdout

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import ctypes
 import mmap
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
-from mncc.backend import compile_cuda
+from mncc.backend import CudaKernels, Launch, compile_cuda
 from mncc.devices.cuda_on_cpu import CudaOnCpu
 from mncc.kernels.gpu_target import GpuTarget
 from mncc.kernels.target import load_machine
@@ -39,33 +40,63 @@ def guarded(array: np.ndarray) -> np.ndarray:
 class GpuNetwork:
     """A network planned for a GPU, its kernels compiled for the CPU, and its weights packed."""
 
-    def __init__(self, network: Network, target: str, weights: Weights, folder: Path) -> None:
+    def __init__(
+        self,
+        network: Network,
+        target: str,
+        weights: Weights,
+        folder: Path,
+        changed: Callable[[CudaKernels], CudaKernels] = lambda kernels: kernels,
+    ) -> None:
         machine = load_machine(target)
         assert isinstance(machine, GpuTarget)
         self.network, self.weights = network, weights
         self.plan = make_plan(network, machine)
-        self.kernels = compile_cuda(self.plan)
+        self.kernels = changed(compile_cuda(self.plan))
         self.code = CudaOnCpu(self.kernels.source, folder)
-        packed = pack_weights(self.plan, weights.tensors)
+        self.whole = pack_weights(self.plan, weights.tensors)
         # Each kernel's weights by themselves: reading another's is a fault.
-        self.packed = [
-            guarded(packed[k.weights_offset // 4 :][: k.weight_floats]) if k.weight_floats else guarded(packed[:0])
-            for k in self.plan.kernels
-        ]
+        self.packed = [guarded(self._packed(number)) for number in range(len(self.plan.kernels))]
+
+    def _packed(self, number: int) -> np.ndarray:
+        kernel = self.plan.kernels[number]
+        return self.whole[kernel.weights_offset // 4 :][: kernel.weight_floats]
 
     def run(self, inputs: list[np.ndarray], order: int = 0) -> dict[str, np.ndarray]:
         """What every kernel made, by the value's name; all other memory is NaN before."""
-        plan = self.plan
-        memory = {name: guarded(np.full(t.bytes // 4, np.nan)) for name, t in plan.tensors.items()}
+        memory = self._memory(inputs)
+        for launch in self.kernels.launches:
+            self._launch(launch, memory, order)
+        self.memory = memory
+        return {kernel.output: self._value(memory, kernel.output) for kernel in self.plan.kernels}
+
+    def run_one(self, symbol: str, known: dict[str, np.ndarray], order: int) -> dict[str, np.ndarray]:
+        """What the first launch of a kernel makes of what it found in the last run, in memory that is NaN before."""
+        launch = next(launch for launch in self.kernels.launches if launch.symbol == symbol)
+        kernel = self.plan.kernels[launch.kernel]
+        written = {self.plan.tensor(value).name for value in kernel.values[len(kernel.inputs) :]}
+        memory = {
+            name: guarded(np.full(array.size, np.nan)) if name in written else array
+            for name, array in self.memory.items()
+        }
+        self.packed[launch.kernel][...] = guarded(self._packed(launch.kernel))
+        self._launch(launch, memory, order)
+        assert kernel.output in known
+        return {kernel.output: self._value(memory, kernel.output)}
+
+    def _memory(self, inputs: list[np.ndarray]) -> dict[str, np.ndarray]:
+        memory = {name: guarded(np.full(t.bytes // 4, np.nan)) for name, t in self.plan.tensors.items()}
         for tensor, array in zip(self.network.inputs, inputs, strict=True):
             memory[tensor.name][...] = array.ravel()
-        for launch in self.kernels.launches:
-            pointers = []
-            for argument in launch.arguments:
-                own = self.packed[launch.kernel] if argument.value is None else memory[plan.tensor(argument.value).name]
-                pointers.append(own.ctypes.data + argument.offset)
-            self.code.launch(launch.symbol, launch.grid, launch.block, pointers, order)
-        return {kernel.output: self._value(memory, kernel.output) for kernel in plan.kernels}
+        return memory
+
+    def _launch(self, launch: Launch, memory: dict[str, np.ndarray], order: int) -> None:
+        pointers = []
+        for argument in launch.arguments:
+            value = argument.value
+            own = self.packed[launch.kernel] if value is None else memory[self.plan.tensor(value).name]
+            pointers.append(own.ctypes.data + argument.offset)
+        self.code.launch(launch.symbol, launch.grid, launch.block, pointers, order)
 
     def _value(self, memory: dict[str, np.ndarray], value: str) -> np.ndarray:
         """A value out of the tensor that holds it."""

@@ -82,6 +82,7 @@ struct Machine {
     Fibre fibre[1024], scheduler;
     State state[1024];
     uint64_t published[1024];
+    unsigned fences[1024];
     int count = 0, current = 0;
     char *stacks = nullptr;
     void (*body)(void **) = nullptr;
@@ -131,6 +132,7 @@ inline void prepare(int thread) {
     makecontext(&machine.fibre[thread].context, begin, 0);
 #endif
     machine.state[thread] = RUNS;
+    machine.fences[thread] = 0;
 }
 
 inline int fail(const char *reason) {
@@ -184,6 +186,7 @@ inline int run_block(unsigned order, std::mt19937 &random) {
             at_warp += machine.state[thread] == AT_WARP;
             done += machine.state[thread] == DONE;
         }
+        if (machine.error[0]) return 1;
         if (done == count) return 0;
         if (at_warp) return fail("not all threads of a warp reach its barrier");
         if (at_block != count) return fail("not all threads of the block reach __syncthreads()");
@@ -249,8 +252,13 @@ inline int lane() { return machine.current % LANES; }
 #define blockDim (cuda_on_cpu::machine.threads)
 #define gridDim (cuda_on_cpu::machine.grid)
 
-inline void __threadfence() {}
+inline void __threadfence() { ++cuda_on_cpu::machine.fences[cuda_on_cpu::machine.current]; }
+/* Blocks count themselves with it: what all threads of the block wrote has to be behind a fence by then. */
 inline unsigned atomicInc(unsigned *at, unsigned most) {
+    auto &machine = cuda_on_cpu::machine;
+    for (int thread = 0; thread < machine.count; ++thread)
+        if (machine.fences[thread] < machine.fences[machine.current])
+            cuda_on_cpu::fail("it is counted before all of its threads have fenced what they wrote");
     unsigned old = *at;
     *at = old >= most ? 0 : old + 1;
     return old;

@@ -1,0 +1,56 @@
+"""Machine code for every architecture: nothing spilled, no more shared memory than planned, and blocks that fit."""
+
+from __future__ import annotations
+
+import pytest
+
+from mncc.backend import compile_cuda
+from mncc.elaborate import load
+from mncc.kernels.gpu_fused import FusedShape, GpuFused
+from mncc.kernels.gpu_product import GpuProduct, ProductShape
+from mncc.kernels.gpu_target import GpuTarget
+from mncc.kernels.target import load_machine, target_names
+from mncc.language.diagnostic import OutsideError
+from mncc.library.nvcc import find_nvcc
+from mncc.library.ptxas import kernel_uses
+from mncc.plan import Plan, make_plan
+
+GPUS = [name for name, _ in target_names() if name.startswith("cuda-")]
+
+
+def gpu(name: str) -> GpuTarget:
+    found = load_machine(name)
+    assert isinstance(found, GpuTarget)
+    return found
+
+
+def check(plan: Plan, targets: list[GpuTarget]) -> None:
+    try:
+        nvcc = find_nvcc()
+    except OutsideError as error:
+        pytest.skip(f"{error}")
+    kernels = compile_cuda(plan)
+    uses = kernel_uses(kernels.source, [target.architecture for target in targets], nvcc)
+    assert len(uses) == len(targets) * len({launch.symbol for launch in kernels.launches})
+    for target in targets:
+        for launch in kernels.launches:
+            use, planned = uses[target.architecture, launch.symbol], plan.kernels[launch.kernel]
+            what = f"{planned.name} on {target.architecture}: {use}"
+            assert (use.stack, use.spill_stores, use.spill_loads) == (0, 0, 0), what
+            threads = launch.block[0] * launch.block[1] * launch.block[2]
+            assert target.resident_blocks(threads, use.registers, use.shared + launch.shared_bytes) > 0, what
+            if isinstance(planned.spec, GpuFused):
+                assert use.shared <= FusedShape(planned.spec, planned.tiles).shared_bytes + 64, what
+            if isinstance(planned.spec, GpuProduct):
+                assert use.shared <= ProductShape(planned.spec, planned.tiles).shared_bytes + 64, what
+
+
+def test_one_text_for_every_architecture() -> None:
+    check(make_plan(load("examples/mobilenet_v2.mn"), gpu("cuda-sm80")), [gpu(name) for name in GPUS])
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("name", GPUS)
+@pytest.mark.parametrize("network", ["mobilenet_v1", "mobilenet_v2"])
+def test_the_plan_for_each_target(network: str, name: str) -> None:
+    check(make_plan(load(f"examples/{network}.mn"), gpu(name)), [gpu(name)])
