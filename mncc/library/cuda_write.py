@@ -51,9 +51,9 @@ def write_cuda_library(
     header = header_text(spec, _wording(spec, nvcc))
     with replaced_folder(directory) as folder:
         build = folder / "build"
+        (folder / files.header.name).write_text(header, encoding="utf-8")
         build.mkdir()
         texts = sources(spec.name, cuda=True) | {
-            f"{spec.name}.h": header,
             "tables.h": cuda_tables_text(spec, nvcc.version),
             "exports.map": f"{{ global: {spec.name}_*; local: *; }};\n",
         }
@@ -64,7 +64,6 @@ def write_cuda_library(
         parts = ("cuda_library.c", "weights.S", "fatbin.S")
         linked = Build(spec.name, spec.triple, toolchain, build, tuple(cflags), parts, FUNCTIONS, ("dl",))
         linked.libraries(folder, probe=False)
-        (folder / files.header.name).write_text(header, encoding="utf-8")
         words = package_words(spec.name, spec.triple, spec.model_hash, ";${CMAKE_DL_LIBS}", " -ldl")
         (folder / files.cmake.name).write_text(fill("Config.cmake.in", words), encoding="utf-8")
         (folder / files.pkg_config.name).write_text(fill("package.pc.in", words), encoding="utf-8")

@@ -58,10 +58,11 @@ class Build:
         """The archive and the shared library in `folder`, of the same objects; both of the probe where it is wanted."""
         rest = [self._compiled(part) for part in self.parts[1:]]
         functions = (*_FUNCTIONS, *self.functions)
-        self._pair(folder, self.name, self._merged(f"{self.name}.o", functions, rest))
+        self._pair(folder, self.name, self._merged(f"lib{self.name}.o", functions, rest))
         if probe:
             functions = (*functions, *_PROBE_FUNCTIONS)
-            self._pair(folder, f"{self.name}_probe", self._merged("probe.o", functions, rest, "-DMNCC_PROBE"))
+            probed = self._merged(f"lib{self.name}_probe.o", functions, rest, "-DMNCC_PROBE")
+            self._pair(folder, f"{self.name}_probe", probed)
 
     def _compiled(self, source: str, *more: str) -> str:
         """The object of a source; an object as it is."""

@@ -104,7 +104,7 @@ def interface_lines(spec: Interface) -> list[str]:
     return [
         f"/* The network {spec.name} as data, written by mncc; library.c reads it. */",
         "#pragma GCC visibility push(default)",
-        f'#include "{spec.name}.h"',
+        f'#include "../{spec.name}.h"',
         "#pragma GCC visibility pop",
         "",
         '#include "name.h"',

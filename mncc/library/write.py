@@ -67,10 +67,10 @@ def write_library(
     files = files_of(spec.name, spec.triple, directory, probe)
     with replaced_folder(directory) as folder:
         build = folder / "build"
+        (folder / files.header.name).write_text(_header(spec), encoding="utf-8")
         parts = ("library.c", "weights.S", *_write_sources(spec, build))
         linked = Build(spec.name, spec.triple, toolchain, build, tuple(cflags), parts)
         linked.libraries(folder, probe)
-        (folder / files.header.name).write_text(_header(spec), encoding="utf-8")
         words = package_words(spec.name, spec.triple, spec.model_hash)
         (folder / files.cmake.name).write_text(fill("Config.cmake.in", words), encoding="utf-8")
         (folder / files.pkg_config.name).write_text(fill("package.pc.in", words), encoding="utf-8")
@@ -91,7 +91,7 @@ def write_objects(spec: LibrarySpec, directory: Path) -> tuple[Path, ...]:
     with replaced_folder(directory) as folder:
         source = folder / "src"
         kernels = _write_sources(spec, source)
-        (source / f"{spec.name}.h").rename(folder / f"{spec.name}.h")
+        (folder / f"{spec.name}.h").write_text(_header(spec), encoding="utf-8")
         for probe in source.glob("probe.*"):
             probe.unlink()
         words = package_words(spec.name, spec.triple, spec.model_hash)
@@ -224,10 +224,10 @@ def _header(spec: LibrarySpec) -> str:
 
 
 def _write_sources(spec: LibrarySpec, build: Path) -> tuple[str, ...]:
-    """Everything that the library is made of; returns the names of the kernels' objects."""
+    """Everything that the library is made of but the header, which lies in the folder above: there, no name that a
+    network may have is one of the runtime's. Returns the names of the kernels' objects."""
     build.mkdir()
     texts = sources(spec.name) | {
-        f"{spec.name}.h": _header(spec),
         "tables.h": tables_text(spec),
         "exports.map": f"{{ global: {spec.name}_*; local: *; }};\n",
     }

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from mncc.library.glibc import glibc_floor
-from mncc.library.write import LibraryFiles, write_library
+from mncc.library.write import LibraryFiles, write_library, write_objects
 from tests.library.conftest import PROGRAMS, Toys, says
 from tests.library.toy import TRIPLE, toy_spec
 
@@ -28,7 +28,7 @@ def test_exports_only_its_own_names(toy: LibraryFiles) -> None:
     exported = {line.split()[-1] for line in says("nm", "-D", "--defined-only", toy.shared).splitlines()}
     assert exported == PUBLIC
     static = {line.split()[-1] for line in says("nm", "-g", "--defined-only", toy.static).splitlines()[1:] if line}
-    assert static - {f"{toy.directory.name}.o:"} == PUBLIC
+    assert static - {"libtoy.o:"} == PUBLIC
     assert toy.probe is not None
     probe = {line.split()[-1] for line in says("nm", "-D", "--defined-only", toy.probe).splitlines()}
     assert probe == PUBLIC | {f"toy_probe{what}" for what in ("", "_at", "_weights", "_select", "_target")}
@@ -93,6 +93,14 @@ def test_header_says_what_it_is(toy: LibraryFiles) -> None:
     assert "written by mncc 0.0." in text and f'TOY_MODEL_HASH "sha256:{"0" * 64}"' in text
     assert "float input_image[2][5][4][3]  RGB, dense, row major" in text
     assert max(len(line) for line in text.splitlines()) <= 120
+
+
+@pytest.mark.parametrize("name", ["name", "tables", "structures", "library", "weights", "kernels", "probe"])
+def test_names_that_files_of_the_runtime_have(name: str, tmp_path: Path) -> None:
+    files = write_library(toy_spec(name), tmp_path / "out")
+    assert f"{name}_run" in says("nm", "-D", "--defined-only", files.shared)
+    write_objects(toy_spec(name), tmp_path / "objects")
+    assert f"{name.upper()}_ABI" in (tmp_path / "objects" / f"{name}.h").read_text()
 
 
 def test_pkg_config(toy: LibraryFiles, tmp_path: Path) -> None:
