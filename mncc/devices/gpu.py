@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import ctypes
 import threading
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
 
 from mncc.language.diagnostic import OutsideError
 
@@ -44,6 +48,32 @@ class Gpu:
 def find_gpu(dll: ctypes.CDLL, name: str, ordinal: int) -> Gpu | None:
     """The device of a library, or None where it runs on a CPU."""
     return Gpu(dll, name, ordinal) if hasattr(dll, f"{name}_device_open") else None
+
+
+class GpuProbe:
+    """The probe of a library for GPUs: runs single launches on memory of this process. `handle` is of that library."""
+
+    def __init__(self, path: Path, name: str, handle: int) -> None:
+        dll = ctypes.CDLL(str(path))
+        self._handle = handle
+        self._launch = dll[f"{name}_probe_launch"]
+        pointers, sizes = ctypes.POINTER(ctypes.c_void_p), ctypes.POINTER(ctypes.c_size_t)
+        self._launch.argtypes = [ctypes.c_void_p, ctypes.c_int32, pointers, sizes, sizes]
+        self._message = dll[f"{name}_device_message"]
+        self._message.restype = ctypes.c_char_p
+        self._message.argtypes = [ctypes.c_void_p]
+
+    def launch(self, number: int, memory: Sequence[np.ndarray | None], starts: Sequence[int]) -> None:
+        """Launch `number` with its arguments `starts` bytes into arrays, which it changes; None for the weights.
+
+        Raises OutsideError where the device refuses."""
+        count = len(memory)
+        pointers = (ctypes.c_void_p * count)(*(None if m is None else m.ctypes.data for m in memory))
+        bytes_ = (ctypes.c_size_t * count)(*(0 if m is None else m.nbytes for m in memory))
+        status = self._launch(self._handle, number, pointers, bytes_, (ctypes.c_size_t * count)(*starts))
+        if status != 0:
+            text = self._message(self._handle).decode(errors="replace")
+            raise OutsideError(f"launch {number} of the network failed (status {status}): {text}")
 
 
 def check_driver() -> None:

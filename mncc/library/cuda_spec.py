@@ -12,8 +12,8 @@ import numpy as np
 from mncc.library.spec import Golden, InterfaceTensor
 
 DEVICE_ALIGN = 16
-"""Bytes; every pointer that a kernel is given lies on this boundary: kernels load four floats at once. An allocation of
-the driver's lies on 256."""
+"""Bytes; every buffer begins on this boundary: kernels load four floats at once. An allocation of the driver's lies on
+256."""
 
 Extent3 = tuple[int, int, int]
 """Along x, y and z."""

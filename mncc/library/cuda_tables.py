@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 
-from mncc.library.cuda_spec import DEVICE_ALIGN, CudaSpec
+from mncc.library.cuda_spec import CudaSpec
 from mncc.library.header import elements
 from mncc.library.names import c_string
 from mncc.library.tables import array_lines, check_interface, interface_lines, size_literal
@@ -48,8 +48,8 @@ def check_cuda_spec(spec: CudaSpec) -> None:
         for argument in launch.arguments:
             buffers = sizes[argument.base]
             inside = 0 <= argument.index < len(buffers) and 0 <= argument.offset < buffers[argument.index]
-            if not inside or argument.offset % DEVICE_ALIGN:
-                problems.append(f"launch {launch.name}: {argument} lies outside of its buffer, or not on a boundary")
+            if not inside or argument.offset % 4:
+                problems.append(f"launch {launch.name}: {argument} lies outside of its buffer, or not on a float")
     if problems:
         raise ValueError("\n".join(problems))
 

@@ -32,12 +32,13 @@ def write_cuda_library(
     cc: str | None = None,
     nvcc: Nvcc | None = None,
     fatbin: bytes | None = None,
+    probe: bool = False,
     cflags: Sequence[str] = (),
 ) -> LibraryFiles:
     """Writes the library of `spec` to `directory`, which it replaces as a whole or leaves as it was.
 
-    `cc` and `cflags` as in write_library. `nvcc` compiles the kernels (default: the one that find_nvcc finds), unless
-    `fatbin` holds what it made of them before.
+    `cc`, `probe` and `cflags` as in write_library. `nvcc` compiles the kernels (default: the one that find_nvcc finds),
+    unless `fatbin` holds what it made of them before.
     Raises DiagnosticError for a name that is no C identifier and a folder that holds somebody's files, OutsideError
     where there is no compiler, no nvcc or no space, ValueError where the spec contradicts itself.
     """
@@ -47,7 +48,7 @@ def write_cuda_library(
     toolchain = find_toolchain(spec.triple, cc)
     nvcc = nvcc or find_nvcc()
     fatbin = fatbin or compile_fatbin(spec.source, spec.architectures, nvcc)
-    files = files_of(spec.name, spec.triple, directory, probe=False)
+    files = files_of(spec.name, spec.triple, directory, probe)
     header = header_text(spec, _wording(spec, nvcc))
     with replaced_folder(directory) as folder:
         build = folder / "build"
@@ -63,7 +64,7 @@ def write_cuda_library(
         (build / "kernels.fatbin").write_bytes(fatbin)
         parts = ("cuda_library.c", "weights.S", "fatbin.S")
         linked = Build(spec.name, spec.triple, toolchain, build, tuple(cflags), parts, FUNCTIONS, ("dl",))
-        linked.libraries(folder, probe=False)
+        linked.libraries(folder, probe)
         words = package_words(spec.name, spec.triple, spec.model_hash, ";${CMAKE_DL_LIBS}", " -ldl")
         (folder / files.cmake.name).write_text(fill("Config.cmake.in", words), encoding="utf-8")
         (folder / files.pkg_config.name).write_text(fill("package.pc.in", words), encoding="utf-8")

@@ -21,7 +21,7 @@ _LINK = (
 # Android reads the new hash table from version 6 on, and has pages of 16 KB from version 15 on.
 _ANDROID = ("-Wl,--hash-style=both", "-Wl,-z,max-page-size=16384")
 _FUNCTIONS = ("model", "run", "pool_create", "pool_destroy")
-_PROBE_FUNCTIONS = ("probe", "probe_at", "probe_weights", "probe_select", "probe_target")
+_PROBE_FUNCTIONS = ("probe", "probe_at", "probe_weights", "probe_select", "probe_target", "probe_launch")
 
 
 def shared_suffix(triple: str) -> str:

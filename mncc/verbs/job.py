@@ -77,6 +77,12 @@ class GpuJob:
     name: str
     cc: str | None = None
 
+    def plan(self) -> Plan:
+        """The network's plan. Tiles are chosen for the first of the targets; the kernels run on all of them."""
+        from mncc.plan import make_plan
+
+        return make_plan(self.network, self.targets[0])
+
     @property
     def random(self) -> bool:
         """As a Job's."""

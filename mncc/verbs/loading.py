@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from mncc.devices.device import Device
     from mncc.devices.here import Here
     from mncc.devices.requests import Place
+    from mncc.library.cuda_spec import CudaSpec
     from mncc.library.write import LibraryFiles
 
 
@@ -82,7 +83,18 @@ def loaded(job: Job, progress: Progress, probe: bool = False) -> Iterator[Here]:
 def on_gpu(job: GpuJob, progress: Progress, device: Device) -> Iterator[Here]:
     """A library for GPUs on this machine's first one, loaded in this process. Raises as `placed` does."""
     from mncc.devices.here import Here
-    from mncc.devices.loaded import Library, RunError
+    from mncc.devices.loaded import Library
+
+    with written_for_gpu(job, progress, device) as (_, files), Library(files.shared) as library:
+        yield Here(library)
+
+
+@contextmanager
+def written_for_gpu(
+    job: GpuJob, progress: Progress, device: Device, probe: bool = False
+) -> Iterator[tuple[CudaSpec, LibraryFiles]]:
+    """The job's library in a folder for the length of the block, inside of which a RunError becomes an OutsideError."""
+    from mncc.devices.loaded import RunError
     from mncc.library.cuda_write import write_cuda_library
     from mncc.library.nvcc import find_nvcc
 
@@ -91,10 +103,9 @@ def on_gpu(job: GpuJob, progress: Progress, device: Device) -> Iterator[Here]:
     spec, fatbin = compiled_gpu(job, nvcc, progress)
     progress("linking the library")
     with tempfile.TemporaryDirectory(prefix="mncc-", ignore_cleanup_errors=True) as folder:
-        files = write_cuda_library(spec, Path(folder, job.name), nvcc=nvcc, fatbin=fatbin)
+        files = write_cuda_library(spec, Path(folder, job.name), nvcc=nvcc, fatbin=fatbin, probe=probe)
         try:
-            with Library(files.shared) as library:
-                yield Here(library)
+            yield spec, files
         except RunError as error:
             raise OutsideError(f"the library does not run here: {error}") from error
 

@@ -16,6 +16,9 @@
 #include "cuda_structures.h"
 
 #include "tables.h" /* includes the network's header: its functions are what the library exports */
+#ifdef MNCC_PROBE
+#include "cuda_probe.h"
+#endif
 
 #define PASTE_(a, b) a##_##b
 #define PASTE(a, b) PASTE_(a, b)
@@ -30,6 +33,9 @@
 #include "cuda_run.c"
 #include "selftest.c"
 #include "interface.c"
+#ifdef MNCC_PROBE
+#include "cuda_probe.c"
+#endif
 
 void *MNCC_NAME(device_open)(int32_t ordinal, char *message, size_t message_bytes) {
   return device_open(ordinal, message, message_bytes);
