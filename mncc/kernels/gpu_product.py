@@ -11,7 +11,7 @@ from typing import ClassVar
 import numpy as np
 
 from mncc.kernels.chain import Chain, Stage
-from mncc.kernels.gpu_tiles import QUAD, ThreadTiles, padded_matrix, pitch, rounded
+from mncc.kernels.gpu_tiles import ThreadTiles, padded_matrix, pitch
 
 
 @dataclass(frozen=True)
@@ -178,9 +178,3 @@ def describe(spec: GpuProduct, tiles: ProductTiles) -> list[str]:
         f"{tiles.chunk} input channels at once, {tiles.slices} slices, {tiles.sums.describe()}, "
         f"{shape.shared_bytes} bytes shared",
     ]
-
-
-def chunk_sizes(spec: GpuProduct) -> list[int]:
-    """Chunks that waste no more than the last few input channels."""
-    depth = rounded(spec.channels, QUAD)
-    return sorted({min(size, depth) for size in (16, 32, 64, 128, 256, 512, 1024, 2048)})

@@ -9,11 +9,11 @@ from tvm.s_tir import Schedule
 from tvm.script.ir_builder import tirx as T
 
 from mncc.kernels.gpu_direct import DirectTiles, GpuDirect, bias_offset, weight_floats
+from mncc.schedules.cuda.epilogue import finished
 from mncc.schedules.cuda.writer import (
     BlockWriter,
     Expr,
     TensorPlace,
-    finished,
     guarded,
     kernel_function,
     registers,

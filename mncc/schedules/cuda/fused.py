@@ -13,15 +13,13 @@ from mncc.kernels.chain import Stage
 from mncc.kernels.gpu_fused import FusedShape, FusedTiles, GpuFused
 from mncc.kernels.gpu_join import join_of
 from mncc.kernels.gpu_tiles import QUAD, ThreadTiles
+from mncc.schedules.cuda.epilogue import Epilogue, Meeting, finished
 from mncc.schedules.cuda.writer import (
     BlockWriter,
-    Epilogue,
     Expr,
-    Meeting,
     TensorPlace,
     ThreadPlace,
     all_of,
-    finished,
     kernel_function,
     loaded,
     multiply,

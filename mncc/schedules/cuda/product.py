@@ -12,14 +12,12 @@ from tvm.script.ir_builder import tirx as T
 from mncc.kernels.gpu_join import join_of
 from mncc.kernels.gpu_product import GpuProduct, ProductShape, ProductTiles
 from mncc.kernels.gpu_tiles import QUAD, pitch
+from mncc.schedules.cuda.epilogue import Epilogue, Meeting, finished
 from mncc.schedules.cuda.writer import (
     BlockWriter,
-    Epilogue,
     Expr,
-    Meeting,
     TensorPlace,
     ThreadPlace,
-    finished,
     kernel_function,
     multiply,
     registers,

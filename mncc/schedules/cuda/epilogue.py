@@ -1,0 +1,122 @@
+"""What becomes of sums: slices of the depth meet, then bias, residual and activation, and out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from tvm.script.ir_builder import tirx as T
+
+from mncc.kernels.gpu_join import Join
+from mncc.kernels.gpu_tiles import QUAD
+from mncc.network.ops import Activation
+from mncc.schedules.cuda.writer import SHARED, Expr, Tensor, loaded, store_if, stored, vector
+
+
+class Meeting:
+    """Where the slices of one part of an image leave their sums; the block that comes last adds them up."""
+
+    def __init__(self, join: Join, images: int, stride: int) -> None:
+        """Declares the parameters; `stride` is that of the memory for the sums of an image, in floats."""
+        self.join, self.stride = join, stride
+        floats = join.groups * join.slices * join.block_floats
+        self.left = T.arg("shared", T.buffer(((images - 1) * stride + floats,), "float32"))
+        self.counters = T.arg("counters", T.buffer((images * join.groups,), "uint32"))
+
+    def declare(self, output: Tensor) -> None:
+        """What a block of the grid is to the scheduler: one that writes. That it reads what others left is a matter of
+        fences, which the scheduler knows nothing of."""
+        T.reads([])
+        T.writes([output.buffer[0 : output.buffer.shape[0]], self.left[0 : self.left.shape[0]]])
+
+    @contextmanager
+    def last(self, sums: Any, part: Expr, at: tuple[Expr, Expr], thread: Expr) -> Iterator[None]:
+        """What only the last block of a group does, with the sums of all slices; `at` is (image, group)."""
+        join, (image, group) = self.join, at
+        begin = image * self.stride + group * join.slices * join.block_floats + thread * QUAD
+        quads, apart = join.sums.pixels * join.sums.channels // QUAD, join.sums.threads * QUAD
+        own = begin + part * join.block_floats
+        with T.unroll(0, quads) as i:
+            vector(QUAD, lambda v: T.buffer_store(self.left, sums[i * QUAD + v], [own + i * apart + v]))
+        count = T.sblock_alloc_buffer((1,), "uint32", scope=SHARED)
+        seen = T.sblock_alloc_buffer((1,), "uint32", scope="local")
+        # Everybody's sums are on their way before one thread counts the block.
+        T.evaluate(T.call_extern("int32", "__threadfence"))
+        T.evaluate(T.tvm_storage_sync("shared"))
+        with T.If(thread == 0), T.Then():
+            counter = T.address_of(self.counters[image * join.groups + group])
+            # Counts up to the last slice, then begins at 0 again.
+            T.buffer_store(count, T.call_extern("uint32", "atomicInc", counter, T.uint32(join.slices - 1)), [0])
+        T.buffer_store(seen, count[0], [0])
+        with T.If(seen[0] == T.uint32(join.slices - 1)), T.Then(), T.sblock("last"):
+            T.evaluate(T.call_extern("int32", "__threadfence"))
+            with T.unroll(0, quads * QUAD) as i:
+                T.buffer_store(sums, T.float32(0), [i])
+            with T.serial(0, join.slices) as each, T.unroll(0, quads) as i, T.sblock("slice"):
+                values = loaded(self.left, begin + each * join.block_floats + i * apart, QUAD)
+                with T.unroll(0, QUAD) as v:
+                    T.buffer_store(sums, sums[i * QUAD + v] + values[v], [i * QUAD + v])
+            yield
+
+
+@dataclass(frozen=True)
+class Epilogue:
+    """What becomes of a sum on its way out: `bias` (an array and where in it that of channel 0 lies) and a residual are
+    added, and the activation is applied."""
+
+    output: Tensor
+    residual: Tensor | None
+    residual_first: bool
+    activation: Activation | None
+    bias: tuple[Any, Expr] | None
+
+    def write(
+        self, at: tuple[Expr, Expr, Expr, Expr], inside: Sequence[Expr], full: bool, value: Callable[[Expr], Expr]
+    ) -> None:
+        """Four channels of a pixel from `at` (image, row, column, channel) on, where it is `inside`, and unless `full`
+        only those that the output has. `value(v)` is the sum of the `v`th of them."""
+        lanes = min(tensor.place.lanes for tensor in (self.output, self.residual) if tensor is not None)
+
+        def pieces() -> None:
+            if lanes == QUAD:
+                self.piece(at, 0, lanes, full, value)
+                return
+            with T.unroll(0, QUAD // lanes) as number:
+                self.piece(at, number * lanes, lanes, full, value)
+
+        store_if(inside, pieces)
+
+    def piece(
+        self, at: tuple[Expr, Expr, Expr, Expr], start: Expr, lanes: int, full: bool, value: Callable[[Expr], Expr]
+    ) -> None:
+        """Of the four channels, `lanes` from `start` on."""
+        image, row, column, channel = at
+        first = channel + start
+
+        def write() -> None:
+            place = (image, row, column, first)
+            with T.sblock("out"):
+                added, bias = None, None
+                if self.residual is not None:
+                    added = loaded(self.residual.buffer, self.residual.at(*place), lanes)
+                if self.bias is not None:
+                    bias = loaded(self.bias[0], self.bias[1] + first, lanes)
+
+                def total(v: Expr) -> Expr:
+                    whole = value(start + v) if bias is None else value(start + v) + bias[v]
+                    return finished(whole, None if added is None else added[v], self.activation, self.residual_first)
+
+                stored(self.output.buffer, self.output.at(*place), lanes, total)
+
+        store_if([full or first < self.output.channels], write)
+
+
+def finished(value: Expr, residual: Expr | None, activation: Activation | None, residual_first: bool) -> Expr:
+    """A sum with its residual and activation."""
+    if residual is not None and residual_first:
+        value = value + residual
+    if activation is not None:
+        value = activation.expression(value)
+    return value + residual if residual is not None and not residual_first else value
