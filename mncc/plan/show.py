@@ -37,6 +37,11 @@ def _kernel(kernel: PlannedKernel, target: Target | GpuTarget) -> list[str]:
         f"  rows {'; '.join(kernel.rows)} | {kernel.images} x {kernel.items} items | {kernel.macs} multiply-adds, "
         f"{kernel.recomputed_share:.1%} again on two threads | scratch {kernel.scratch_bytes}"
     )
+    if isinstance(target, GpuTarget):
+        facts = (
+            f"  rows {'; '.join(kernel.rows)} | {kernel.macs} multiply-adds, {kernel.recomputed_share:.1%} again in "
+            f"neighbouring blocks | {kernel.weight_floats * 4} bytes of weights"
+        )
     lines = [head, facts, f"  {kernel.predict(target).describe()}"]
     lines += [f"  {line}" for line in family_of(kernel.spec).describe(kernel.spec, kernel.tiles)]
     if kernel.shared:
