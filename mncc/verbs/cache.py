@@ -45,13 +45,23 @@ def compiled(job: Job, progress: Progress) -> LibrarySpec:
         from mncc.library.variants import join_variants
 
         alone = [replace(job, target=target, within=(), forced=False) for target in job.within]
-        return join_variants([compiled(single, progress) for single in alone])
+        return join_variants([_compiled(single, _share_of(progress, n, alone)) for n, single in enumerate(alone)])
+    return _compiled(job, progress)
+
+
+def _compiled(job: Job, tell: Callable[[str, float], None]) -> LibrarySpec:
     from mncc.verbs.compile import compile_network
 
     def compile() -> LibrarySpec:
-        return compile_network(job.network, job.target, job.weights, job.name, progress, job.weights_dtype)[0]
+        return compile_network(job.network, job.target, job.weights, job.name, tell, job.weights_dtype)[0]
 
     return _kept(key_of(job), compile)
+
+
+def _share_of(progress: Progress, number: int, jobs: list[Job]) -> Callable[[str, float], None]:
+    """The progress of one of several jobs, as a share of all."""
+    name = jobs[number].target.name
+    return lambda text, done: progress(f"{name}: {text}", (number + done) / len(jobs))
 
 
 def compiled_gpu(job: GpuJob, nvcc: Nvcc, progress: Progress) -> tuple[CudaSpec, bytes]:
