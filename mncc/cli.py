@@ -180,6 +180,9 @@ def bench(
     profile: Annotated[
         bool, typer.Option("--profile", metavar="", help="Also a line a kernel, what loses most first.")
     ] = False,
+    static: Annotated[
+        bool, typer.Option("--static", metavar="", help="For a GPU: what its kernels are, without running them.")
+    ] = False,
     settings: Settings = None,
     target: Target = "native",
     weights: Weights = "random:0",
@@ -193,6 +196,13 @@ def bench(
     from mncc.verbs.instructions import bench_or_count
     from mncc.verbs.job import parse_device, parse_settings, prepare
 
+    if static:
+        from mncc.verbs.static import static_report
+
+        with Progress():
+            told = static_report(network, parse_settings(settings or ()), target)
+        show(told.json()) if json else show(*told.tables())
+        return
     place = parse_device(device)
     counts, engines = parse_threads(threads), parse_engines(against)
     with Progress() as progress:

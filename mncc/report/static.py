@@ -1,0 +1,98 @@
+"""What can be said of GPU kernels without running them."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
+
+from mncc.report.numbers import percent, short_count
+from mncc.report.table import table
+
+if TYPE_CHECKING:
+    from rich.console import Group
+
+
+@dataclass(frozen=True)
+class StaticKernel:
+    """One launch. `resident` blocks fit on a multiprocessor at once, which then has `occupancy` of its threads. Bytes
+    that all blocks move, as counted from the tiles, and those of tensors and weights, each once. Of the hottest loop's
+    PTX: the share of multiply-adds, and of its loads those that are 128 bits wide; None without nvcc, or where the loop
+    has none."""
+
+    name: str
+    output: str
+    blocks: int
+    threads: int
+    resident: int
+    occupancy: float
+    registers: int | None
+    spilled_bytes: int | None
+    shared_bytes: int
+    moved_bytes: int
+    unique_bytes: int
+    multiply_share: float | None
+    wide_loads: float | None
+    macs: int
+
+
+@dataclass(frozen=True)
+class Bound:
+    """What a board takes at least: at its FMA peak, and for its memory to move every byte once."""
+
+    board: str
+    microseconds: float
+
+
+@dataclass(frozen=True)
+class StaticReport:
+    """A network's kernels for one architecture. `note` says what is missing, and why."""
+
+    network: str
+    target: str
+    board: str
+    multiprocessors: int
+    kernels: tuple[StaticKernel, ...]
+    bounds: tuple[Bound, ...]
+    note: str = ""
+
+    @property
+    def read_again(self) -> float:
+        """How many times over the network moves its bytes."""
+        return sum(k.moved_bytes for k in self.kernels) / sum(k.unique_bytes for k in self.kernels)
+
+    def json(self) -> str:
+        """One object, with "timed": false."""
+        return json.dumps({"timed": False, **asdict(self), "read_again": round(self.read_again, 3)}, indent=1)
+
+    def tables(self) -> tuple[Group | str, ...]:
+        """A line a launch, then the network's."""
+        title = f"{self.network} for {self.target}: static, not timed"
+        columns = ("kernel", "makes", ">blocks", ">threads", ">at once", ">occupancy", ">registers", ">spilled",
+                   ">shared", ">moved", ">times", ">FMA in loop", ">128 bit")  # fmt: skip
+        bounds = ", ".join(f"{bound.board} {bound.microseconds:.0f} us" for bound in self.bounds)
+        lines = [
+            f"{len(self.kernels)} launch{'es' if len(self.kernels) != 1 else ''}, blocks for "
+            f"{self.multiprocessors} multiprocessors ({self.board}); bytes are moved {self.read_again:.1f} times",
+            f"no board is faster than its multipliers and its memory: {bounds}",
+        ]
+        notes = [self.note] if self.note else []
+        return (table(title, columns, [_row(kernel) for kernel in self.kernels]), *lines, *notes)
+
+
+def _row(kernel: StaticKernel) -> tuple[str, ...]:
+    return (
+        kernel.name,
+        kernel.output,
+        f"{kernel.blocks:,}",
+        str(kernel.threads),
+        str(kernel.resident),
+        percent(kernel.occupancy),
+        "-" if kernel.registers is None else str(kernel.registers),
+        "-" if kernel.spilled_bytes is None else str(kernel.spilled_bytes),
+        short_count(kernel.shared_bytes),
+        short_count(kernel.moved_bytes),
+        f"{kernel.moved_bytes / kernel.unique_bytes:.1f}",
+        percent(kernel.multiply_share),
+        percent(kernel.wide_loads),
+    )

@@ -1,0 +1,104 @@
+"""`mncc bench --static`: what can be said of GPU kernels without running them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mncc.language.diagnostic import OutsideError
+from mncc.report.failures import UsageError
+from mncc.report.static import Bound, StaticKernel, StaticReport
+from mncc.verbs.job import find_machine, load_network
+
+if TYPE_CHECKING:
+    from mncc.backend import Launch
+    from mncc.kernels.gpu_target import GpuTarget
+    from mncc.library.ptx import Loop
+    from mncc.library.ptxas import KernelUse
+    from mncc.plan import Plan
+
+BOARDS = ("cuda-sm80", "cuda-sm87", "cuda-sm90")
+"""Targets whose boards the bounds are given for: A100, Orin, H100."""
+
+
+def static_report(path: str | Path, settings: Mapping[str, str], target: str) -> StaticReport:
+    """The report of a network for one GPU target; what needs nvcc is missing without it. Raises DiagnosticError,
+    UsageError."""
+    from mncc.backend import compile_cuda
+    from mncc.kernels.gpu_target import GpuTarget
+    from mncc.plan import make_plan
+
+    machine = find_machine(target)
+    if not isinstance(machine, GpuTarget):
+        raise UsageError(f"--static: {machine.name} is a CPU, which can be timed", "name a GPU: --target cuda-sm80")
+    network = load_network(path, settings)
+    plan = make_plan(network, machine)
+    kernels = compile_cuda(plan)
+    uses: Mapping[str, KernelUse] = {}
+    loops: Mapping[str, Loop] = {}
+    note = ""
+    try:
+        uses, loops = _compiled(kernels.source, machine.architecture)
+    except OutsideError as error:
+        note = f"registers, spills and loops are missing: {error}"
+    return StaticReport(
+        network=network.name,
+        target=machine.name,
+        board=machine.board,
+        multiprocessors=machine.multiprocessors,
+        kernels=tuple(
+            _kernel(plan, launch, uses.get(launch.symbol), loops.get(launch.symbol)) for launch in kernels.launches
+        ),
+        bounds=tuple(_bound(plan, board) for board in BOARDS),
+        note=note,
+    )
+
+
+def _compiled(source: str, architecture: str) -> tuple[Mapping[str, KernelUse], Mapping[str, Loop]]:
+    from mncc.library.nvcc import find_nvcc
+    from mncc.library.ptx import hottest_loops, ptx_of
+    from mncc.library.ptxas import kernel_uses
+
+    nvcc = find_nvcc()
+    uses = {symbol: use for (_, symbol), use in kernel_uses(source, [architecture], nvcc).items()}
+    return uses, hottest_loops(ptx_of(source, architecture, nvcc))
+
+
+def _kernel(plan: Plan, launch: Launch, use: KernelUse | None, loop: Loop | None) -> StaticKernel:
+    from mncc.kernels.gpu_time import GpuPrediction
+
+    gpu, planned = plan.gpu, plan.kernels[launch.kernel]
+    predicted = planned.predict(gpu)
+    assert isinstance(predicted, GpuPrediction)
+    threads = launch.block[0] * launch.block[1] * launch.block[2]
+    resident = predicted.resident
+    if use is not None:
+        resident = gpu.resident_blocks(threads, use.registers, use.shared + launch.shared_bytes)
+    loads = loop.shared + loop.loaded if loop else 0
+    return StaticKernel(
+        name=planned.name,
+        output=str(planned.output_type),
+        blocks=launch.grid[0] * launch.grid[1] * launch.grid[2],
+        threads=threads,
+        resident=resident,
+        occupancy=resident * threads / gpu.threads,
+        registers=use.registers if use else None,
+        spilled_bytes=use.spill_stores + use.spill_loads if use else None,
+        shared_bytes=use.shared if use else launch.shared_bytes,
+        moved_bytes=round(predicted.moved),
+        unique_bytes=round(predicted.unique),
+        multiply_share=loop.share if loop and loop.multiplies else None,
+        wide_loads=(loop.shared_wide + loop.loaded_wide) / loads if loop and loads else None,
+        macs=planned.macs,
+    )
+
+
+def _bound(plan: Plan, board: str) -> Bound:
+    """Multiply-adds at the peak, or every byte of inputs, weights and outputs once: whichever takes longer."""
+    gpu: GpuTarget
+    gpu = find_machine(board)  # type: ignore[assignment]
+    ends = sum(tensor.bytes for tensor in plan.tensors.values() if tensor.base != "workspace")
+    macs = sum(kernel.macs for kernel in plan.kernels)
+    seconds = max(2 * macs / gpu.flops, (plan.weight_bytes + ends) / gpu.memory)
+    return Bound(gpu.board, seconds * 1e6)

@@ -1,0 +1,46 @@
+"""The hottest loop of a kernel, found in PTX."""
+
+from __future__ import annotations
+
+from mncc.library.ptx import Loop, hottest_loops
+
+TWO_LOOPS = """
+.visible .entry outer(
+	.param .u64 outer_param_0
+)
+{
+	.reg .f32 	%f<9>;
+	mov.u32 	%r1, %tid.x;
+$L__BB0_1:
+	ld.global.f32 	%f1, [%rd1];
+	bar.sync 	0;
+$L__BB0_2:
+	ld.shared.v4.f32 	{%f1, %f2, %f3, %f4}, [%r2];
+	ld.shared.f32 	%f5, [%r3];
+	fma.rn.f32 	%f6, %f1, %f5, %f6;
+	fma.rn.f32 	%f7, %f2, %f5, %f7;
+	add.s32 	%r2, %r2, 16;
+	@%p1 bra 	$L__BB0_2;
+	@!%p2 bra 	$L__BB0_1;
+	ret;
+}
+.visible .entry straight(
+	.param .u64 straight_param_0
+)
+{
+	@%p1 bra 	$L__BB1_1;
+	ld.global.v4.f32 	{%f1, %f2, %f3, %f4}, [%rd1];
+$L__BB1_1:
+	ret;
+}
+"""
+
+
+def test_the_inner_loop_counts_and_not_what_is_around_it() -> None:
+    loop = hottest_loops(TWO_LOOPS)["outer"]
+    assert loop == Loop(instructions=6, multiplies=2, shared=2, shared_wide=1)
+    assert loop.share == 2 / 6
+
+
+def test_a_kernel_without_a_loop_counts_as_a_whole() -> None:
+    assert hottest_loops(TWO_LOOPS)["straight"] == Loop(instructions=3, loaded=1, loaded_wide=1)

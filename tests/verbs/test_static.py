@@ -1,0 +1,55 @@
+"""`mncc bench --static`: what its columns say of small and of published networks, with and without nvcc."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+import mncc.library.nvcc as nvcc_module
+from mncc.language.diagnostic import OutsideError
+from mncc.library.nvcc import find_nvcc
+from mncc.report.console import show
+from mncc.report.failures import UsageError
+from mncc.verbs.static import static_report
+
+TINY = "docs/tiny.mn"
+
+
+def test_without_nvcc_the_rest_is_there_and_the_reason(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(nvcc_module, "_candidates", lambda: iter(()))
+    report = static_report(TINY, {}, "cuda-sm80")
+    assert "nvcc" in report.note and all(kernel.registers is None for kernel in report.kernels)
+    assert all(kernel.blocks > 0 and kernel.resident > 0 and kernel.unique_bytes > 0 for kernel in report.kernels)
+    assert [bound.board for bound in report.bounds] == ["A100 SXM 40 GB", "Jetson AGX Orin 64 GB", "H100 SXM"]
+    show(*report.tables())
+    text = capsys.readouterr().out
+    assert "static, not timed" in text and "5 launches" in text and "missing" in text
+
+
+def test_its_json_says_that_nothing_was_timed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(nvcc_module, "_candidates", lambda: iter(()))
+    told = json.loads(static_report(TINY, {}, "cuda-sm87").json())
+    assert told["timed"] is False and told["target"] == "cuda-sm87" and len(told["kernels"]) == 5
+
+
+def test_a_cpu_is_to_be_timed() -> None:
+    with pytest.raises(UsageError, match="CPU"):
+        static_report(TINY, {}, "x86-64-v3")
+
+
+def test_mobilenet_v2_is_about_twenty_launches_of_multiply_adds() -> None:
+    try:
+        find_nvcc()
+    except OutsideError as error:
+        pytest.skip(f"{error}")
+    report = static_report("examples/mobilenet_v2.mn", {}, "cuda-sm80")
+    assert len(report.kernels) <= 25 and not report.note
+    for kernel in report.kernels:
+        assert kernel.spilled_bytes == 0, kernel
+        assert kernel.multiply_share is not None and kernel.multiply_share > 0.5, kernel
+        assert kernel.wide_loads == 1.0, kernel
+    # Batch 1 fills the GPU, but for the classifier, which is as long as its weights.
+    assert all(kernel.blocks >= 0.7 * report.multiprocessors for kernel in report.kernels[:-1])
