@@ -38,6 +38,10 @@ WeightsDtype = Annotated[
     str,
     typer.Option("--weights-dtype", metavar="D", help="How weights are stored: float32, or float16 in half the space."),
 ]
+Dtype = Annotated[
+    str,
+    typer.Option("--dtype", metavar="D", help="What is computed in: float32, or float16 on Arm CPUs that have it."),
+]
 Name = Annotated[
     str | None,
     typer.Option("--name", metavar="NAME", help="What the library is called; the network's name if left out."),
@@ -74,6 +78,7 @@ def build(
     target: Target = "native",
     weights: Weights = "random:0",
     weights_dtype: WeightsDtype = "float32",
+    dtype: Dtype = "float32",
     cc: Cc = None,
     name: Name = None,
     output: Annotated[
@@ -89,7 +94,7 @@ def build(
     from mncc.verbs.job import parse_settings, prepare_build
 
     with Progress() as progress:
-        job = prepare_build(network, parse_settings(settings or ()), target, weights, name, cc, weights_dtype)
+        job = prepare_build(network, parse_settings(settings or ()), target, weights, name, cc, weights_dtype, dtype)
         report = build(job, output, progress, objects)
     show(report.text())
 
@@ -107,6 +112,7 @@ def run(
     target: Target = "native",
     weights: Weights = "random:0",
     weights_dtype: WeightsDtype = "float32",
+    dtype: Dtype = "float32",
     cc: Cc = None,
     device: Device = "local",
 ) -> None:
@@ -117,7 +123,7 @@ def run(
     pictures, place = parse_pictures(image, more), parse_device(device)
     with Progress() as progress:
         given = parse_settings(settings or ())
-        job = prepare_build(network, given, target, weights, cc=cc, weights_dtype=weights_dtype)
+        job = prepare_build(network, given, target, weights, None, cc, weights_dtype, dtype)
         report = run(job, pictures, labels, top, progress, place)
     show(report.text())
 
@@ -130,6 +136,7 @@ def verify(
     target: Target = "native",
     weights: Weights = "random:0",
     weights_dtype: WeightsDtype = "float32",
+    dtype: Dtype = "float32",
     cc: Cc = None,
     device: Device = "local",
 ) -> None:
@@ -140,7 +147,7 @@ def verify(
     place = parse_device(device)
     with Progress() as progress:
         given = parse_settings(settings or ())
-        job = prepare_build(network, given, target, weights, cc=cc, weights_dtype=weights_dtype)
+        job = prepare_build(network, given, target, weights, None, cc, weights_dtype, dtype)
         report = verify(job, image or [], progress, place)
     show(report.table(), report.verdict())
     if report.failed:
@@ -153,13 +160,14 @@ def cost(
     settings: Settings = None,
     target: Target = "native",
     weights_dtype: WeightsDtype = "float32",
+    dtype: Dtype = "float32",
     json: Json = False,
 ) -> None:
     """Count parameters and multiply-adds, a line a row and a line a kernel, and what weights and workspace take."""
     from mncc.verbs.cost import cost
     from mncc.verbs.job import parse_settings
 
-    report = cost(network, parse_settings(settings or ()), target, weights_dtype)
+    report = cost(network, parse_settings(settings or ()), target, weights_dtype, dtype)
     show(report.json()) if json else show(*report.tables())
 
 
@@ -187,6 +195,7 @@ def bench(
     target: Target = "native",
     weights: Weights = "random:0",
     weights_dtype: WeightsDtype = "float32",
+    dtype: Dtype = "float32",
     cc: Cc = None,
     device: Device = "local",
     json: Json = False,
@@ -206,7 +215,7 @@ def bench(
     place = parse_device(device)
     counts, engines = parse_threads(threads), parse_engines(against)
     with Progress() as progress:
-        job = prepare(network, parse_settings(settings or ()), target, weights, cc=cc, weights_dtype=weights_dtype)
+        job = prepare(network, parse_settings(settings or ()), target, weights, None, cc, weights_dtype, dtype)
         report = bench_or_count(job, counts, engines, profile, progress, peer_python=peer_python, device=place)
     show(report.json()) if json else show(*report.tables())
 
@@ -223,13 +232,14 @@ def emit(
         str | None, typer.Option("--weights", metavar="W", help="Checked against the network; no stage shows them.")
     ] = None,
     weights_dtype: WeightsDtype = "float32",
+    dtype: Dtype = "float32",
 ) -> None:
     """Print what a stage of the compiler made."""
     from mncc.verbs.emit import emit
     from mncc.verbs.job import parse_settings
 
     with Progress():
-        text = emit(network, stage, parse_settings(settings or ()), target, weights, weights_dtype)
+        text = emit(network, stage, parse_settings(settings or ()), target, weights, weights_dtype, dtype)
     show(text)
 
 

@@ -51,8 +51,8 @@ def main() -> int:
         target=target.name,
         cpu=target.emulated,
         emulator="",
-        whole=whole_instructions(manifest["macs"], counted, target),
-        profile=kernel_instructions(entries, counted, target),
+        whole=whole_instructions(manifest["macs"], counted, target.lanes),
+        profile=kernel_instructions(entries, counted, target.lanes),
     )
     show(*report.tables())
     if options.loops:

@@ -111,7 +111,8 @@ def _functions(plan: Plan, prefix: str = "") -> tuple[tuple[str, ...], Mapping[K
 
 def _alignment(plan: Plan, kernel: PlannedKernel) -> tuple[bool, ...]:
     """Whether each tensor begins on a 64-byte line: the workspace's do, the caller's and parts of others need not."""
-    return tuple(plan.tensor(v).base == "workspace" and plan.storage(v)[1] * 4 % LINE == 0 for v in kernel.values)
+    places = ((plan.tensor(value), plan.storage(value)[1]) for value in kernel.values)
+    return tuple(tensor.base == "workspace" and start * tensor.each % LINE == 0 for tensor, start in places)
 
 
 def _lowered(target: Target, functions: Mapping[KernelFunction, str], progress: Progress | None) -> tvm.IRModule:
@@ -144,8 +145,8 @@ def _scheduled(symbol: str, function: KernelFunction) -> tvm.tirx.PrimFunc:
     ahead = (function.ahead,) if type(function.spec) is Chain else ()
     scheduled = schedules[type(function.spec)](function.spec, function.tiles, symbol, *ahead)
     placed = {*scheduled.attrs["mncc.weights"], *scheduled.attrs["mncc.scratch"]}
-    tensors = [p.name for p in scheduled.params[2:] if p.name not in placed]
-    align = {name: LINE if line else 4 for name, line in zip(tensors, function.aligned, strict=True)}
+    tensors = [p for p in scheduled.params[2:] if p.name not in placed]
+    align = {p.name: LINE if line else p.dtype.itemsize for p, line in zip(tensors, function.aligned, strict=True)}
     return scheduled.with_attr("mncc.align", align)
 
 

@@ -17,6 +17,8 @@ _MULTIPLY = re.compile(r"v?f?(mul|mla|mls|ma|ms|nma|nms)(\.f\d+)? (v\d+\.|q\d|d\
 _LOAD = re.compile(r"(ld|prf|pld|vld|pop\b)")
 _STORE = re.compile(r"(st|vst|push\b|vpush\b)")
 _VECTOR = re.compile(r"[ {,](v\d+\.|[qds]\d+\b)")
+_BYTES = re.compile(r"\.byte (0x..), (0x..), (0x..), (0x..)$")
+"""What qemu 7.2 makes of arithmetic in float16, which its disassembler does not know."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +66,8 @@ class Executed:
 def classify(text: str) -> Class:
     """The class of a disassembled instruction of 64-bit or 32-bit Arm."""
     text = " ".join(text.split())
+    if unknown := _BYTES.match(text):
+        return _classify_half(int.from_bytes(bytes(int(byte, 16) for byte in unknown.groups()), "little"))
     if _MULTIPLY.match(text):
         return "multiply"
     if _LOAD.match(text):
@@ -71,6 +75,15 @@ def classify(text: str) -> Class:
     if _STORE.match(text):
         return "store"
     return "vector" if _VECTOR.search(text) else "other"
+
+
+def _classify_half(word: int) -> Class:
+    """The class of an instruction of 64-bit Arm that is arithmetic of float16, if it is one."""
+    by_vector = word & 0xBF60FC00 == 0x0E400C00 or word & 0xBFE0FC00 == 0x2E401C00  # fmla, fmls; fmul
+    by_lane = word & 0xBFC03400 == 0x0F001000  # fmla, fmls, fmul
+    if by_vector or by_lane:
+        return "multiply"
+    return "vector" if word >> 25 & 7 == 7 else "other"
 
 
 def read_executed(text: str) -> Executed:

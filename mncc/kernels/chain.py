@@ -16,12 +16,12 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 
+from mncc.kernels.precision import StoredType
 from mncc.kernels.tiles import (
     ConvTile,
     Phase,
     Scratch,
     Segment,
-    StoredType,
     aligned,
     cover_channels,
     pack_panels,
@@ -86,6 +86,8 @@ class Chain:
     `input_spare`, `output_spare` and `residual_spare` are floats that lie between two pixels of a tensor and are not
     its own: other parts of a concatenation, or nothing. `weights_dtype` is how kernels are stored; a kernel's weights
     become float32 as they are loaded. Biases are float32 always: they are few, and every output begins with one.
+    `dtype` is what products multiply in, and the type of all that lies between stages; the other types are those of the
+    tensors.
     """
 
     family: ClassVar[str] = "chain"
@@ -104,6 +106,10 @@ class Chain:
     output_spare: int = 0
     residual_spare: int = 0
     weights_dtype: StoredType = "float32"
+    dtype: StoredType = "float32"
+    input_dtype: StoredType = "float32"
+    residual_dtype: StoredType = "float32"
+    output_dtype: StoredType = "float32"
 
     def in_channels(self, index: int) -> int:
         """Channels that stage `index` reads."""
@@ -233,7 +239,7 @@ def shared_array(chain: Chain, tiles: ChainTiles) -> Scratch | None:
         return None
     last = len(chain.stages) - 1
     height, width, channels = chain.in_shape(last)
-    return Scratch(last, height, width, channels, spread(channels), 0)
+    return Scratch(last, height, width, channels, spread(channels), 0, chain.dtype)
 
 
 CHUNK = 64
@@ -258,7 +264,7 @@ def _chunk_layout(chain: Chain, tiles: ChainTiles) -> tuple[Scratch, ...]:
     height, width, _ = chain.in_shape(1)
     (top, bottom), (left, right) = chain.stages[1].padding
     channels = max(s.width for s in segments(chain, tiles, 0))
-    return (Scratch(1, height + top + bottom, width + left + right, channels, channels, 0),)
+    return (Scratch(1, height + top + bottom, width + left + right, channels, channels, 0, chain.dtype),)
 
 
 def scratch_layout(chain: Chain, tiles: ChainTiles) -> tuple[Scratch, ...]:
@@ -282,8 +288,8 @@ def scratch_layout(chain: Chain, tiles: ChainTiles) -> tuple[Scratch, ...]:
             size = rows, width + left + right, channels, pitch
         else:
             continue
-        layout.append(Scratch(index, *size, offset))
-        offset += aligned(layout[-1].floats)
+        layout.append(Scratch(index, *size, offset, chain.dtype))
+        offset += layout[-1].bytes // layout[-1].each
     return tuple(layout)
 
 
@@ -391,7 +397,8 @@ def phases(chain: Chain, tiles: ChainTiles) -> tuple[Phase, ...]:
 def describe(chain: Chain, tiles: ChainTiles) -> list[str]:
     """Strips, then a line a stage with its tile, for printed plans."""
     stored = "" if chain.weights_dtype == "float32" else f" weights {chain.weights_dtype}"
-    lines = [f"strip {tiles.strip} band {tiles.band} split {tiles.split}{stored}"]
+    half = "" if chain.dtype == "float32" else f" in {chain.dtype}"
+    lines = [f"strip {tiles.strip} band {tiles.band} split {tiles.split}{stored}{half}"]
     for stage, tile in zip(chain.stages, tiles.stages, strict=True):
         size = "x".join(map(str, (*stage.kernel, stage.channels)))
         act = f" {stage.activation.describe()}" if stage.activation else ""

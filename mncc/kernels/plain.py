@@ -9,6 +9,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from mncc.kernels.precision import StoredType
 from mncc.kernels.register_cost import INSTRUCTION_SLOTS, INSTRUCTIONS, L3_EXPOSED
 from mncc.kernels.slots import Prediction, Slots, stall
 from mncc.kernels.target import Target
@@ -36,7 +37,8 @@ class Plain:
     """Operators in order, for one image: `inputs` are shapes without the batch, the last operator's is the output.
 
     `input_spares` (an entry an input, or none at all) and `output_spare` are floats that lie between two pixels of a
-    tensor and are not its own.
+    tensor and are not its own. `input_dtypes` (as many) and `output_dtype` are the tensors' types; what lies between is
+    float32.
     """
 
     family: ClassVar[str] = "plain"
@@ -45,6 +47,8 @@ class Plain:
     ops: tuple[PlainOp, ...]
     input_spares: tuple[int, ...] = ()
     output_spare: int = 0
+    input_dtypes: tuple[StoredType, ...] = ()
+    output_dtype: StoredType = "float32"
 
     def types(self) -> tuple[TensorType, ...]:
         """What every operator makes, with a batch of one in front."""

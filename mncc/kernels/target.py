@@ -62,6 +62,11 @@ class Target:
     memory_bytes: float
 
     @property
+    def computes_half(self) -> bool:
+        """True where the CPU has arithmetic of float16 (FEAT_FP16 of armv8.2)."""
+        return self.triple.startswith("aarch64") and "fullfp16" in self.requires
+
+    @property
     def converts_half(self) -> bool:
         """True where the CPU has instructions that make float32 of float16 (F16C; all of armv8; VFPv4)."""
         return self.triple.startswith("aarch64") or not {"f16c", "vfp4"}.isdisjoint(self.requires)

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
+
+from mncc.kernels.precision import StoredType
 
 LINE = 64
 """Bytes; weights, scratch and workspace tensors begin on this boundary."""
 FLOATS_PER_LINE = LINE // 4
-StoredType = Literal["float32", "float16"]
-"""How the weights of convolutions are stored."""
 
 
 @dataclass(frozen=True)
@@ -98,8 +97,8 @@ def panel_offset(segment: Segment, depth: int) -> int:
 
 @dataclass(frozen=True)
 class Scratch:
-    """One array of a task's scratch, which stage `stage` reads: `rows` x `cols` x `channels` floats at `offset` (in
-    floats), one pixel `pitch` floats behind the other."""
+    """One array of a task's scratch, which stage `stage` reads: `rows` x `cols` x `channels` elements at `offset`, one
+    pixel `pitch` behind the other, all counted in elements."""
 
     stage: int
     rows: int
@@ -107,6 +106,7 @@ class Scratch:
     channels: int
     pitch: int
     offset: int
+    dtype: StoredType = "float32"
 
     @property
     def name(self) -> str:
@@ -115,8 +115,18 @@ class Scratch:
 
     @property
     def floats(self) -> int:
-        """Size without the rounding to whole lines."""
+        """Elements, without the rounding to whole lines."""
         return self.rows * self.cols * self.pitch
+
+    @property
+    def each(self) -> int:
+        """Bytes of an element."""
+        return np.dtype(self.dtype).itemsize
+
+    @property
+    def bytes(self) -> int:
+        """Whole lines."""
+        return -(-self.floats * self.each // LINE) * LINE
 
 
 @dataclass(frozen=True)

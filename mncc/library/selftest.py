@@ -9,8 +9,8 @@ import numpy as np
 from mncc.library.spec import Golden
 
 GOLDEN_ELEMENTS = 16
-GOLDEN_TOLERANCE = 1e-4
-"""Of the largest |element| of the output."""
+TOLERANCES = {"float32": 1e-4, "float16": 5e-2}
+"""Of the largest |element| of the output, by the type that is computed in."""
 
 
 def selftest_input(index: int, elements: int) -> np.ndarray:
@@ -28,9 +28,9 @@ def selftest_input(index: int, elements: int) -> np.ndarray:
     return (h >> np.uint32(8)).astype(np.float32) * np.float32(2.0**-23) - np.float32(1)
 
 
-def make_goldens(outputs: Sequence[np.ndarray]) -> tuple[Golden, ...]:
+def make_goldens(outputs: Sequence[np.ndarray], tolerance: float = TOLERANCES["float32"]) -> tuple[Golden, ...]:
     """One Golden an output, from the float64 twin's outputs: elements spread evenly, first, last and largest among
-    them, each good to 1e-4 of the largest. Raises ValueError where an output is not finite."""
+    them, each good to `tolerance` of the largest. Raises ValueError where an output is not finite."""
     goldens = []
     for number, output in enumerate(outputs):
         flat = np.asarray(output, dtype=np.float64).reshape(-1)
@@ -40,5 +40,5 @@ def make_goldens(outputs: Sequence[np.ndarray]) -> tuple[Golden, ...]:
         spread = np.linspace(0, flat.size - 1, min(flat.size, GOLDEN_ELEMENTS)).round().astype(np.int64)
         indices = sorted({largest, *(int(i) for i in spread)})
         values = tuple(float(np.float32(flat[i])) for i in indices)
-        goldens.append(Golden(tuple(indices), values, GOLDEN_TOLERANCE * float(abs(flat[largest]))))
+        goldens.append(Golden(tuple(indices), values, tolerance * float(abs(flat[largest]))))
     return tuple(goldens)

@@ -30,6 +30,8 @@ def look_ahead(plan: Plan) -> Plan:
     """The packed weights are one stream in the order of the kernels. Each kernel fetches the part of it up to the end
     of the next kernel's, which starts behind its own; or farther ahead, where the next ones are too short to fetch all
     that comes after them. Weights at the end of that part that nobody waits for are left out."""
+    if plan.precision.values != "float32":
+        return plan  # The steps that fetch are those of float32 products.
     kernels, target = list(plan.kernels), plan.target
     farthest = int(KEPT_SHARE * max(target.l2, target.l3) / 4)
     until = plan.weight_bytes // 4

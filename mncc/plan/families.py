@@ -10,7 +10,10 @@ from mncc.plan.model import Plan, PlannedKernel
 
 
 def choose_families(plan: Plan) -> Plan:
-    """The plan with Winograd convolutions where these are faster than direct ones."""
+    """The plan with Winograd convolutions where these are faster than direct ones; none in float16, which its
+    transforms would leave with few right digits."""
+    if plan.precision.values != "float32":
+        return plan
     return replace(plan, kernels=tuple(_chosen(kernel, plan) for kernel in plan.kernels))
 
 

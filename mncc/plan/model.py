@@ -8,6 +8,8 @@ from functools import cached_property
 from math import prod
 from typing import Any, Literal
 
+import numpy as np
+
 from mncc.kernels.ahead import Ahead
 from mncc.kernels.chain import NO_PADS, Chain, ChainTiles
 from mncc.kernels.family import family_of
@@ -19,9 +21,10 @@ from mncc.kernels.gpu_target import GpuTarget
 from mncc.kernels.gpu_time import GpuPrediction
 from mncc.kernels.limits import KERNEL_TENSORS
 from mncc.kernels.plain import Plain, PlainTiles
+from mncc.kernels.precision import FULL, Precision, StoredType
 from mncc.kernels.slots import Prediction
 from mncc.kernels.target import Target
-from mncc.kernels.tiles import LINE, Phase, Scratch, StoredType, scratch_floats
+from mncc.kernels.tiles import LINE, Phase, Scratch
 from mncc.kernels.winograd import WinogradTiles
 from mncc.network.graph import Input, Node, Output
 from mncc.network.types import TensorType
@@ -108,7 +111,7 @@ class PlannedKernel:
     @property
     def scratch_bytes(self) -> int:
         """Scratch of one task; a multiple of 64."""
-        return scratch_floats(self.scratch) * 4
+        return sum(array.bytes for array in self.scratch)
 
     @property
     def values(self) -> tuple[str, ...]:
@@ -143,7 +146,7 @@ class PlannedKernel:
 
 @dataclass(frozen=True)
 class PlannedTensor:
-    """A value in memory: zero borders around it, `spare` floats behind each of its pixels, and its place. `base` is
+    """A value in memory: zero borders around it, `spare` elements behind each of its pixels, and its place. `base` is
     input, output or workspace; `index` the number of the input or output; `offset` and `image_stride` are bytes."""
 
     name: str
@@ -153,6 +156,12 @@ class PlannedTensor:
     base: Literal["input", "output", "workspace"] = "workspace"
     index: int = 0
     offset: int = 0
+    dtype: StoredType = "float32"
+
+    @property
+    def each(self) -> int:
+        """Bytes of an element."""
+        return np.dtype(self.dtype).itemsize
 
     @property
     def image_stride(self) -> int:
@@ -165,9 +174,9 @@ class PlannedTensor:
         """One image with its borders."""
         shape = self.type.shape[1:]
         if len(shape) != 3:
-            return TensorType(shape).bytes
+            return prod(shape) * self.each
         (top, bottom), (left, right) = self.pads
-        return (shape[0] + top + bottom) * (shape[1] + left + right) * (shape[2] + self.spare) * 4
+        return (shape[0] + top + bottom) * (shape[1] + left + right) * (shape[2] + self.spare) * self.each
 
     @property
     def bytes(self) -> int:
@@ -178,7 +187,8 @@ class PlannedTensor:
 @dataclass(frozen=True)
 class Plan:
     """Kernels in the order they run. `aliases` are values that are another value under a new shape, `views` those that
-    are some channels of another. `weights_dtype` is how the weights of convolutions are stored where a family can."""
+    are some channels of another. `precision` says how weights are stored, where a family can, and what lies between
+    kernels."""
 
     network: str
     machine: Target | GpuTarget
@@ -188,7 +198,7 @@ class Plan:
     tensors: Mapping[str, PlannedTensor]
     aliases: Mapping[str, str]
     views: Views
-    weights_dtype: StoredType = "float32"
+    precision: Precision = FULL
 
     @property
     def target(self) -> Target:

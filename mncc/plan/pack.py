@@ -8,7 +8,7 @@ import numpy as np
 
 from mncc.kernels.chain import Chain
 from mncc.kernels.family import family_of
-from mncc.kernels.tiles import StoredType
+from mncc.kernels.precision import StoredType
 from mncc.network.graph import Node
 from mncc.network.ops import Norm
 from mncc.plan.model import Plan, PlannedKernel, StageSource

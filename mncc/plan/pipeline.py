@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 from mncc.kernels.gpu_target import GpuTarget
+from mncc.kernels.half import in_half
+from mncc.kernels.precision import FULL, Precision
 from mncc.kernels.target import Target
-from mncc.kernels.tiles import StoredType
 from mncc.network.graph import Network, check_network
 from mncc.plan.ahead import look_ahead
 from mncc.plan.borders import add_borders
@@ -15,6 +16,7 @@ from mncc.plan.ends import separate_ends
 from mncc.plan.families import choose_families
 from mncc.plan.fuse import fuse, group_units
 from mncc.plan.gpu import choose_gpu_families, group_for_gpu
+from mncc.plan.half import compute_in_half
 from mncc.plan.model import Plan, check_plan, check_values
 from mncc.plan.place import choose_tiles, place_tensors, place_weights, share_between_phases
 from mncc.plan.spares import spread_pixels, tell_spares
@@ -28,6 +30,7 @@ NETWORK_PASSES = (separate_ends, activate_parts, own_parts, split_concats)
 PLAN_PASSES = (
     choose_families,
     store_weights,
+    compute_in_half,
     add_borders,
     spread_pixels,
     choose_tiles,
@@ -53,9 +56,10 @@ GPU_PASSES = (choose_gpu_families, tell_spares, choose_tiles, share_between_phas
 """The same for GPUs: no borders, because threads leave out what is outside; a second phase is a second launch."""
 
 
-def make_plan(network: Network, target: Target | GpuTarget, weights_dtype: StoredType = "float32") -> Plan:
-    """The plan for one target, with the weights of convolutions stored as `weights_dtype` where their family can. No
-    TVM is loaded. Raises AssertionError where a pass breaks an invariant."""
+def make_plan(network: Network, target: Target | GpuTarget, precision: Precision = FULL) -> Plan:
+    """The plan for one target. No TVM is loaded. Raises AssertionError where a pass breaks an invariant."""
+    if precision.values == "float16" and isinstance(target, Target):
+        target = in_half(target)
     network = rewrite(network)
     views = find_views(network)
     units = find_units(network, views)
@@ -63,7 +67,7 @@ def make_plan(network: Network, target: Target | GpuTarget, weights_dtype: Store
         groups = group_for_gpu(network, units, target)
     else:
         groups = group_units(network, units, target)
-    plan = replace(fuse(network, groups, views, target), weights_dtype=weights_dtype)
+    plan = replace(fuse(network, groups, views, target), precision=precision)
     check_values(plan)
     for step in GPU_PASSES if isinstance(target, GpuTarget) else PLAN_PASSES:
         plan = step(plan)

@@ -29,7 +29,7 @@ def share_between_phases(plan: Plan) -> Plan:
         array = _between(spec, tiles) if isinstance(spec, Chain) else None
         if array is not None:
             shape = TensorType((kernel.images, array.rows, array.cols, array.channels))
-            tensors[name] = PlannedTensor(name, shape, spare=array.pitch - array.channels)
+            tensors[name] = PlannedTensor(name, shape, spare=array.pitch - array.channels, dtype=array.dtype)
         kernels.append(kernel if array is None else replace(kernel, shared=name))
     return plan if kernels == list(plan.kernels) else replace(plan, kernels=tuple(kernels), tensors=tensors)
 

@@ -10,10 +10,11 @@ from mncc.plan.model import Plan, PlannedKernel
 
 def show_plan(plan: Plan) -> str:
     """Kernels with their stages, tiles, scratch and recomputed share, then the tensors with their places."""
+    weights, values = plan.precision.weights, plan.precision.values
     lines = [
-        f"plan {plan.network} for {plan.machine.name}",
+        f"plan {plan.network} for {plan.machine.name}" + (f" in {values}" if values != "float32" else ""),
         f"workspace {plan.workspace_bytes(1)} bytes: tensors {plan.tensor_bytes}, scratch {plan.scratch_bytes} a task",
-        f"weights {plan.weight_bytes} bytes" + ("" if plan.weights_dtype == "float32" else f", {plan.weights_dtype}"),
+        f"weights {plan.weight_bytes} bytes" + (f", {weights}" if weights != "float32" else ""),
         "",
     ]
     for kernel in plan.kernels:
@@ -47,7 +48,8 @@ def _kernel(kernel: PlannedKernel, target: Target | GpuTarget) -> list[str]:
     if kernel.shared:
         lines.append("    " + " then ".join(f"{phase.items} items" for phase in kernel.phases))
     for array in kernel.scratch:
-        lines.append(f"    scratch {array.name}: {array.rows}x{array.cols}x{array.channels} at {array.offset * 4}")
+        shape = f"{array.rows}x{array.cols}x{array.channels}"
+        lines.append(f"    scratch {array.name}: {shape} at {array.offset * array.each}")
     if kernel.ahead is not None:
         start, size = kernel.ahead.start - kernel.weight_floats, kernel.ahead.floats
         lines.append(f"    prefetches {size * 4} bytes of weights, {start * 4} behind its own")

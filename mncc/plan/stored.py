@@ -43,7 +43,7 @@ def store_weights(plan: Plan) -> Plan:
     """The plan with the stored type in every chain. Winograd's transformed weights stay float32: rounded to float16
     behind the transform of F(4x4, 3x3) they would cost six times the error of rounded weights themselves. So does what
     plain kernels have, a few numbers a channel."""
-    if plan.weights_dtype == "float32":
+    if plan.precision.weights == "float32":
         return plan
     return replace(plan, kernels=tuple(_stored(kernel, plan) for kernel in plan.kernels))
 
@@ -51,7 +51,7 @@ def store_weights(plan: Plan) -> Plan:
 def _stored(kernel: PlannedKernel, plan: Plan) -> PlannedKernel:
     if type(kernel.spec) is not Chain:
         return kernel
-    return replace(kernel, spec=replace(kernel.spec, weights_dtype=plan.weights_dtype))
+    return replace(kernel, spec=replace(kernel.spec, weights_dtype=plan.precision.weights))
 
 
 def stored_tensors(plan: Plan, tensors: Tensors) -> Tensors:

@@ -82,7 +82,7 @@ def written_function(make: Callable[[], Writer], scratch: Sequence[Scratch], sym
     function = sch.mod["main"].with_attr("global_symbol", symbol)
     function = with_prefetches(function, writer.blocks.biases, writer.blocks.fetches)
     weights = {buffer.name: 0 for buffer in (writer.blocks.weights, writer.blocks.biases)}
-    offsets = {array.name: array.offset * 4 for array in scratch}
+    offsets = {array.name: array.offset * array.each for array in scratch}
     return function.with_attrs({"mncc.weights": weights, "mncc.scratch": offsets})
 
 
@@ -99,12 +99,12 @@ class _ChainWriter:
         weights = T.arg("weights", T.buffer((floats * each,), chain.weights_dtype))
         biases = weights if each == 1 else T.arg("biases", T.buffer((floats,), "float32"))
         self.scratch = {
-            s.stage: (T.arg(s.name, T.buffer((s.rows, s.cols * s.pitch), "float32")), s.pitch)
+            s.stage: (T.arg(s.name, T.buffer((s.rows, s.cols * s.pitch), s.dtype)), s.pitch)
             for s in scratch_layout(chain, tiles)
         }
         self.phases, between = phases(chain, tiles), shared_array(chain, tiles)
         self.input, self.residual, self.shared, self.output = chain_tensors(chain, between)
-        self.blocks = TileWriter(weights, biases, self.residual, chain.residual_first)
+        self.blocks = TileWriter(weights, biases, self.residual, chain.residual_first, chain.dtype)
 
     def schedule(self, sch: Schedule) -> None:
         """Schedules everything that was written."""
@@ -332,21 +332,23 @@ def zero_output_border(blocks: TileWriter, chain: Chain, output: Window, rows: R
 def chain_tensors(chain: Chain, between: Scratch | None = None) -> tuple[Window, Window | None, Window | None, Window]:
     """The parameters for the input, the residual, what lies between phases, and the output, in this order."""
     shape = (chain.last.height, chain.last.width, chain.last.channels)
-    source = _tensor("source", (chain.height, chain.width, chain.channels), chain.input_pads, chain.input_spare)
-    residual = _tensor("addend", shape, chain.residual_pads, chain.residual_spare) if chain.residual else None
-    shared = None
+    size = (chain.height, chain.width, chain.channels)
+    source = _tensor("source", size, chain.input_pads, chain.input_spare, chain.input_dtype)
+    residual = shared = None
+    if chain.residual:
+        residual = _tensor("addend", shape, chain.residual_pads, chain.residual_spare, chain.residual_dtype)
     if between is not None:
-        shared = _tensor(
-            "shared", (between.rows, between.cols, between.channels), NO_PADS, between.pitch - between.channels
-        )
-    result = (1, 1, shape[2]) if chain.pool else shape
-    return source, residual, shared, _tensor("result", result, chain.output_pads, chain.output_spare)
+        size = (between.rows, between.cols, between.channels)
+        shared = _tensor("shared", size, NO_PADS, between.pitch - between.channels, between.dtype)
+    shape = (1, 1, shape[2]) if chain.pool else shape
+    result = _tensor("result", shape, chain.output_pads, chain.output_spare, chain.output_dtype)
+    return source, residual, shared, result
 
 
-def _tensor(name: str, shape: tuple[int, int, int], pads: Any, spare: int) -> Window:
-    """A parameter of (rows, columns * pitch) floats with its zero borders."""
+def _tensor(name: str, shape: tuple[int, int, int], pads: Any, spare: int, dtype: str) -> Window:
+    """A parameter of (rows, columns * pitch) elements with its zero borders."""
     (top, bottom), (left, right) = pads
     height, width, channels = shape
     pitch = channels + spare
-    buffer = T.arg(name, T.buffer((height + top + bottom, (width + left + right) * pitch), "float32"))
+    buffer = T.arg(name, T.buffer((height + top + bottom, (width + left + right) * pitch), dtype))
     return Window(buffer, top, left, pitch)

@@ -7,15 +7,18 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from tvm import tirx
 from tvm.s_tir import Schedule
 from tvm.script.ir_builder import tirx as T
 
 from mncc.kernels.ahead import FEW_CHANNELS, Ahead, Steps
 from mncc.kernels.chain import Stage
 from mncc.kernels.tiles import FLOATS_PER_LINE, ConvTile, Segment, cover_pixels
+from mncc.network.ops import Activation
 from mncc.schedules.microkernel import TiledProduct, schedule_copy, schedule_product
 from mncc.schedules.prefetch import Fetches
 from mncc.schedules.sums import Piece, Sum, write_sums
+from mncc.schedules.types import cast, store
 
 Expr = Any
 Panel = tuple[Expr, Expr]
@@ -124,9 +127,13 @@ class Part:
 
 class TileWriter:
     """Writes blocks into the function under construction and knows afterwards how each is scheduled. `weights` are the
-    kernel's packed weights in the type in which kernels are stored, `biases` the same memory as float32."""
+    kernel's packed weights in the type in which kernels are stored, `biases` the same memory as float32. Products
+    multiply in `dtype`."""
 
-    def __init__(self, weights: Any, biases: Any, residual: Window | None, residual_first: bool) -> None:
+    def __init__(
+        self, weights: Any, biases: Any, residual: Window | None, residual_first: bool, dtype: str = "float32"
+    ) -> None:
+        self.dtype = dtype
         self.weights, self.biases, self.residual, self.residual_first = weights, biases, residual, residual_first
         self.products: list[TiledProduct] = []
         self.copies: list[str] = []
@@ -160,11 +167,11 @@ class TileWriter:
             at = (first + row, columns.start + column, part.channel(panel, channel))
             value = self.epilogue(part, sums[row, column, channel], at)
             if total is None:
-                T.buffer_store(part.target.buffer, value, list(part.target.at(*at)))
+                store(part.target.buffer, value, part.target.at(*at))
             else:
                 with T.init():
                     T.buffer_store(total, T.float32(0), [channel])
-                T.buffer_store(total, total[channel] + value, [channel])
+                T.buffer_store(total, total[channel] + cast(value, "float32"), [channel])
         tile = ConvTile(height, columns.width, part.segment.width, part.segment.lanes, part.tile.steps)
         self.products.append(
             TiledProduct(
@@ -195,6 +202,7 @@ class TileWriter:
                 part, panel, (first + row, start + column, channel), part.taps(at)
             ),
             weight=lambda channel, at: self.weight(part, panel, channel, part.taps(at)),
+            dtype=self.dtype,
         )
 
     def value(self, part: Part, panel: Panel, at: tuple[Expr, Expr, Expr], taps: Taps) -> Expr:
@@ -221,18 +229,17 @@ class TileWriter:
         if part.panels_inside:
             index, channel = index + T.floordiv(channel, width), T.floormod(channel, width)
         of_group = panel[0] * (part.depth * (stage.channels // stage.groups))
-        weight = self.weights[part.kernel + of_group + (index * part.depth + tap) * width + channel]
-        return weight if self.weights.dtype == "float32" else T.Cast("float32", weight)
+        return self.weights[part.kernel + of_group + (index * part.depth + tap) * width + channel]
 
     def epilogue(self, part: Part, value: Expr, at: tuple[Expr, Expr, Expr]) -> Expr:
         """Activation and, behind the last stage, the residual."""
         addend = None
         if part.final and self.residual is not None:
-            addend = self.residual.buffer[self.residual.at(*at)]
+            addend = cast(self.residual.buffer[self.residual.at(*at)], str(value.ty))
         if addend is not None and self.residual_first:
             value = value + addend
         if part.stage.activation is not None:
-            value = part.stage.activation.expression(value)
+            value = activated(part.stage.activation, value)
         if addend is not None and not self.residual_first:
             value = value + addend
         return value
@@ -250,7 +257,7 @@ class TileWriter:
                 channel = T.axis.spatial(width, j)
                 total = sum((t[channel] for t in totals[1:]), totals[0][channel])
                 mean = total * T.float32(1.0 / part.stage.width)
-                T.buffer_store(part.target.buffer, mean, list(part.target.at(0, 0, part.channel(panel, channel))))
+                store(part.target.buffer, mean, part.target.at(0, 0, part.channel(panel, channel)))
         self.copies.append(name)
 
     def copy(self, source: Window, target: Window, row: Expr, width: int, channels: int) -> None:
@@ -261,7 +268,7 @@ class TileWriter:
         with T.grid(width, channels) as (i, j), T.sblock(name):
             column, element = T.axis.remap("SS", [i, j])
             value = source.buffer[source.at(row, column, element)]
-            T.buffer_store(target.buffer, value, list(target.at(row, column, element)))
+            store(target.buffer, value, target.at(row, column, element))
         self.copies.append(name)
 
     def zero(self, window: Window, rows: Any, start: int, floats: int) -> None:
@@ -274,8 +281,16 @@ class TileWriter:
             row = T.axis.opaque(window.buffer.shape[0], window.line(rows.first + i))
             with T.serial(0, floats) as j, T.sblock(name):
                 element = T.axis.spatial(floats, j)
-                T.buffer_store(window.buffer, T.float32(0), [row, element + start])
+                zero = tirx.const(0.0, str(window.buffer.dtype))
+                T.buffer_store(window.buffer, zero, [row, element + start])
         self.copies.append(name)
+
+
+def activated(activation: Activation, value: Expr) -> Expr:
+    """The activation of a value. What only compares does so in the value's type, all else in float32."""
+    if activation.kind in ("relu", "relu6"):
+        return activation.expression(value, str(value.ty))
+    return cast(activation.expression(cast(value, "float32")), str(value.ty))
 
 
 def _unrolled(part: Part) -> int:

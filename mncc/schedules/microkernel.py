@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tvm.s_tir import Schedule
@@ -14,11 +15,13 @@ from mncc.schedules.prefetch import mark_loop
 class Sums:
     """Names of the blocks that add up (a part of) a reduction: `block` has the loops (row, column, channel,
     reductions...). Where `steps` of the innermost reduction are taken by lane, `inputs` has (row, column,
-    reductions...) and loads what they multiply."""
+    reductions...) and loads what they multiply. Where parts of the innermost reduction add up by themselves, `part` has
+    (reductions..., row, column, channel, steps of a part) and makes what `block` adds up."""
 
     block: str
     inputs: str | None = None
     steps: int = 1
+    part: str | None = None
 
 
 @dataclass(frozen=True)
@@ -57,28 +60,49 @@ def schedule_product(sch: Schedule, product: TiledProduct) -> None:
     sch.unroll(row)
     sch.unroll(column)
     reductions = {sums: _schedule_sums(sch, product, sums, outer[1]) for sums in reversed(product.sums)}
-    for sums, loop in reductions.items():
+    for sums, loops in reductions.items():
         # Not before all stand where they belong: a part's start, taken out of it, hides that it reads another part.
-        sch.decompose_reduction(sch.get_sblock(sums.block), loop)
+        for block, loop in loops.items():
+            sch.decompose_reduction(sch.get_sblock(block), loop)
         if product.fetches:
             mark_loop(sch, sums.block)
     if product.totals:
         sch.decompose_reduction(out, column_tile)
 
 
-def _schedule_sums(sch: Schedule, product: TiledProduct, sums: Sums, tile_loop: object) -> object:
-    """The sums of one tile under the loop over tiles. Returns the outermost loop of the reduction."""
+def _schedule_sums(sch: Schedule, product: TiledProduct, sums: Sums, tile_loop: object) -> dict[str, object]:
+    """The sums of one tile under the loop over tiles. Returns the outermost loop of every block's reduction."""
     block = sch.get_sblock(sums.block)
     sch.compute_at(block, tile_loop, preserve_unit_loops=True)
     loops = sch.get_loops(block)
     inner = loops[loops_above(sch, product.out, tile_loop) :]
     row, column, channel, reductions = inner[0], inner[1], inner[2], inner[3:]
+    if sums.part is None:
+        _schedule_steps(sch, product, sums, (row, column, channel), reductions, product.unrolled)
+        return {sums.block: reductions[0]}
+    sch.reorder(*reductions, row, column, channel)
+    _vectors(sch, channel, product.tile.lanes)
+    sch.unroll(row)
+    sch.unroll(column)
+    part = sch.get_sblock(sums.part)
+    sch.compute_at(part, reductions[-1], preserve_unit_loops=True)
+    *pixels, step = sch.get_loops(part)[-4:]
+    steps = [step]
+    _schedule_steps(sch, product, sums, pixels, steps, min(1, product.unrolled))
+    return {sums.part: steps[0], sums.block: reductions[0]}
+
+
+def _schedule_steps(
+    sch: Schedule, product: TiledProduct, sums: Sums, pixels: Sequence[object], reductions: list[object], unrolled: int
+) -> None:
+    """The loops of a reduction around those of a tile; `reductions` are those that remain loops, changed in place."""
+    row, column, channel = pixels
     steps = []
     if sums.inputs is not None:
         reductions[-1], step = sch.split(reductions[-1], [None, sums.steps])
         steps.append(step)
         sch.unroll(step)
-    if product.panels_inside:
+    if product.panels_inside and len(reductions) > 1:
         # Row by row of taps, and per pixel along it: three inputs and three weights are live, not a row of inputs.
         sch.reorder(reductions[0], row, column, reductions[1], channel)
     else:
@@ -88,11 +112,10 @@ def _schedule_sums(sch: Schedule, product: TiledProduct, sums: Sums, tile_loop: 
         sch.reorder(vectors, row, column)
     sch.unroll(row)
     sch.unroll(column)
-    for loop in reductions[len(reductions) - product.unrolled :]:
+    for loop in reductions[len(reductions) - unrolled :]:
         sch.unroll(loop)
     if sums.inputs is not None:
         _load_inputs(sch, sums.inputs, reductions[-1])
-    return reductions[0]
 
 
 def _load_inputs(sch: Schedule, inputs: str, step_loop: object) -> None:

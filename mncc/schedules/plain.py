@@ -23,6 +23,9 @@ def plain_function(plain: Plain, tiles: PlainTiles, symbol: str) -> tirx.PrimFun
     """
     layout, _ = weight_layout(plain)
     sch = Schedule(computed(plain))
+    for number, dtype in enumerate(plain.input_dtypes):
+        if dtype != "float32":
+            sch.compute_inline(sch.get_sblock(f"read{number}"))
     _schedule(sch, tiles)
     function = with_spares(sch.mod["main"], plain, len(layout))
     function = _share_rows(function) if len(plain.output) == 3 else _with_range(function, function.body)
@@ -34,7 +37,9 @@ def plain_function(plain: Plain, tiles: PlainTiles, symbol: str) -> tirx.PrimFun
 
 def computed(plain: Plain) -> tirx.PrimFunc:
     """The operators' compute definitions, not scheduled; parameters (weight arrays..., inputs..., output)."""
-    sources = [te.placeholder(shape, "float32", name=f"source{i}") for i, shape in enumerate(plain.inputs)]
+    dtypes = plain.input_dtypes or ("float32",) * len(plain.inputs)
+    given = [te.placeholder(s, d, name=f"source{i}") for i, (s, d) in enumerate(zip(plain.inputs, dtypes, strict=True))]
+    sources = [_converted(array, "float32", f"read{i}") for i, array in enumerate(given)]
     layout, _ = weight_layout(plain)
     arrays = {w: te.placeholder(w.shape, "float32", name=f"weight{w.offset}") for w in layout}
     made: list[te.Tensor] = []
@@ -42,7 +47,14 @@ def computed(plain: Plain) -> tirx.PrimFunc:
         weights = {w.role: array for w, array in arrays.items() if w.op == number}
         operands = [sources[-1 - i] if i < 0 else made[i] for i in step.operands]
         made.append(step.op.te(operands, weights))
-    return te.create_prim_func([*arrays.values(), *sources, made[-1]])
+    return te.create_prim_func([*arrays.values(), *given, _converted(made[-1], plain.output_dtype, "written")])
+
+
+def _converted(array: te.Tensor, dtype: str, name: str) -> te.Tensor:
+    """The array in another type; itself where it has it already."""
+    if array.dtype == dtype:
+        return array
+    return te.compute(array.shape, lambda *index: tirx.Cast(dtype, array[index]), name=name)
 
 
 def _schedule(sch: Schedule, tiles: PlainTiles) -> None:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from math import prod
 from typing import Any
 
 from tvm.script.ir_builder import tirx as T
 
+from mncc.kernels.half import MOST_STEPS, part_of
 from mncc.schedules.microkernel import Sums
+from mncc.schedules.types import cast, store
 
 Expr = Any
 
@@ -26,6 +29,18 @@ class Sum:
     """(row, column, channel, reductions); inputs taken by lane are the same for all channels."""
     weight: Callable[[Expr, Sequence[Expr]], Expr]
     """(channel, reductions)"""
+    dtype: str = "float32"
+    """What is multiplied in, and added up in as far as `mncc.kernels.half` lets it."""
+
+    @property
+    def in_parts(self) -> bool:
+        """True where only parts of the reduction add up in float16, and these in float32."""
+        return self.dtype != "float32" and prod(self.reductions) > MOST_STEPS
+
+    @property
+    def sums_dtype(self) -> str:
+        """The type of the finished sums."""
+        return "float32" if self.in_parts else self.dtype
 
 
 @dataclass(frozen=True)
@@ -51,18 +66,20 @@ def write_sums(name: str, extents: tuple[int, int, int], work: Sum) -> tuple[Any
     holds the sums in the end, and for each piece of the innermost reduction its blocks, in order."""
     if work.steps == 1:
         whole = Piece(0, work.reductions[-1], 1)
-        return _write_piece(f"{name}", extents, work, whole, None), {whole: Sums(f"sums{name}")}
+        part = f"part{name}" if work.in_parts else None
+        return _write_piece(f"{name}", extents, work, whole, None), {whole: Sums(f"sums{name}", part=part)}
     sums, written = None, {}
     for piece in pieces(work.reductions[-1], work.steps):
         label = f"{name}_{piece.first}" if piece.first else name
         sums = _write_piece(label, extents, work, piece, sums)
-        written[piece] = Sums(f"sums{label}", f"inputs{label}", piece.steps)
+        part = f"part{label}" if work.in_parts else None
+        written[piece] = Sums(f"sums{label}", f"inputs{label}", piece.steps, part)
     return sums, written
 
 
 def _write_piece(label: str, extents: tuple[int, int, int], work: Sum, piece: Piece, before: Any) -> Any:
     """One piece's blocks; the sums go on from those `before`. Returns their buffer."""
-    sums = T.sblock_alloc_buffer(extents, "float32", scope="local")
+    sums = T.sblock_alloc_buffer(extents, work.sums_dtype, scope="local")
     reductions = (*work.reductions[:-1], piece.count)
     value = work.value
     if work.steps > 1:
@@ -71,24 +88,48 @@ def _write_piece(label: str, extents: tuple[int, int, int], work: Sum, piece: Pi
         def value(row: Expr, column: Expr, _: Expr, at: Sequence[Expr]) -> Expr:
             return inputs[row, column, *at[:-1], at[-1] - piece.first]
 
+    def product(row: Expr, column: Expr, channel: Expr, at: Sequence[Expr]) -> Expr:
+        at = _behind(piece, at)
+        return cast(value(row, column, channel, at), work.dtype) * cast(work.weight(channel, at), work.dtype)
+
+    added = product
+    if work.in_parts:
+        reductions, added = _write_parts(label, extents, reductions, piece.steps, product)
     with T.grid(*extents, *reductions) as indices, T.sblock(f"sums{label}"):
         row, column, channel, *at = T.axis.remap("SSS" + "R" * len(reductions), list(indices))
         with T.init():
             start = work.start(channel) if before is None else before[row, column, channel]
-            T.buffer_store(sums, start, [row, column, channel])
-        at = _behind(piece, at)
-        product = value(row, column, channel, at) * work.weight(channel, at)
-        T.buffer_store(sums, sums[row, column, channel] + product, [row, column, channel])
+            store(sums, start, [row, column, channel])
+        term = cast(added(row, column, channel, at), work.sums_dtype)
+        T.buffer_store(sums, sums[row, column, channel] + term, [row, column, channel])
     return sums
+
+
+def _write_parts(
+    label: str, extents: tuple[int, int, int], reductions: tuple[int, ...], steps: int, product: Callable[..., Expr]
+) -> tuple[tuple[int, ...], Callable[..., Expr]]:
+    """The block that adds up parts of a reduction in float16. Returns the reduction over the parts, and its terms; of
+    the block's buffer only the tile's own part remains, in registers."""
+    size = part_of(reductions[-1], steps)
+    outer = (*reductions[:-1], reductions[-1] // size)
+    parts = T.sblock_alloc_buffer((*outer, *extents), "float16", scope="local")
+    with T.grid(*outer, *extents, size) as indices, T.sblock(f"part{label}"):
+        *at, row, column, channel, step = T.axis.remap("S" * len(outer) + "SSSR", list(indices))
+        place = [*at, row, column, channel]
+        with T.init():
+            T.buffer_store(parts, T.float16(0), place)
+        term = product(row, column, channel, [*at[:-1], at[-1] * size + step])
+        T.buffer_store(parts, parts[tuple(place)] + term, place)
+    return outer, lambda row, column, channel, at: parts[(*at, row, column, channel)]
 
 
 def _write_inputs(label: str, extents: tuple[int, int, int], work: Sum, piece: Piece) -> Any:
     """The block that copies the inputs of a piece; of its buffer only what a step reads remains, in registers."""
     shape = (*extents[:2], *work.reductions[:-1], piece.count)
-    inputs = T.sblock_alloc_buffer(shape, "float32", scope="local")
+    inputs = T.sblock_alloc_buffer(shape, work.dtype, scope="local")
     with T.grid(*shape) as indices, T.sblock(f"inputs{label}"):
         row, column, *at = T.axis.remap("S" * len(shape), list(indices))
-        T.buffer_store(inputs, work.value(row, column, 0, _behind(piece, at)), [row, column, *at])
+        store(inputs, work.value(row, column, 0, _behind(piece, at)), [row, column, *at])
     return inputs
 
 

@@ -29,18 +29,19 @@ def build(
     name: str | None = None,
     output: str | Path | None = None,
     weights_dtype: str = "float32",
+    dtype: str = "float32",
     **settings: Setting,
 ) -> Library:
     """Compiles a .mn file and loads the library: `net = mncc.build("x.mn", weights="x.pth", width=0.75)`.
 
-    `settings` are the network's parameters; `weights_dtype="float16"` stores weights in half the space. With `output`
-    the folder is written as by `mncc build -o`; else it is a temporary one that goes with the returned object. Inputs
-    and outputs are float32 NHWC; see Library.
+    `settings` are the network's parameters; `weights_dtype="float16"` stores weights in half the space,
+    `dtype="float16"` computes in it. With `output` the folder is written as by `mncc build -o`; else it is a temporary
+    one that goes with the returned object. Inputs and outputs are float32 NHWC; see Library.
     """
     from mncc.devices.loaded import Library
     from mncc.verbs.build import build as build_folder
 
-    job = jobs.prepare_build(path, _texts(settings), target, str(weights), name, weights_dtype=weights_dtype)
+    job = jobs.prepare_build(path, _texts(settings), target, str(weights), name, None, weights_dtype, dtype)
     folder = None if output else Path(tempfile.mkdtemp(prefix="mncc-"))
     try:
         with Progress() as progress:
@@ -62,11 +63,17 @@ def check(path: str | Path, **settings: Setting) -> str:
     return check_file(path, _texts(settings))
 
 
-def cost(path: str | Path, target: str = "native", weights_dtype: str = "float32", **settings: Setting) -> CostReport:
+def cost(
+    path: str | Path,
+    target: str = "native",
+    weights_dtype: str = "float32",
+    dtype: str = "float32",
+    **settings: Setting,
+) -> CostReport:
     """Parameters, multiply-adds, packed weights and workspace, by layer, row and kernel."""
     from mncc.verbs.cost import cost as cost_of
 
-    return cost_of(path, _texts(settings), target, weights_dtype)
+    return cost_of(path, _texts(settings), target, weights_dtype, dtype)
 
 
 def verify(
@@ -75,6 +82,7 @@ def verify(
     weights: str | Path = jobs.RANDOM_WEIGHTS,
     images: Sequence[str | Path] = (),
     weights_dtype: str = "float32",
+    dtype: str = "float32",
     device: str = "local",
     **settings: Setting,
 ) -> VerifyReport:
@@ -84,7 +92,7 @@ def verify(
     """
     from mncc.verbs.verify import verify as verify_job
 
-    job = jobs.prepare_build(path, _texts(settings), target, str(weights), weights_dtype=weights_dtype)
+    job = jobs.prepare_build(path, _texts(settings), target, str(weights), None, None, weights_dtype, dtype)
     with Progress() as progress:
         return verify_job(job, [Path(image) for image in images], progress, jobs.parse_device(device))
 
@@ -98,6 +106,7 @@ def bench(
     profile: bool = False,
     peer_python: str | Path | None = None,
     weights_dtype: str = "float32",
+    dtype: str = "float32",
     device: str = "local",
     **settings: Setting,
 ) -> BenchReport:
@@ -108,7 +117,7 @@ def bench(
     """
     from mncc.verbs.bench import bench as bench_job
 
-    job = _prepare(path, settings, target, weights, None, weights_dtype)
+    job = _prepare(path, settings, target, weights, None, (weights_dtype, dtype))
     with Progress() as progress:
         python = Path(peer_python) if peer_python else None
         place = jobs.parse_device(device)
@@ -120,12 +129,13 @@ def emit(
     stage: str,
     target: str = "native",
     weights_dtype: str = "float32",
+    dtype: str = "float32",
     **settings: Setting,
 ) -> str:
     """What a stage of the compiler made, as text: tree, network, plan, tir, llvm or asm."""
     from mncc.verbs.emit import emit as emit_stage
 
-    return emit_stage(path, stage, _texts(settings), target, weights_dtype=weights_dtype)
+    return emit_stage(path, stage, _texts(settings), target, weights_dtype=weights_dtype, dtype=dtype)
 
 
 def _prepare(
@@ -134,9 +144,9 @@ def _prepare(
     target: str,
     weights: str | Path,
     name: str | None,
-    weights_dtype: str,
+    dtypes: tuple[str, str],
 ) -> jobs.Job:
-    return jobs.prepare(path, _texts(settings), target, str(weights), name, weights_dtype=weights_dtype)
+    return jobs.prepare(path, _texts(settings), target, str(weights), name, None, *dtypes)
 
 
 def _texts(settings: dict[str, Setting]) -> dict[str, str]:

@@ -53,7 +53,7 @@ def _compiled(job: Job, tell: Callable[[str, float], None]) -> LibrarySpec:
     from mncc.verbs.compile import compile_network
 
     def compile() -> LibrarySpec:
-        return compile_network(job.network, job.target, job.weights, job.name, tell, job.weights_dtype)[0]
+        return compile_network(job.network, job.target, job.weights, job.name, tell, job.precision)[0]
 
     return _kept(key_of(job), compile)
 
@@ -112,7 +112,7 @@ def key_of(job: Job | GpuJob, *tools: object) -> str:
     """A hash over everything that decides the compiled library of a job; `tools` beside what mncc stands on."""
     digest = hashlib.sha256()
     weights = (job.weights.source, job.weights.digest())
-    target = (job.target, job.weights_dtype) if isinstance(job, Job) else job.targets
+    target = (job.target, job.precision) if isinstance(job, Job) else job.targets
     parts = (_compiler(), repr(tools), job.name, repr(job.network), repr(target), *weights)
     for part in parts:
         digest.update(hashlib.sha256(part.encode("utf-8", "surrogateescape")).digest())

@@ -9,14 +9,14 @@ from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
 from mncc import __version__
+from mncc.kernels.precision import FULL, Precision
 from mncc.library.names import c_word
-from mncc.library.selftest import make_goldens, selftest_input
+from mncc.library.selftest import TOLERANCES, make_goldens, selftest_input
 from mncc.library.spec import Golden, InterfaceTensor, KernelEntry, LibrarySpec, Slot
 
 if TYPE_CHECKING:
     from mncc.kernels.gpu_target import GpuTarget
     from mncc.kernels.target import Target
-    from mncc.kernels.tiles import StoredType
     from mncc.network.graph import Network
     from mncc.plan import Plan, PlannedKernel
     from mncc.weights import Weights
@@ -30,7 +30,7 @@ def compile_network(
     weights: Weights,
     name: str,
     progress: Progress | None = None,
-    weights_dtype: StoredType = "float32",
+    precision: Precision = FULL,
 ) -> tuple[LibrarySpec, Plan]:
     """The library's parts and the plan behind them; `progress` is told what is being done and the share that is done.
 
@@ -42,7 +42,7 @@ def compile_network(
 
     tell: Progress = progress or (lambda text, share: None)
     tell("planning", 0.0)
-    plan = make_plan(network, target, weights_dtype)
+    plan = make_plan(network, target, precision)
     held = stored_tensors(plan, weights.tensors)
     # Toolchains that cannot make symbols local leave them in the archive: no two libraries share one.
     prefix = f"{name}_{c_word(target.name)}_"
@@ -50,11 +50,11 @@ def compile_network(
     tell("packing the weights", 0.75)
     packed = pack_weights(plan, weights.tensors)
     tell("computing the self test in float64", 0.8)
-    goldens = goldens_of(network, replace(weights, tensors=held))
+    goldens = goldens_of(network, replace(weights, tensors=held), precision)
     inputs, outputs = interface_of(network)
     spec = LibrarySpec(
         name=name,
-        model_hash=model_hash(network, weights, weights_dtype),
+        model_hash=model_hash(network, weights, precision),
         inputs=inputs,
         outputs=outputs,
         kernels=tuple(_entry(plan, k, s) for k, s in zip(plan.kernels, kernels.symbols, strict=True)),
@@ -73,25 +73,23 @@ def compile_network(
     return spec, plan
 
 
-def emit_stage(
-    network: Network, target: Target | GpuTarget, stage: str, weights_dtype: StoredType = "float32"
-) -> str:
+def emit_stage(network: Network, target: Target | GpuTarget, stage: str, precision: Precision = FULL) -> str:
     """The kernels of a network as text: `tir`, `llvm` or `asm`, for a GPU `tir` or `cuda`."""
     from mncc.backend import emit, emit_cuda
     from mncc.kernels.gpu_target import GpuTarget
     from mncc.plan import make_plan
 
-    plan = make_plan(network, target, weights_dtype)
+    plan = make_plan(network, target, precision)
     return emit_cuda(plan, stage) if isinstance(target, GpuTarget) else emit(plan, stage)
 
 
-def model_hash(network: Network, weights: Weights, weights_dtype: StoredType = "float32") -> str:
-    """`sha256:...` over the interface, the graph, the weights and how these are stored, without names of files or of
-    the network."""
+def model_hash(network: Network, weights: Weights, precision: Precision = FULL) -> str:
+    """`sha256:...` over the interface, the graph, the weights and the types, without names of files or of the
+    network."""
     lines = [f"input {i.name} {i.type.shape} {i.mean} {i.std} {i.channels}" for i in network.inputs]
     lines += [f"{n.name} {n.op.describe()} {' '.join(n.inputs)} {n.type.shape}" for n in network.nodes]
     lines += [f"output {o.name} {o.value} {o.kind}" for o in network.outputs]
-    lines += [] if weights_dtype == "float32" else [f"weights {weights_dtype}"]
+    lines += [] if precision == FULL else [f"weights {precision.weights} values {precision.values}"]
     return "sha256:" + hashlib.sha256("\n".join([*lines, weights.digest()]).encode()).hexdigest()
 
 
@@ -102,20 +100,20 @@ def interface_of(network: Network) -> tuple[tuple[InterfaceTensor, ...], tuple[I
     return inputs, outputs
 
 
-def goldens_of(network: Network, weights: Weights) -> tuple[Golden, ...]:
+def goldens_of(network: Network, weights: Weights, precision: Precision = FULL) -> tuple[Golden, ...]:
     """What the self test expects: the float64 twin's outputs for the self test's inputs."""
     from mncc.reference import Twin
 
     inputs = [selftest_input(n, i.type.elements).reshape(i.type.shape) for n, i in enumerate(network.inputs)]
     values = Twin(network, weights).run(inputs, keep={o.value for o in network.outputs})
-    return make_goldens([values[o.value] for o in network.outputs])
+    return make_goldens([values[o.value] for o in network.outputs], TOLERANCES[precision.values])
 
 
 def _entry(plan: Plan, kernel: PlannedKernel, symbol: str) -> KernelEntry:
     slots = []
     for value in kernel.values:
         tensor, (_, channel) = plan.tensor(value), plan.storage(value)
-        stride, start = tensor.image_stride * kernel.images_per_call, channel * 4
+        stride, start = tensor.image_stride * kernel.images_per_call, channel * tensor.each
         part = plan.root(value) in plan.views.views
         shared = value == kernel.shared
         slots.append(Slot(tensor.base, tensor.index, tensor.offset + start, stride, part, start, shared))
@@ -132,8 +130,9 @@ def network_facts(network: Network, plan: Plan, weights: Weights) -> Mapping[str
             "source": weights.source,
             "hash": weights.digest(),
             "packed_bytes": plan.weight_bytes,
-            "dtype": plan.weights_dtype,
+            "dtype": plan.precision.weights,
         },
+        "dtype": plan.precision.values,
         "params": network.params,
         "macs": network.macs,
         "tensors": [

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 from mncc.network.ops import Dense
 from mncc.report.cost import CostReport, KernelCost, LayerCost, PartCost, RowCost
-from mncc.verbs.job import find_stored, find_target, load_network
+from mncc.verbs.job import find_target, load_network
+from mncc.verbs.precision import find_precision
 
 if TYPE_CHECKING:
     from mncc.network.graph import Network
@@ -21,14 +22,15 @@ def cost(
     settings: Mapping[str, str] | None = None,
     target: str = "native",
     weights_dtype: str = "float32",
+    dtype: str = "float32",
 ) -> CostReport:
     """Parameters, multiply-adds, packed weights and workspace of a network. Raises DiagnosticError, UsageError."""
     from mncc.plan import make_plan
 
     found = find_target(target)
-    stored = find_stored(weights_dtype, found)
+    precision = find_precision(weights_dtype, dtype, found)
     network = load_network(path, settings or {})
-    plan = make_plan(network, found, stored)
+    plan = make_plan(network, found, precision)
     return CostReport(
         network=network.name,
         target=found.name,

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, get_args
 
 from mncc.report.failures import UsageError
-from mncc.verbs.job import find_machine, find_stored, load_network, prepare
+from mncc.verbs.job import find_machine, load_network, prepare
+from mncc.verbs.precision import find_precision
 
 if TYPE_CHECKING:
     from mncc.kernels.gpu_target import GpuTarget
@@ -24,16 +25,19 @@ def emit(
     target: str = "native",
     weights: str | None = None,
     weights_dtype: str = "float32",
+    dtype: str = "float32",
 ) -> str:
     """The text of one stage, without a line break at its end. Weights, where given, are checked against the network;
     no stage depends on their values. Raises DiagnosticError, UsageError, OutsideError."""
-    text = _text(path, stage, settings or {}, target, weights_dtype).rstrip("\n")
+    text = _text(path, stage, settings or {}, target, weights_dtype, dtype).rstrip("\n")
     if weights is not None:
-        prepare(path, settings or {}, target, weights, weights_dtype=weights_dtype)
+        prepare(path, settings or {}, target, weights, weights_dtype=weights_dtype, dtype=dtype)
     return text
 
 
-def _text(path: str | Path, stage: str, settings: Mapping[str, str], target: str, weights_dtype: str) -> str:
+def _text(
+    path: str | Path, stage: str, settings: Mapping[str, str], target: str, weights_dtype: str, dtype: str
+) -> str:
     if stage not in STAGES:
         raise UsageError(f"--stage {stage}: there is no such stage", f"write one of {', '.join(STAGES)}")
     if stage == "tree":
@@ -45,15 +49,15 @@ def _text(path: str | Path, stage: str, settings: Mapping[str, str], target: str
 
         return show_network(load_network(path, settings))
     found = find_machine(target)
-    stored = find_stored(weights_dtype, found)
+    precision = find_precision(weights_dtype, dtype, found)
     if stage == "plan":
         from mncc.plan import make_plan, show_plan
 
-        return show_plan(make_plan(load_network(path, settings), found, stored))
+        return show_plan(make_plan(load_network(path, settings), found, precision))
     _check_stage(found, stage)
     from mncc.verbs.compile import emit_stage
 
-    return emit_stage(load_network(path, settings), found, stage, stored)
+    return emit_stage(load_network(path, settings), found, stage, precision)
 
 
 def _check_stage(machine: Target | GpuTarget, stage: str) -> None:

@@ -17,7 +17,6 @@ from mncc.verbs.job import Job, as_usage, require_one_target
 if TYPE_CHECKING:
     from mncc.devices.counting import LibraryCount
     from mncc.devices.device import Device
-    from mncc.kernels.target import Target
     from mncc.report.bench import BenchReport
 
 
@@ -63,33 +62,34 @@ def count_instructions(
         files = write_library(spec, Path(folder, job.name), cc=job.cc)
         progress("counting instructions")
         counted = count_library(files.directory, job.name, job.target, cc=job.cc)
-    kernels = kernel_instructions(spec.manifest["kernels"], counted, job.target)
+    lanes = job.plan().target.lanes
+    kernels = kernel_instructions(spec.manifest["kernels"], counted, lanes)
     return InstructionReport(
         network=job.name,
         target=job.target.name,
         cpu=job.target.emulated,
         emulator=f"qemu-user {emulator_version(emulator)}",
-        whole=whole_instructions(job.network.macs, counted, job.target),
+        whole=whole_instructions(job.network.macs, counted, lanes),
         profile=kernels if profile else (),
         settings=dict(job.network.settings),
         weights=job.weights.source,
     )
 
 
-def whole_instructions(macs: int, counted: LibraryCount, target: Target) -> Instructions:
-    """A run of a network with so many multiply-adds."""
-    return Instructions(macs, counted.whole.total, macs / target.lanes, counted.whole.classes)
+def whole_instructions(macs: int, counted: LibraryCount, lanes: int) -> Instructions:
+    """A run of a network with so many multiply-adds, of which an instruction does `lanes`."""
+    return Instructions(macs, counted.whole.total, macs / lanes, counted.whole.classes)
 
 
 def kernel_instructions(
-    entries: Sequence[Mapping[str, Any]], counted: LibraryCount, target: Target
+    entries: Sequence[Mapping[str, Any]], counted: LibraryCount, lanes: int
 ) -> tuple[KernelInstructions, ...]:
     """The kernels, which a manifest has as `entries`, most excess first."""
     kernels = [
         KernelInstructions(
             entry["name"],
             tuple(entry["rows"]),
-            Instructions(entry["macs"], count.total, entry["macs"] / target.lanes, count.classes),
+            Instructions(entry["macs"], count.total, entry["macs"] / lanes, count.classes),
         )
         for entry, count in zip(entries, counted.kernels, strict=True)
     ]

@@ -7,14 +7,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
+from mncc.kernels.precision import FULL, Precision
 from mncc.language.diagnostic import DiagnosticError
 from mncc.report.failures import UsageError
+from mncc.verbs.precision import find_precision
 
 if TYPE_CHECKING:
     from mncc.devices.device import Device
     from mncc.kernels.gpu_target import GpuTarget
     from mncc.kernels.target import Target
-    from mncc.kernels.tiles import StoredType
     from mncc.network.graph import Network
     from mncc.plan import Plan
     from mncc.weights import Weights
@@ -33,8 +34,8 @@ class Job:
     """What the library is called: a C identifier."""
     cc: str | None = None
     """The C compiler that the command line names; it decides nothing that is compiled before the library is linked."""
-    weights_dtype: StoredType = "float32"
-    """How the weights of convolutions are stored."""
+    precision: Precision = FULL
+    """How weights are stored, and what is computed in."""
     within: tuple[Target, ...] = ()
     """Where one library is for several targets, all of them in the order they were named; `target` is one of them."""
     forced: bool = False
@@ -49,14 +50,14 @@ class Job:
         """The network's plan for the target."""
         from mncc.plan import make_plan
 
-        return make_plan(self.network, self.target, self.weights_dtype)
+        return make_plan(self.network, self.target, self.precision)
 
     def held_weights(self) -> Weights:
         """The weights with the rounding of their stored type: what the library computes with. Raises DiagnosticError
         where that type cannot hold them."""
         from mncc.plan import stored_tensors
 
-        if self.weights_dtype == "float32":
+        if self.precision.weights == "float32":
             return self.weights
         return replace(self.weights, tensors=stored_tensors(self.plan(), self.weights.tensors))
 
@@ -132,26 +133,6 @@ def find_targets(name: str) -> tuple[Target, ...]:
     return found
 
 
-def find_stored(name: str, target: Target | GpuTarget) -> StoredType:
-    """The value of --weights-dtype. Raises UsageError where there is no such type, or the target cannot convert it."""
-    from mncc.kernels.gpu_target import GpuTarget
-    from mncc.kernels.target import cpu_targets
-
-    if name == "float32":
-        return "float32"
-    if name != "float16":
-        raise UsageError(f"--weights-dtype {name}: there is no such type", "write float32 or float16")
-    if isinstance(target, GpuTarget):
-        raise UsageError(f"--weights-dtype float16: kernels for {target.name} read float32 so far", "leave it out")
-    if not target.converts_half:
-        able = [other.name for other in cpu_targets() if other.converts_half]
-        raise UsageError(
-            f"--weights-dtype float16: {target.name} has no instructions that convert float16",
-            f"build with float32, or for one of {', '.join(able)}",
-        )
-    return "float16"
-
-
 def find_machine(name: str) -> Target | GpuTarget:
     """As `find_target`, for GPUs too."""
     from mncc.kernels.target import load_machine
@@ -186,16 +167,17 @@ def prepare(
     name: str | None = None,
     cc: str | None = None,
     weights_dtype: str = "float32",
+    dtype: str = "float32",
 ) -> Job:
     """Loads network, target or targets, and weights, the cheap and likeliest to fail first. Raises DiagnosticError,
     UsageError."""
     _check_options(name, cc)
     found, *others = find_targets(target)
-    stored = find_stored(weights_dtype, found)
+    precision = find_precision(weights_dtype, dtype, found)
     for other in others:
-        find_stored(weights_dtype, other)
+        find_precision(weights_dtype, dtype, other)
     within = (found, *others) if others else ()
-    return Job(*_loaded(path, settings, weights, name, found), cc, stored, within)
+    return Job(*_loaded(path, settings, weights, name, found), cc, precision, within)
 
 
 def prepare_build(
@@ -206,13 +188,14 @@ def prepare_build(
     name: str | None = None,
     cc: str | None = None,
     weights_dtype: str = "float32",
+    dtype: str = "float32",
 ) -> Job | GpuJob:
     """As `prepare`, for GPUs too: what can be built."""
     if not any(name.strip().startswith("cuda-") for name in target.split(",")):
-        return prepare(path, settings, target, weights, name, cc, weights_dtype)
+        return prepare(path, settings, target, weights, name, cc, weights_dtype, dtype)
     _check_options(name, cc)
     found = find_gpus(target)
-    find_stored(weights_dtype, found[0])
+    find_precision(weights_dtype, dtype, found[0])
     return GpuJob(*_loaded(path, settings, weights, name, found), cc)
 
 

@@ -14,7 +14,7 @@ from mncc.report.console import warn
 from mncc.report.failures import UsageError
 from mncc.report.numbers import plural
 from mncc.report.progress import Progress
-from mncc.report.verify import Comparison, VerifyReport, compare
+from mncc.report.verify import TOLERANCES, Comparison, VerifyReport, compare
 from mncc.verbs.inputs import random_inputs
 from mncc.verbs.job import GpuJob, Job
 from mncc.verbs.loading import CannotRun, check_device, placed
@@ -99,8 +99,8 @@ def _verify(job: Job, pictures: Sequence[Path], progress: Progress, device: Devi
                 keep_worst(found, comparison)
     said = "a random input" + (f" and {plural(len(pictures), 'picture')}" if pictures else "")
     target = job.target.name if isinstance(where, Local) else f"{job.target.name} on {where.name}"
-    kinds = [tuple(c for c in found.values() if c.what == what) for what in ("output", "kernel", "rounding")]
-    return VerifyReport(job.name, target, said, kinds[0], kinds[1], kinds[2], job.weights_dtype)
+    kinds = [tuple(c for c in found.values() if c.what == what) for what in ("output", "kernel", "weights as given")]
+    return VerifyReport(job.name, target, said, *kinds)
 
 
 def picture_cases(job: Job | GpuJob, pictures: Sequence[Path]) -> Iterator[list[np.ndarray]]:
@@ -125,18 +125,20 @@ def _compare(
     """One input: every output, also with the values of the weights as they were `given`, then every kernel alone.
     Requests are made one at a time, as the place takes them."""
     answers = place.answers(_requests(plan, inputs, values))
+    of_output, of_kernel = TOLERANCES[plan.precision.values]
     for output, got in zip(network.outputs, next(answers).outputs, strict=True):
-        yield compare("output", output.name, got, values[output.value])
+        yield replace(compare("output", output.name, got, values[output.value]), tolerance=of_output)
         if given is not None:
-            yield compare("rounding", output.name, got, given[output.value])
+            yield compare("weights as given", output.name, got, given[output.value])
     for kernel in plan.kernels:
         twin = values[plan.root(kernel.output)]
-        images = [next(answers).outputs[0].view(np.float32) for _ in range(kernel.images)]
+        dtype = plan.tensor(kernel.output).dtype
+        images = [next(answers).outputs[0].view(dtype) for _ in range(kernel.images)]
         got = np.stack([_interior(plan, kernel.output, image) for image in images]).reshape(twin.shape)
         comparison = compare("kernel", kernel.name, got, twin, "; ".join(kernel.rows))
         if any(not _rest_is_right(plan, kernel.output, image) for image in images):
             comparison = replace(comparison, largest=float("inf"))
-        yield comparison
+        yield replace(comparison, tolerance=of_kernel)
 
 
 def _requests(plan: Plan, inputs: Sequence[np.ndarray], values: Values) -> Iterator[Request]:
@@ -160,16 +162,16 @@ def _kernel_run(plan: Plan, number: int, kernel: PlannedKernel, values: Values, 
         operands.append(Operand(buffer, plan.storage(name)[1] * buffer.itemsize))
     if kernel.shared is not None:
         operands.append(Operand(plan.tensor(kernel.shared).image_bytes * count))
-    start = plan.storage(kernel.output)[1] * 4
-    operands.append(Operand(plan.tensor(kernel.output).image_bytes * count, start))
+    made = plan.tensor(kernel.output)
+    operands.append(Operand(made.image_bytes * count, plan.storage(kernel.output)[1] * made.each))
     return KernelRun(number, tuple(operands))
 
 
 def _zeros(tensor: PlannedTensor, count: int) -> np.ndarray:
-    """Memory for `count` images with their borders, 64-byte aligned, all zero: float32, flat."""
+    """Memory for `count` images with their borders, 64-byte aligned, all zero, flat, in the tensor's type."""
     from mncc.devices.loaded import aligned_empty
 
-    memory = aligned_empty(tensor.image_bytes * count).view(np.float32)
+    memory = aligned_empty(tensor.image_bytes * count).view(tensor.dtype)
     memory.fill(0.0)
     return memory
 

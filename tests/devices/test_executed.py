@@ -65,6 +65,12 @@ def test_a_file_that_is_not_whole_is_refused(text: str) -> None:
         ("vst1.32 {d0, d1}, [r0]!", "store"),
         ("subs x29, x29, #1", "other"),
         ("b.ne #0x40deac", "other"),
+        # Arithmetic of float16 is nothing but bytes to qemu's disassembler: fmla by lane and by vector, fmul, fadd.
+        (".byte 0x8a, 0x12, 0x14, 0x4f", "multiply"),
+        (".byte 0x23, 0x0c, 0x42, 0x4e", "multiply"),
+        (".byte 0x23, 0x1c, 0x42, 0x6e", "multiply"),
+        (".byte 0x23, 0x14, 0x42, 0x4e", "vector"),
+        (".byte 0x41, 0x00, 0x20, 0xb8", "other"),
     ],
 )
 def test_classes(text: str, expected: str) -> None:

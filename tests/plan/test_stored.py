@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from mncc.elaborate import load
+from mncc.kernels.precision import Precision, StoredType
 from mncc.kernels.target import load_target
 from mncc.language.diagnostic import DiagnosticError
 from mncc.network.graph import Network
@@ -20,8 +21,8 @@ from mncc.weights.random_weights import random_weights
 TINY = Path("docs/tiny.mn")
 
 
-def plan_of(network: Network, stored: str = "float16") -> Plan:
-    return make_plan(network, load_target("x86-64-v4"), stored)  # type: ignore[arg-type]
+def plan_of(network: Network, stored: StoredType = "float16") -> Plan:
+    return make_plan(network, load_target("x86-64-v4"), Precision(stored))
 
 
 def test_all_chains_store_float16_and_winograd_does_not() -> None:
@@ -33,7 +34,7 @@ def test_all_chains_store_float16_and_winograd_does_not() -> None:
 @pytest.mark.parametrize("name", ["mobilenet_v1", "mobilenet_v2", "mobilenet_v3_small", "shufflenet_v1"])
 def test_weights_take_half_the_space(name: str) -> None:
     network = load(f"examples/{name}.mn")
-    full, half = (plan_of(network, stored) for stored in ("float32", "float16"))
+    full, half = plan_of(network, "float32"), plan_of(network)
     assert half.weight_bytes <= 0.52 * full.weight_bytes
     assert half.workspace_bytes(1) <= 1.1 * full.workspace_bytes(1)
 

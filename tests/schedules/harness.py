@@ -16,7 +16,6 @@ from mncc.kernels.ahead import Ahead
 from mncc.kernels.chain import Chain, ChainTiles, Stage, shared_array
 from mncc.kernels.family import family_of
 from mncc.kernels.target import load_target
-from mncc.kernels.tiles import scratch_floats
 from mncc.kernels.winograd import WinogradTiles
 from mncc.network.window import Pads
 from tests.schedules.emulated import Emulated
@@ -24,15 +23,16 @@ from tests.schedules.emulated import Emulated
 Arrays = Sequence[Mapping[str, np.ndarray]]
 
 
-def on_line(array: np.ndarray) -> np.ndarray:
-    """The array as float32 on a 64-byte line, its end as near as that allows to a page nobody may touch."""
-    size = max(array.size * 4, 4)
+def on_line(array: np.ndarray, dtype: str = "float32") -> np.ndarray:
+    """The array as `dtype` on a 64-byte line, its end as near as that allows to a page nobody may touch."""
+    each = np.dtype(dtype).itemsize
+    size = max(array.size * each, 4)
     span = -(-(-(-size // 64) * 64) // mmap.PAGESIZE) * mmap.PAGESIZE
     region = mmap.mmap(-1, span + mmap.PAGESIZE)
     raw = np.frombuffer(region, np.uint8)
     assert ctypes.CDLL(None).mprotect(ctypes.c_void_p(raw.ctypes.data + span), mmap.PAGESIZE, 0) == 0
     start = span - -(-size // 64) * 64
-    placed = raw[start : start + array.size * 4].view(np.float32).reshape(array.shape)
+    placed = raw[start : start + array.size * each].view(dtype).reshape(array.shape)
     placed[...] = array
     return placed
 
@@ -71,9 +71,9 @@ class ChainRun:
         function = KernelFunction(chain, self.tiles, (True,) * count, self.ahead)
         self.function = load_function(function, self.folder, self.target)
         self.arrays = [_stage_arrays(chain, i, rng) for i in range(len(chain.stages))]
-        self.input = rng.standard_normal((chain.height, chain.width, chain.channels)).astype(np.float32)
+        self.input = rng.standard_normal((chain.height, chain.width, chain.channels)).astype(chain.input_dtype)
         last = chain.last
-        self.addend = rng.standard_normal((last.height, last.width, last.channels)).astype(np.float32)
+        self.addend = rng.standard_normal((last.height, last.width, last.channels)).astype(chain.residual_dtype)
         own = family_of(chain).pack(chain, self.tiles, self.arrays)
         behind = self.ahead.start + self.ahead.floats - own.size if self.ahead else 0
         self.packed = on_line(np.concatenate([own, np.zeros(behind, np.float32)]))
@@ -83,14 +83,17 @@ class ChainRun:
         the pixels of all tensors."""
         chain = self.chain
         shape = (1, 1, chain.last.channels) if chain.pool else self.addend.shape
-        output = on_line(np.full(_bordered(shape, chain.output_pads, chain.output_spare), np.nan))
-        tensors = [on_line(_placed(self.input, chain.input_pads, chain.input_spare))]
+        output = on_line(np.full(_bordered(shape, chain.output_pads, chain.output_spare), np.nan), chain.output_dtype)
+        tensors = [on_line(_placed(self.input, chain.input_pads, chain.input_spare), chain.input_dtype)]
         if chain.residual:
-            tensors.append(on_line(_placed(self.addend, chain.residual_pads, chain.residual_spare)))
+            placed = _placed(self.addend, chain.residual_pads, chain.residual_spare)
+            tensors.append(on_line(placed, chain.residual_dtype))
         if self.shared is not None:
-            tensors.append(on_line(np.full(self.shared.floats, np.nan)))
+            tensors.append(on_line(np.full(self.shared.floats, np.nan), chain.dtype))
+        arrays = family_of(chain).scratch(chain, self.tiles)
         for begin, end in ranges:
-            scratch = on_line(np.full(scratch_floats(family_of(chain).scratch(chain, self.tiles)), np.nan))
+            elements = sum(array.bytes // array.each for array in arrays)
+            scratch = on_line(np.full(elements, np.nan), chain.dtype)
             assert self.function(begin, end, (self.packed, scratch, *tensors, output)) == 0
         (top, bottom), (left, right) = chain.output_pads
         between = output[top : output.shape[0] - bottom, left : output.shape[1] - right, shape[2] :]

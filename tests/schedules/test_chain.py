@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 from mncc.kernels.chain import NO_PADS, Chain, ChainTiles, Stage, executed_macs, in_phases, phases, scratch_layout
 from mncc.kernels.chain_cost import choose_tiles
 from mncc.kernels.family import family_of
+from mncc.kernels.precision import StoredType
 from mncc.kernels.target import load_target
-from mncc.kernels.tiles import ConvTile, StoredType
+from mncc.kernels.tiles import ConvTile
 from mncc.network.ops import Activation
 from mncc.network.window import output_size
 from tests.networks.specials import expect_specials, with_specials

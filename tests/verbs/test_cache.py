@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from mncc.kernels.precision import Precision
 from mncc.report.progress import Progress
 from mncc.verbs import cache
 from mncc.verbs.job import Job
@@ -42,7 +43,7 @@ def compiler(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Compiler:
     counter = Compiler()
 
     def compile_network(
-        network: Any, target: Any, weights: Any, name: str, progress: Any, weights_dtype: str
+        network: Any, target: Any, weights: Any, name: str, progress: Any, precision: Any
     ) -> tuple[Any, None]:
         counter.calls += 1
         return ("spec of", name, weights.digest()), None
@@ -71,7 +72,7 @@ def test_the_second_time_is_found(compiler: Compiler, tmp_path: Path) -> None:
         {"target": "another"},
         {"name": "another"},
         {"weights": FakeWeights("b")},
-        {"weights_dtype": "float16"},
+        {"precision": Precision("float16")},
     ],
     ids=lambda changes: next(iter(changes)),
 )

@@ -50,6 +50,14 @@ def test_verify_with_zig(target: str) -> None:
     assert not report.failed
 
 
+@pytest.mark.parametrize("target", [emulated("arm64-cortex-a76")])
+def test_float16_in_the_emulator(target: str, picture: Path) -> None:
+    report = verify(prepare(TINY, {"batch": "3"}, target, dtype="float16"), [picture], Progress(), parse_device("qemu"))
+    assert not report.failed
+    assert all(1e-5 < kernel.largest < 5e-3 for kernel in report.kernels), "computed in float16, and not worse"
+    assert report.rounded[0].largest < 1e-2 and "weights as given" in report.verdict()
+
+
 @pytest.mark.parametrize("target", [emulated("arm64-cortex-a72"), emulated("armv7")])
 def test_pictures_in_the_emulator(target: str, picture: Path) -> None:
     """Three pictures in batches of two: the labels and probabilities are those of this machine."""

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 
-from mncc.kernels.target import cpu_targets, load_target
 from mncc.report.failures import UsageError
 from mncc.verbs.bench import parse_engines, parse_threads
-from mncc.verbs.job import find_gpus, find_stored, parse_device, parse_settings
+from mncc.verbs.job import find_gpus, parse_device, parse_settings
 
 
 def test_settings() -> None:
@@ -25,18 +22,6 @@ def test_devices() -> None:
     for wrong in ("tracker://host:9190/key", "command:", "command:'", "qemu ", "toaster", ""):
         with pytest.raises(UsageError, match="--device"):
             parse_device(wrong)
-
-
-def test_stored_types() -> None:
-    native = load_target("native")
-    assert find_stored("float32", native) == "float32" and find_stored("float16", native) == "float16"
-    assert all(target.converts_half for target in cpu_targets())
-    with pytest.raises(UsageError, match="no such type"):
-        find_stored("bfloat16", native)
-    old = replace(load_target("armv7"), name="armv7-vfp3", requires=("neon",))
-    with pytest.raises(UsageError, match="no instructions that convert float16") as caught:
-        find_stored("float16", old)
-    assert "x86-64-v3" in str(caught.value.help) and "arm64" in str(caught.value.help)
 
 
 def test_gpus() -> None:

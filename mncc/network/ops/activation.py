@@ -43,12 +43,13 @@ class Activation(Op):
         x = inputs[0]
         return te.compute(x.shape, lambda *index: self.expression(x[index]), name=self.kind)
 
-    def expression(self, x: Any) -> Any:
-        """The activation of a float32 TensorIR expression; for epilogues of other kernels too."""
+    def expression(self, x: Any, dtype: str = "float32") -> Any:
+        """The activation of a TensorIR expression of `dtype`, float32 but for relu and relu6; for epilogues of other
+        kernels too."""
         from tvm import te, tirx
 
         def const(value: float) -> Any:
-            return tirx.const(value, "float32")
+            return tirx.const(value, dtype)
 
         # max(a, b) is `a > b ? a : b`, as the instruction is: the constant stands first, so that NaN stays.
         def clip(value: Any) -> Any:
