@@ -93,5 +93,5 @@ def cuda_tables_text(spec: CudaSpec, cuda_version: tuple[int, int]) -> str:
 
 
 def architectures_text(spec: CudaSpec) -> str:
-    """What the fatbin holds, in words: `sm_75, sm_80, and PTX for what is newer`."""
-    return f"{', '.join(spec.architectures)}, and PTX for what is newer"
+    """What the fatbin holds, in words: `sm_75, sm_80, and PTX for all others from sm_75 on`."""
+    return f"{', '.join(spec.architectures)}, and PTX for all others from {spec.architectures[0]} on"

@@ -16,7 +16,7 @@ from mncc.library.glibc import GlibcFloor
 from mncc.library.header import ABI, Wording, header_text, parameter_list, selftest_bytes
 from mncc.library.link import Build
 from mncc.library.names import check_name
-from mncc.library.nvcc import Nvcc, compile_fatbin, find_nvcc
+from mncc.library.nvcc import Nvcc, compile_fatbin, find_nvcc, ptx_of
 from mncc.library.template import fill, sources
 from mncc.library.toolchain import find_toolchain
 from mncc.library.write import LibraryFiles, files_of, interface_facts, package_words, weight_bytes
@@ -110,7 +110,7 @@ def cuda_manifest(
         "weights_sha256": hashlib.sha256(weight_bytes(spec.weights)).hexdigest(),
         "weights_bytes": spec.weights.nbytes,
         "triple": spec.triple,
-        "architectures": [*spec.architectures, "compute_" + spec.architectures[-1].removeprefix("sm_")],
+        "architectures": [*spec.architectures, *ptx_of(spec.architectures)],
         "fatbin_sha256": hashlib.sha256(fatbin).hexdigest(),
         "cuda": ".".join(map(str, nvcc.version)),
         "driver_floor": driver_for(nvcc.version[0]),

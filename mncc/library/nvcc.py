@@ -63,15 +63,21 @@ def _packaged() -> list[Path]:
     return [Path(folder) for folder in spec.submodule_search_locations or ()] if spec else []
 
 
+def ptx_of(architectures: Sequence[str]) -> tuple[str, ...]:
+    """The virtual architectures (compute_80, ...) whose PTX a library holds: that of the oldest, which drivers compile
+    for what lies between the others, and that of the newest, for what is newer."""
+    ends = (min(architectures, key=_age), max(architectures, key=_age))
+    return tuple(dict.fromkeys(name.replace("sm_", "compute_") for name in ends))
+
+
 def compile_fatbin(source: str, architectures: Sequence[str], nvcc: Nvcc) -> bytes:
-    """Machine code for every architecture (sm_80, ...) and PTX of the newest, as one fatbin.
+    """Machine code for every architecture (sm_80, ...) and PTX of `ptx_of` them, as one fatbin.
 
     Raises OutsideError where nvcc does not know an architecture or fails. The same source gives the same bytes.
     """
     nvcc.check(architectures)
-    newest = max(architectures, key=_age).removeprefix("sm_")
-    codes = [(name.removeprefix("sm_"), name) for name in architectures] + [(newest, f"compute_{newest}")]
-    options = [f"-gencode=arch=compute_{compute},code={code}" for compute, code in codes]
+    codes = [*architectures, *ptx_of(architectures)]
+    options = [f"-gencode=arch=compute_{code.rpartition('_')[2]},code={code}" for code in codes]
     with tempfile.TemporaryDirectory(prefix="mncc") as folder:
         path = Path(folder)
         (path / "kernels.cu").write_text(source, encoding="utf-8")

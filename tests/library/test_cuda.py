@@ -10,6 +10,7 @@ import json
 import os
 import re
 import shutil
+import struct
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -22,7 +23,7 @@ from mncc.language.diagnostic import OutsideError
 from mncc.library.cuda_spec import CudaArgument
 from mncc.library.cuda_write import write_cuda_library
 from mncc.library.glibc import glibc_floor
-from mncc.library.nvcc import Nvcc, compile_fatbin, find_nvcc
+from mncc.library.nvcc import Nvcc, compile_fatbin, find_nvcc, ptx_of
 from mncc.library.template import RUNTIME
 from mncc.library.toolchain import machine_of
 from mncc.library.write import LibraryFiles
@@ -166,7 +167,8 @@ def test_files(gpu_toy: Callable[..., tuple[LibraryFiles, Path]]) -> None:
     assert " dlopen" in symbols and floor is not None and max(versions) <= tuple(map(int, floor.floor.split(".")))
 
     manifest = json.loads(files.manifest.read_text())
-    assert manifest["architectures"] == ["sm_80", "sm_90", "compute_90"] and manifest["driver_floor"] == "R580"
+    assert manifest["architectures"] == ["sm_80", "sm_90", "compute_80", "compute_90"]
+    assert manifest["driver_floor"] == "R580"
     assert manifest["workspace_bytes"] == 0 and manifest["device_bytes"] == 384
     assert manifest["kernels"][1]["grid"] == [7, 2, 1] and manifest["kernels"][1]["shared_bytes"] == 128
     assert sorted(manifest["files"]) == sorted(path.name for path in files.directory.iterdir())
@@ -254,6 +256,18 @@ def test_nvcc_of_a_python_package_is_found(tmp_path: Path, monkeypatch: pytest.M
     assert find_nvcc() == Nvcc((str(tmp_path / "nvidia/cu13/bin/nvcc"),), (13, 0))
     monkeypatch.setenv("PATH", str(tmp_path / "nvidia/cuda_nvcc/bin"))
     assert find_nvcc() == Nvcc(("nvcc",), (12, 9))
+
+
+def test_ptx_of_the_oldest_and_the_newest() -> None:
+    assert ptx_of(["sm_86", "sm_75", "sm_100"]) == ("compute_75", "compute_100")
+    assert ptx_of(["sm_80"]) == ("compute_80",)
+    nvcc = needs_nvcc()
+    fatbin, at, found = compile_fatbin(SOURCE, ("sm_75", "sm_90"), nvcc), 16, []
+    while at < len(fatbin):
+        kind, _, header, size = struct.unpack_from("<HHIQ", fatbin, at)
+        found.append((kind, struct.unpack_from("<I", fatbin, at + 28)[0]))
+        at += header + size
+    assert sorted(found) == [(1, 75), (1, 90), (2, 75), (2, 90)]
 
 
 def test_nvcc_knows_its_architectures() -> None:

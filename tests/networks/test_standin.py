@@ -24,7 +24,7 @@ def test_mobilenet_v2(tmp_path: Path) -> None:
     files = expect_right_on_standin(network, random_weights(network, 3), tmp_path, "cuda-sm80,cuda-sm90", find_nvcc())
     manifest = json.loads(files.manifest.read_text())
     assert manifest["target"]["names"] == ["cuda-sm80", "cuda-sm90"]
-    assert manifest["architectures"] == ["sm_80", "sm_90", "compute_90"]
+    assert manifest["architectures"] == ["sm_80", "sm_90", "compute_80", "compute_90"]
     assert manifest["macs"] == network.macs and manifest["device_bytes"] > 0
     assert manifest["kernels"][1]["macs"] > 0 and manifest["kernels"][-1]["rows"]
 

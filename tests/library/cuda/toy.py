@@ -71,5 +71,5 @@ def fake_fatbin(*entries: tuple[int, int]) -> bytes:
 
 
 CUDA_13 = Nvcc(("no-nvcc",), (13, 0))
-FATBIN = fake_fatbin((2, 80), (2, 90), (1, 90))
+FATBIN = fake_fatbin((2, 80), (2, 90), (1, 80), (1, 90))
 """What nvcc makes for sm_80 and sm_90, as far as the stand-in reads it: with it tests need no nvcc."""
