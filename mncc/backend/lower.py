@@ -25,6 +25,8 @@ def lower(mod: tvm.IRModule, target: tvm.target.Target, intrinsics: bool = False
     mod = _arrays_on_stack(mod)
     if intrinsics:
         mod = _one_instruction(mod)
+    if str(target.attrs["mtriple"]).startswith("arm"):
+        mod = _half_vectors(mod)
     return Sequential(_TO_INTRINSICS)(mod)
 
 
@@ -105,6 +107,19 @@ def _arrays_on_stack(function: tirx.PrimFunc, mod: tvm.IRModule, ctx: Any) -> ti
         return tirx.AllocBuffer(statement.buffer, {"disable_lower_builtin": tirx.IntImm("bool", 1)})
 
     return function.with_body(tvm_ffi.structural.structural_map(function.body, [(tirx.AllocBuffer, keep)]))
+
+
+@tirx.transform.prim_func_pass(opt_level=0)
+def _half_vectors(function: tirx.PrimFunc, mod: tvm.IRModule, ctx: Any) -> tirx.PrimFunc:
+    """For 32-bit Arm: four float16 become float32 by the instruction for it. LLVM converts them one by one."""
+
+    def converted(node: Any) -> Any:
+        if str(node.ty) != "float32x4" or str(node.value.ty) != "float16x4":
+            return node
+        bits = tirx.reinterpret("int16x4", node.value)
+        return tirx.call_llvm_pure_intrin("float32x4", "llvm.arm.neon.vcvthf2fp", bits)
+
+    return function.with_body(tvm_ffi.structural.structural_map(function.body, [(tirx.Cast, converted)]))
 
 
 @tirx.transform.prim_func_pass(opt_level=0)
