@@ -5,6 +5,7 @@ tables of docs/arm64.md. These are instructions, not times.
     python -m bench.arm64                          the networks of the first table, then the loops of one of them in
                                                    llvm-mca; some minutes
     python -m bench.arm64 mobilenet_v2_1.0_224     one of bench/peers/networks.toml, without the loops
+    python -m bench.arm64 --own                    mncc and the loops; of the others the counts that are there
     python -m bench.arm64 --loops                  only the loops
     python -m bench.arm64 --table                  only the tables, from bench/results/arm64_*.json
     python -m bench.arm64 --docs                   also puts them into docs/arm64.md and README.md
@@ -30,7 +31,7 @@ from mncc.devices.counting import LibraryCount, count_library, emulator_version,
 from mncc.library.write import write_library
 from mncc.peers import Handover, PeerError
 from mncc.report.console import say, warn
-from mncc.report.failures import guarded
+from mncc.report.failures import UsageError, guarded
 from mncc.report.progress import Progress
 from mncc.verbs.cache import compiled
 from mncc.verbs.inputs import random_inputs
@@ -52,9 +53,11 @@ def main() -> int:
     if modelled:
         find_tool()  # before the minutes that the networks take
     if not (options.table or options.loops):
-        require_machine()
+        if not options.own:
+            require_machine()
         for case in chosen:
-            _write(options.results / f"arm64_{case.name}.json", measure(case, options.target))
+            file = options.results / f"arm64_{case.name}.json"
+            _write(file, measure(case, options.target, _read(file) if options.own else None))
     if modelled:
         (case,) = choose(cases, [MODELLED])
         _write(options.results / LOOPS, model(case, ROOT / "examples"))
@@ -72,6 +75,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("names", nargs="*", metavar="NETWORK", help="a name or an example of networks.toml")
     parser.add_argument("--target", default=TARGET, help="what mncc builds for; its CPU is emulated for all")
     parser.add_argument("--results", type=Path, default=RESULTS, help="the folder that is written")
+    parser.add_argument("--own", action="store_true", help="count mncc only, and keep the counts of the others")
     parser.add_argument("--loops", action="store_true", help="only the loops, in llvm-mca")
     parser.add_argument("--table", action="store_true", help="print the tables of the results that are there")
     parser.add_argument("--docs", action="store_true", help="write the tables into docs/arm64.md and README.md")
@@ -93,8 +97,9 @@ def write_pages(tables: Mapping[str, str]) -> None:
         page.write_text(with_tables(page.read_text(encoding="utf-8"), shown), encoding="utf-8")
 
 
-def measure(case: Case, target: str) -> dict[str, Any]:
-    """One network: mncc's library, then every engine, compared with it. Raises DiagnosticError, OutsideError."""
+def measure(case: Case, target: str, kept: Mapping[str, Any] | None) -> dict[str, Any]:
+    """One network: mncc's library, then every engine, compared with it, or the engines' counts of `kept`. Raises
+    DiagnosticError, OutsideError, UsageError where `kept` is of something else."""
     say(f"{case.name}:")
     job = prepare(ROOT / "examples" / f"{case.example}.mn", case.settings, target, case.weights())
     inputs = random_inputs(job.network)
@@ -105,16 +110,29 @@ def measure(case: Case, target: str) -> dict[str, Any]:
         shapes = [job.network.types[output.value].shape for output in job.network.outputs]
         expected = [array.reshape(shape) for array, shape in zip(own.outputs, shapes, strict=True)]
         given = Handover(Path(folder), job.network, job.weights.tensors, files.shared, inputs, expected)
+        manifest = json.loads(files.manifest.read_text(encoding="utf-8"))
         others, missing = [], {}
-        for name in NAMES:
+        for name in NAMES if kept is None else ():
             progress(f"counting {name}")
             try:
                 others.append(count_engine(name, given, job.target))
             except PeerError as error:
                 missing[name] = str(error)
                 warn(f"{name} is missing: {error}")
-        manifest = json.loads(files.manifest.read_text(encoding="utf-8"))
-    return content(case, job, manifest, own, others, missing)
+    now = content(case, job, manifest, own, others, missing)
+    return now if kept is None else with_kept(now, kept)
+
+
+_SAME = ("settings", "weights", "target", "cpu", "emulator", "macs")
+
+
+def with_kept(now: Mapping[str, Any], kept: Mapping[str, Any]) -> dict[str, Any]:
+    """mncc's counts of `now` with the other engines' of `kept`. Raises UsageError where these are of something else."""
+    other = [key for key in _SAME if now[key] != kept[key]]
+    if other:
+        raise UsageError(f"--own: {now['network']} was counted with another {', '.join(other)}", "leave --own out")
+    theirs = [found for found in kept["results"] if found["engine"] != "mncc"]
+    return {**now, "results": [*now["results"], *theirs], "missing": kept["missing"]}
 
 
 def content(

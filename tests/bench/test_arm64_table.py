@@ -5,7 +5,9 @@ from typing import Any
 
 import pytest
 
+from bench.arm64.__main__ import with_kept
 from bench.arm64.table import loops_markdown, markdown, with_tables
+from mncc.report.failures import UsageError
 
 
 def result(engine: str, instructions: int, difference: float = 0.0) -> dict[str, Any]:
@@ -79,3 +81,14 @@ def test_the_page_takes_the_tables() -> None:
     assert with_tables(written, {"instructions": "| one |", "loops": "| two |"}) == written
     with pytest.raises(ValueError, match="no `<!-- elephants"):
         with_tables(page, {"elephants": ""})
+
+
+def test_engines_that_are_not_counted_again_keep_their_counts() -> None:
+    facts = {"network": "one", "settings": {"batch": 1}, "weights": "random:0", "target": "arm64"}
+    kept = content(result("mncc", 20), result("ncnn", 30), missing=[{"engine": "litert", "reason": "no"}], **facts)
+    now = content(result("mncc", 10), **facts)
+    both = with_kept(now, kept)
+    assert [(found["engine"], found["instructions"]) for found in both["results"]] == [("mncc", 10), ("ncnn", 30)]
+    assert both["missing"] == kept["missing"]
+    with pytest.raises(UsageError, match="counted with another weights, emulator"):
+        with_kept({**now, "weights": "random:1", "emulator": "qemu-user 9.0"}, kept)
