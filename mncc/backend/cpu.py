@@ -156,6 +156,8 @@ def _llvm(target: Target) -> tvm.target.Target:
     options: dict[str, Any] = {"kind": "llvm", "mtriple": target.triple, "mcpu": target.cpu, "opt-level": LLVM_LEVEL}
     if target.features:
         options["mattr"] = list(target.features)
+    if target.llvm:
+        options["cl-opt"] = list(target.llvm)
     if target.float_abi:
         options["mfloat-abi"] = target.float_abi
     return TvmTarget(options)

@@ -72,7 +72,8 @@ def depthwise_tiles(stage: Stage, target: Target) -> Iterator[ConvTile]:
     """Vectors that divide the channels, for a row of pixels whose sums leave registers for three weights and three
     inputs at a time. Where loads are instructions of their own, several rows share those of the rows between them."""
     dividing = [lanes for lanes in target.narrow if stage.channels % lanes == 0] or [target.narrow[-1]]
-    most = 1 if target.inputs == "memory" else min(stage.height, MOST_ROWS)
+    shares = target.inputs != "memory" and stage.stride[0] == 1
+    most = min(stage.height, MOST_ROWS) if shares else 1
     for lanes, rows in product(dividing, range(1, most + 1)):
         for cols in range(1, min(stage.width, MOST_DEPTHWISE // rows) + 1):
             if cols == rows == 1 or _depthwise_registers(stage, rows, cols, target) <= target.registers:

@@ -20,10 +20,11 @@ NATIVE = "native"
 
 @dataclass(frozen=True)
 class Target:
-    """One machine. `features` are added to (+) or taken from (-) what `cpu` has, by LLVM's names; `requires` is what a
-    library asks the processor for before it runs; `parts` are the Arm processors that it is for, as MIDR_EL1 has them
-    (implementer << 12 | part), which tells targets with the same instructions apart; `emulated` is qemu's name of a CPU
-    that has just these instructions, "" where there is none.
+    """One machine. `features` are added to (+) or taken from (-) what `cpu` has, by LLVM's names; `llvm` are options of
+    its code generator, each `-name:type=value`; `requires` is what a library asks the processor for before it runs;
+    `parts` are the Arm processors that it is for, as MIDR_EL1 has them (implementer << 12 | part), which tells targets
+    with the same instructions apart; `emulated` is qemu's name of a CPU that has just these instructions, "" where there
+    is none.
 
     `lanes` fp32 elements fill the widest vector register, of which there are `registers`; `narrow` are the vector
     widths that tiles may have; those from `full` lanes on use the multipliers fully. `inputs` is where a product's
@@ -41,6 +42,7 @@ class Target:
     triple: str
     cpu: str
     features: tuple[str, ...]
+    llvm: tuple[str, ...]
     float_abi: str
     requires: tuple[str, ...]
     parts: tuple[int, ...]
@@ -185,6 +187,7 @@ def _read(path: Path) -> Target | GpuTarget:
         triple=data["triple"],
         cpu=data["cpu"],
         features=tuple(data.get("features", ())),
+        llvm=tuple(data.get("llvm", ())),
         float_abi=data.get("float_abi", ""),
         requires=tuple(data["requires"]),
         parts=tuple(data.get("parts", ())),
