@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, get_args
 
 from mncc.report.failures import UsageError
-from mncc.verbs.job import find_machine, load_network, prepare
+from mncc.verbs.job import find_machine, load_network
 from mncc.verbs.precision import find_precision
 
 if TYPE_CHECKING:
@@ -31,7 +31,9 @@ def emit(
     no stage depends on their values. Raises DiagnosticError, UsageError, OutsideError."""
     text = _text(path, stage, settings or {}, target, weights_dtype, dtype).rstrip("\n")
     if weights is not None:
-        prepare(path, settings or {}, target, weights, weights_dtype=weights_dtype, dtype=dtype)
+        from mncc.weights import load_weights
+
+        load_weights(load_network(path, settings or {}), weights)
     return text
 
 

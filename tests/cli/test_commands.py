@@ -75,6 +75,13 @@ def test_emit(mncc: Program, tiny: Path, stage: str) -> None:
     assert len(answer.out.splitlines()) > 5
 
 
+@pytest.mark.parametrize("stage, words", [("plan", "gpu_fused"), ("tir", "blockIdx.x"), ("cuda", "__global__")])
+def test_emit_for_a_gpu(mncc: Program, tiny: Path, stage: str, words: str) -> None:
+    answer = mncc("emit", tiny, "--stage", stage, "--target", "cuda-sm86", "--weights", "random:1")
+    assert answer.status == 0, answer.err
+    assert words in answer.out
+
+
 def test_build_leaves_what_the_contract_says(mncc: Program, tiny: Path, tmp_path: Path) -> None:
     answer = mncc("build", tiny, "-o", tmp_path / "out", "--name", "small", "--set", "resolution=48")
     assert answer.status == 0, answer.err
