@@ -23,8 +23,8 @@ class Target:
     """One machine. `features` are added to (+) or taken from (-) what `cpu` has, by LLVM's names; `llvm` are options of
     its code generator, each `-name:type=value`; `requires` is what a library asks the processor for before it runs;
     `parts` are the Arm processors that it is for, as MIDR_EL1 has them (implementer << 12 | part), which tells targets
-    with the same instructions apart; `emulated` is qemu's name of a CPU that has just these instructions, "" where there
-    is none.
+    with the same instructions apart; `emulated` is qemu's name of a CPU that has just these instructions, "" where
+    there is none.
 
     `lanes` fp32 elements fill the widest vector register, of which there are `registers`; `narrow` are the vector
     widths that tiles may have; those from `full` lanes on use the multipliers fully. `inputs` is where a product's
