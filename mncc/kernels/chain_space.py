@@ -21,6 +21,8 @@ MOST_ROWS = 4
 """Rows of a register tile; it takes several only where it is as wide as the picture."""
 WEIGHTS_LIVE = 2
 """Registers for weights beside inputs taken by lane: one is loaded while the other is multiplied."""
+CONVERTED = 3
+"""Registers that weights need besides, where they are converted as they are loaded; with fewer, sums are spilled."""
 MOST_DEPTHWISE = 14
 """Pixels of a depthwise tile's row."""
 
@@ -46,25 +48,28 @@ def stage_tiles(chain: Chain, index: int, target: Target) -> Iterator[ConvTile]:
     else:
         rows = stage.height if chain.pool or len(chain.stages) == 1 else min(stage.height, MOST_ROWS)
         steps = target.lanes if target.inputs == "lane" and chain.order(index) == 1 else 1
-        yield from product_tiles(stage.channels // stage.groups, stage.width, rows, target, steps)
+        live = WEIGHTS_LIVE + (CONVERTED if chain.weights_dtype != chain.dtype else 0)
+        yield from product_tiles(stage.channels // stage.groups, stage.width, rows, target, steps, live)
 
 
-def product_tiles(channels: int, width: int, rows: int, target: Target, steps: int = 1) -> Iterator[ConvTile]:
+def product_tiles(
+    channels: int, width: int, rows: int, target: Target, steps: int = 1, live: int = WEIGHTS_LIVE
+) -> Iterator[ConvTile]:
     """Tiles whose sums leave registers for what they multiply; several rows of pixels only where a row is a whole one,
     for pixels of one row serve as well."""
     for lanes, vectors, high in product(target.narrow, range(1, MOST_VECTORS + 1), range(1, min(rows, MOST_ROWS) + 1)):
         if vectors > 1 and lanes * vectors > whole(channels, lanes):
             continue
-        room = pixels_in_registers(vectors, steps, target) // high
+        room = pixels_in_registers(vectors, steps, target, live) // high
         for cols in range(width if high > 1 else 1, min(width, room) + 1):
             yield ConvTile(high, cols, min(lanes * vectors, whole(channels, lanes)), lanes, steps)
 
 
-def pixels_in_registers(vectors: int, steps: int, target: Target) -> int:
+def pixels_in_registers(vectors: int, steps: int, target: Target, live: int = WEIGHTS_LIVE) -> int:
     """How many pixels a product's tile can have: beside their sums, registers hold a row of weights and one input, or
-    two where none comes from memory, or by lane one vector of inputs a pixel and two of weights."""
+    two where none comes from memory, or by lane one vector of inputs a pixel and `live` of weights."""
     if steps > 1:
-        return (target.registers - WEIGHTS_LIVE) // (vectors + 1)
+        return (target.registers - live) // (vectors + 1)
     return (target.registers - vectors - (1 if target.inputs == "memory" else 2)) // vectors
 
 
