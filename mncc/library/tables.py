@@ -10,7 +10,7 @@ from mncc.kernels.limits import KERNEL_TENSORS, PHASES
 from mncc.library.cpu_features import CpuFeature, feature_rows
 from mncc.library.header import ABI, elements, parameters, selftest_bytes
 from mncc.library.names import c_string, parameter_names
-from mncc.library.spec import Interface, InterfaceTensor, KernelEntry, LibrarySpec, Slot
+from mncc.library.spec import Golden, Interface, InterfaceTensor, KernelEntry, LibrarySpec, Slot
 
 
 def check_spec(spec: LibrarySpec) -> None:
@@ -122,8 +122,8 @@ def interface_lines(spec: Interface) -> list[str]:
         "",
         *_tensors("input", spec.inputs),
         *_tensors("output", spec.outputs),
-        "/* tensor, element, value, tolerance */",
-        *array_lines("golden", "goldens", goldens or ["{0, 0, 0.0f, 0.0}"]),
+        "/* variant, tensor, element, value, tolerance */",
+        *array_lines("golden", "goldens", goldens or ["{-1, 0, 0, 0.0f, 0.0}"]),
     ]
 
 
@@ -181,8 +181,16 @@ def _kernels(spec: LibrarySpec, variant: int) -> list[str]:
 
 
 def _goldens(spec: Interface) -> list[str]:
+    """Rows of the table: once where all targets of the library have the same, else for each."""
+    sets = [of.goldens for of in spec.sets] if isinstance(spec, LibrarySpec) else [spec.goldens]
+    if len(set(sets)) == 1:
+        return _golden_rows(sets[0], -1)
+    return [row for number, goldens in enumerate(sets) for row in _golden_rows(goldens, number)]
+
+
+def _golden_rows(goldens: tuple[Golden, ...], variant: int) -> list[str]:
     return [
-        f"{{{output}, {index}, {float(np.float32(value)).hex()}f, {golden.tolerance.hex()}}}"
-        for output, golden in enumerate(spec.goldens)
+        f"{{{variant}, {output}, {index}, {float(np.float32(value)).hex()}f, {golden.tolerance.hex()}}}"
+        for output, golden in enumerate(goldens)
         for index, value in zip(golden.indices, golden.values, strict=True)
     ]

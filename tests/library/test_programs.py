@@ -43,6 +43,26 @@ def test_run_allocates_nothing_and_keeps_its_rounding(toys: Callable[..., Toys],
     assert says(compiled("quiet.c", "-std=c11", *archive(toys()[0]))) == "ok\n"
 
 
+@pytest.mark.parametrize(
+    ("triple", "compiler", "emulator", "cpu"),
+    [
+        ("aarch64-linux-gnu", "aarch64-linux-gnu-gcc", "qemu-aarch64", "cortex-a53"),
+        ("armv7a-linux-gnueabihf", "arm-linux-gnueabihf-gcc", "qemu-arm", "cortex-a7"),
+    ],
+    ids=["arm64", "armv7"],
+)
+def test_the_rounding_of_arm(triple: str, compiler: str, emulator: str, cpu: str, tmp_path: Path) -> None:
+    """Kernels are not all vectors: what rounds single floats is set as well."""
+    for tool in (compiler, emulator):
+        if shutil.which(tool) is None:
+            pytest.skip(f"{tool} is not installed")
+    files = write_library(toy_spec(triple=triple, compiler=compiler), tmp_path / "toy")
+    program = tmp_path / "quiet"
+    words = ["-std=c11", "-pthread", str(PROGRAMS / "quiet.c"), *archive(files), "-o", str(program)]
+    subprocess.run([compiler, *words], check=True)
+    assert says(emulator, "-cpu", cpu, "-L", f"/usr/{compiler.removesuffix('-gcc')}", program) == "ok\n"
+
+
 def test_fully_static_program(toys: Callable[..., Toys], compiled: Compile) -> None:
     assert says(compiled("threads.cpp", "-static", *archive(*toys()))) == "ok\n"
 

@@ -77,6 +77,16 @@ def test_x86(tmp_path: Path) -> None:
     assert says("qemu-x86_64", "-cpu", "qemu64", program).startswith("narrow 4 ")
 
 
+@pytest.mark.skipif(shutil.which("qemu-x86_64") is None, reason="qemu-x86_64 (qemu-user) is not installed")
+def test_each_is_tested_by_its_own_expectations(tmp_path: Path) -> None:
+    """Targets that store weights as half floats need not store the same ones so."""
+    wide, narrow = variant("wide", ("sse4.2", "avx2", "fma"), seed=1), variant("narrow", ("sse4.2",), more=64)
+    assert wide.goldens != narrow.goldens
+    program = linked(write_library(join_variants([narrow, wide]), tmp_path / "toy", probe=True))
+    assert says("qemu-x86_64", "-cpu", "Nehalem", program).startswith("narrow 0 ")
+    assert says("qemu-x86_64", "-cpu", "Haswell", program).startswith("wide 0 ")
+
+
 def test_all_that_holds_for_one_holds_for_several(tmp_path: Path, compiled: Compile) -> None:
     one, two = variant("one"), variant("two")
     files = write_library(join_variants([one, two]), tmp_path / "toy")

@@ -58,10 +58,16 @@ static fp_mode fp_enter(void) {
   return before;
 }
 static void fp_leave(fp_mode before) { __asm__ volatile("msr fpcr, %0" : : "r"(before)); }
-#elif !defined(__x86_64__) && !defined(__i386__)
-typedef int fp_mode;
-static fp_mode fp_enter(void) { return 0; }
-static void fp_leave(fp_mode before) { (void)before; }
+#elif defined(__arm__)
+/* NEON rounds to nearest and flushes by itself; the single floats of a row's tail do as this register says. */
+typedef uint32_t fp_mode;
+static fp_mode fp_enter(void) {
+  fp_mode before;
+  __asm__ volatile("vmrs %0, fpscr" : "=r"(before));
+  __asm__ volatile("vmsr fpscr, %0" : : "r"((uint32_t)1 << 24)); /* FZ */
+  return before;
+}
+static void fp_leave(fp_mode before) { __asm__ volatile("vmsr fpscr, %0" : : "r"(before)); }
 #endif
 
 /* What the processors of this machine are: implementer << 12 | part, as in MIDR_EL1. Answers how many kinds there are, 0

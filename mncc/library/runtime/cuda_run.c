@@ -12,6 +12,9 @@ static mncc_status check_cpu(const mncc_exec *exec) {
   return MNCC_OK;
 }
 
+/* Which of the self test's expectations are its own: all. */
+static int32_t variant_number(void) { return 0; }
+
 /* The kernels one by one, with the time of each. */
 static mncc_status profile_kernels(device *d, const mncc_exec *exec) {
   mncc_status status;

@@ -17,6 +17,7 @@ static size_t round_up_64(size_t bytes) { return (bytes + 63) / 64 * 64; }
 static mncc_status compare_goldens(const mncc_exec *exec, void *const *outputs) {
   for (int32_t i = 0; i < MNCC_GOLDENS; i++) {
     const golden *g = &goldens[i];
+    if (g->variant >= 0 && g->variant != variant_number()) continue;
     const float got = ((const float *)outputs[g->tensor])[g->element];
     const double error = (double)got - (double)g->value;
     if (!(error <= g->tolerance && -error <= g->tolerance)) /* so written that NaN fails */

@@ -35,8 +35,10 @@ typedef struct kernel {
   int32_t first_slot, tensors; /* inputs, what is shared between phases, then the output: slots[first_slot ...] */
 } kernel;
 
-/* What the self test expects: output `tensor`, element `element`, `value` give or take `tolerance`. */
+/* What the self test expects: output `tensor`, element `element`, `value` give or take `tolerance`. Where the targets of
+ * a library store or compute differently, each has its own: variant is its number, else -1. */
 typedef struct golden {
+  int32_t variant;
   int32_t tensor;
   int64_t element;
   float value;

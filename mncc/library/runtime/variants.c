@@ -51,6 +51,8 @@ static const variant *current_variant(void) {
   return is_chosen ? chosen : choose(&missing);
 }
 
+static int32_t variant_number(void) { return (int32_t)(current_variant() - variants); }
+
 /* What the processor or the operating system lacks to run anything of this library, or NULL. */
 static const char *lacking(void) {
   const char *missing = chosen_misses;

@@ -65,7 +65,7 @@ int main(void) {
   }
   _mm_setcsr(0x1f80);
 #endif
-#if defined(__x86_64__) || defined(__aarch64__)
+#if defined(__x86_64__) || defined(__aarch64__) || defined(__arm__)
   for (size_t i = 0; i < TOY_IMAGE_ELEMS; i++) image[i] = 1e-40f;
   CHECK(toy_run(image, bias, hidden, scores, workspace, bytes, pool) == MNCC_OK);
   for (size_t i = 0; i < TOY_HIDDEN_ELEMS; i++) CHECK(hidden[i] == 0.0f);
