@@ -137,6 +137,14 @@ static void meet(meeting *all) {
     pthread_mutex_unlock(&all->lock);
 }
 
+/* Nobody else comes. */
+static void dismiss(meeting *all) {
+    pthread_mutex_lock(&all->lock);
+    all->missing = 0;
+    pthread_cond_broadcast(&all->all_here);
+    pthread_mutex_unlock(&all->lock);
+}
+
 typedef struct {
     meeting *start;
     const variant *variant;
@@ -176,8 +184,13 @@ static double measure(const variant *variant, int threads, double seconds) {
     start.missing = threads;
     for (int i = 0; i < threads; i++)
         workers[i] = (worker){threads > 1 ? &start : NULL, variant, seconds, 0, 0, 0, 0};
-    for (int i = 1; i < threads; i++)
-        if (pthread_create(&handles[i], NULL, work, &workers[i])) return -1;
+    for (int i = 1; i < threads; i++) {
+        if (pthread_create(&handles[i], NULL, work, &workers[i])) {
+            dismiss(&start);
+            while (--i > 0) pthread_join(handles[i], NULL);
+            return -1;
+        }
+    }
     work(&workers[0]);
     for (int i = 1; i < threads; i++) pthread_join(handles[i], NULL);
     double began = workers[0].began, ended = workers[0].ended, flops = 0;

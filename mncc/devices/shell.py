@@ -32,10 +32,12 @@ _FOLDER = "mncc-folder"
 _KEEPER = (
     "trap '' HUP PIPE; "
     "d=$(mktemp -d {place}/mncc.XXXXXX) || exit 1; "
-    f'echo "{_FOLDER} $d $(uname -s) $(uname -m)"; '
+    f'echo; echo "{_FOLDER} $(uname -s) $(uname -m) $d"; '
     "cat > /dev/null; "
     'kill -9 $(cat "$d/pid" 2> /dev/null) 2> /dev/null; rm -rf "$d"'
 )
+BEGIN = "mncc-begins"
+"""The line before what a command says or a file holds; a login may say something first."""
 _STATUS = "mncc-status"
 """The word before the exit status of a line; old versions of adb do not pass it on."""
 _MACHINES = {
@@ -112,9 +114,9 @@ class ShellDevice(Device):
         timer.start()
         try:
             for line in process.stdout:
-                words = line.split()
-                if words[:1] == [_FOLDER] and len(words) == 4:
-                    return words[1], words[2], words[3]
+                words = line.rstrip("\n").split(" ", 3)
+                if words[0] == _FOLDER and len(words) == 4:
+                    return words[3], words[1], words[2]
         finally:
             timer.cancel()
         process.wait()
@@ -146,16 +148,18 @@ class ShellSession(Session):
 
     def line(self, line: str, timeout: float) -> Finished:
         """Runs a line of the shell there. Raises OutsideError where the connection fails or it does not end."""
-        finished = run_process([*self.prefix, in_sh(f"{line}; echo {_STATUS} $?")], timeout)
+        finished = run_process([*self.prefix, in_sh(f"echo {BEGIN}; {line}; echo {_STATUS} $?")], timeout)
         said, found, status = finished.out.rpartition(_STATUS)
+        said = said.partition(BEGIN)[2].removeprefix("\r").removeprefix("\n")
         if found and status.strip().isdigit() and not self.kept.lost:
             return Finished(int(status), said, finished.err)
         raise self.connection_lost(finished)
 
     def run(self, program: str, arguments: Sequence[str], timeout: float) -> Finished:
         words = shlex.join([f"./{program}", *arguments])
-        # In the background, so that whoever waits for the end of the session can end it.
-        line = f"cd {shlex.quote(self.folder)} && {{ {words} & echo $! > pid; wait $!; }}"
+        # In the background, so that whoever waits for the end of the session can end it, but not after its own end: its
+        # number may be another program's then.
+        line = f"cd {shlex.quote(self.folder)} && {{ {words} & echo $! > pid; wait $!; s=$?; rm -f pid; (exit $s); }}"
         finished = self.line(line, timeout)
         if finished.status in (126, 127) or (finished.status == 2 and any(w in finished.err for w in _NO_PROGRAM)):
             raise OutsideError(

@@ -17,7 +17,7 @@ from typing import IO
 
 from mncc.devices.device import Finished
 from mncc.devices.errors import UnknownDevice
-from mncc.devices.shell import COPY_SECONDS, ShellDevice, ShellSession, in_sh
+from mncc.devices.shell import BEGIN, COPY_SECONDS, ShellDevice, ShellSession, in_sh
 from mncc.kernels.target import Target
 from mncc.language.diagnostic import DiagnosticError, OutsideError
 
@@ -94,8 +94,9 @@ class SshSession(ShellSession):
 
     def fetch(self, name: str, file: Path) -> None:
         path = shlex.quote(f"{self.folder}/{name}")
-        with file.open("wb") as content:
-            self.copied(name, self._copy(f"cat {path}", subprocess.DEVNULL, content))
+        with file.open("w+b") as content:
+            self.copied(name, self._copy(f"echo {BEGIN}; cat {path}", subprocess.DEVNULL, content))
+            _drop_greeting(content)
 
     def _copy(self, line: str, source: int | IO[bytes], sink: int | IO[bytes]) -> Finished:
         """Runs a line with its input and output files of this machine."""
@@ -110,6 +111,15 @@ class SshSession(ShellSession):
         return Finished(done.returncode, "", done.stderr.decode(errors="replace"))
 
 
+def _drop_greeting(file: IO[bytes]) -> None:
+    """Leaves in a file what comes behind the line that begins it."""
+    file.seek(0)
+    _, _, content = file.read().partition(f"{BEGIN}\n".encode())
+    file.seek(0)
+    file.truncate()
+    file.write(content)
+
+
 def parse_ssh(text: str) -> Ssh:
     """The device of `ssh://[user@]host[:port][/folder]`. Raises DiagnosticError."""
     parts = _FORM.fullmatch(text)
@@ -117,4 +127,6 @@ def parse_ssh(text: str) -> Ssh:
         raise DiagnosticError([UnknownDevice(text, "expected ssh://user@host, with a :port or a /folder behind it")])
     host = parts["host"].strip("[]")
     port = int(parts["port"]) if parts["port"] else None
+    if port is not None and not 1 <= port <= 65535:
+        raise DiagnosticError([UnknownDevice(text, f"{port} is no port: they go from 1 to 65535")])
     return Ssh(text, f"{parts['user']}@{host}" if parts["user"] else host, port, (parts["place"] or "").rstrip("/"))

@@ -90,6 +90,26 @@ def test_ssh(ssh: Sshd, target: Target, tmp_path: Path) -> None:
     assert not any(name.startswith("mncc.") for name in os.listdir(tmp_path))
 
 
+@needs_sshd
+def test_a_login_that_talks(ssh: Sshd, target: Target, tmp_path: Path) -> None:
+    """What a login prints is no part of a file or an answer; its folder for temporary files may hold a space."""
+    ssh.before('mkdir -p "$TMPDIR/a b"; TMPDIR="$TMPDIR/a b"; echo welcome; printf "to this machine"')
+    with find_device(ssh.text).open(target) as session:
+        use(session, tmp_path)
+        assert os.listdir(ssh.place / "a b") == [Path(session.folder).name]
+    assert os.listdir(ssh.place / "a b") == []
+    (ssh.place / "a b").rmdir()
+
+
+@needs_sshd
+def test_a_program_that_has_ended_is_not_killed(ssh: Sshd, target: Target, tmp_path: Path) -> None:
+    """Its process number may be another program's then."""
+    with find_device(ssh.text).open(target) as session:
+        session.send(script(tmp_path, "exit 3"), "program", program=True)
+        assert session.run("program", [], 60).status == 3
+        assert sorted(os.listdir(Path(session.folder))) == ["program"]
+
+
 def test_adb(phone: Path, target: Target) -> None:
     for text in ("adb://emulator-5554", "adb://"):
         device = find_device(text)
