@@ -106,6 +106,12 @@ CUresult cuCtxPopCurrent_v2(CUcontext *context) {
   return answer;
 }
 
+CUresult cuCtxSynchronize(void) {
+  ASK_IN_CONTEXT;
+  finish_all();
+  return CUDA_SUCCESS;
+}
+
 CUresult cuModuleLoadData(CUmodule *module, const void *image) {
   ASK_IN_CONTEXT;
   const CUresult found = find_code(static_cast<const unsigned char *>(image));

@@ -79,6 +79,7 @@ typedef struct {
   X(cuDevicePrimaryCtxRelease_v2, (CUdevice))                                                                       \
   X(cuCtxPushCurrent_v2, (CUcontext))                                                                               \
   X(cuCtxPopCurrent_v2, (CUcontext *))                                                                              \
+  X(cuCtxSynchronize, (void))                                                                                       \
   X(cuModuleLoadData, (CUmodule *, const void *))                                                                   \
   X(cuModuleUnload, (CUmodule))                                                                                     \
   X(cuModuleGetFunction, (CUfunction *, CUmodule, const char *))                                                    \

@@ -15,9 +15,11 @@ static mncc_status check_cpu(const mncc_exec *exec) {
 /* Which of the self test's expectations are its own: all. */
 static int32_t variant_number(void) { return 0; }
 
-/* The kernels one by one, with the time of each. */
+/* The kernels one by one, with the time of each. The driver orders graphs of one handle among themselves, but not these
+ * launches: what run_device has left to other streams, which uses the same memory, is waited for. */
 static mncc_status profile_kernels(device *d, const mncc_exec *exec) {
   mncc_status status;
+  TRY(cuCtxSynchronize(), "waiting for the runs before");
   for (int32_t i = 0; i < MNCC_LAUNCHES; i++) {
     float milliseconds = 0;
     TRY(cuEventRecord(d->begin, d->stream), "timing a kernel");

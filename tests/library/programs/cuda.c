@@ -308,6 +308,32 @@ static void times_kernels(void) {
   nothing_left("a profile");
 }
 
+/* Its launches are no graph's, which the driver would put behind what another stream still does in the same memory. */
+static void a_profile_waits_for_other_streams(void) {
+  CUstream stream;
+  enter_program();
+  CHECK(cuStreamCreate(&stream, CU_STREAM_NON_BLOCKING) == 0);
+  void *device = open_device(0);
+  const buffers b = new_buffers();
+  poison(&b);
+  CHECK(run_device(device, &b, stream) == MNCC_OK);
+  const int before = driver->launches;
+  mncc_exec exec = on(device);
+  exec.on_kernel = on_kernel;
+  exec.user = &profiled;
+  profiled = 0;
+  CHECK(run(&exec) == MNCC_OK && driver->launches == before + 6);
+  CHECK(driver->log[before].from_graph && !driver->log[before + 3].from_graph);
+  check_outputs();
+  download(&b, stream);
+  check_outputs();
+  free_buffers(&b);
+  toy_device_close(device);
+  CHECK(cuStreamDestroy_v2(stream) == 0);
+  leave_program();
+  nothing_left("a profile beside a stream");
+}
+
 static void *refused(int32_t ordinal) {
   strcpy(message, "untouched");
   void *device = toy_device_open(ordinal, message, sizeof message);
@@ -423,6 +449,7 @@ int main(void) {
   refuses_device_buffers();
   refuses_host_buffers();
   times_kernels();
+  a_profile_waits_for_other_streams();
   says_what_is_missing();
   survives_every_failure_of_open();
   survives_every_failure_of_a_run(0);
