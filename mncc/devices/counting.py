@@ -80,7 +80,11 @@ def build_plugin(emulator: str, folder: Path) -> Path:
     api = 1 if int(emulator_version(emulator).split(".")[0]) < _API_2_SINCE else 2
     plugin = folder / "count_blocks.so"
     flags = ["-std=c11", "-O2", "-shared", "-fPIC", "-fvisibility=hidden", f"-DPLUGIN_API={api}"]
-    native = find_toolchain(f"{platform.machine()}-linux-gnu")
+    try:
+        native = find_toolchain(f"{platform.machine()}-linux-gnu")
+    except OutsideError as error:
+        what = "counting needs a C compiler for this machine, which makes qemu's counting plugin; there is none"
+        raise OutsideError(what, "install one (Debian: apt-get install gcc), or name one in CC") from error
     native.compile("compiling the counting plugin", [*flags, str(PLUGIN), "-o", str(plugin)], folder)
     return plugin
 

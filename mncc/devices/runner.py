@@ -82,7 +82,11 @@ class Remote:
             if finished.status == _EXIT_CPU:
                 raise RunError(self.name, NO_CPU, f"the processor lacks instructions of {self.target.name}")
             require_success(finished, self.device.name, self.target)
-            self.session.fetch(answered.name, answered)
+            try:
+                self.session.fetch(answered.name, answered)
+            except FileNotFoundError as error:
+                what = f"{self.device.name}: the program left no answers, as if it had not been run"
+                raise OutsideError(what, "a command must run the program whose path and arguments follow it") from error
             with answered.open("rb") as file:
                 yield from self.read(file, kinds)
 

@@ -10,7 +10,9 @@ from mncc.language.diagnostic import Diagnostic
 _BIG_ENDIAN = re.compile(
     r"(aarch64|arm64)[_-]?(be|eb)\b|armv\d+[a-z]*?[_-]?(be|eb|b)\b|armeb|mips(64)?\b|powerpc|ppc(64)?\b|s390x?|sparc"
 )
-_NO_NEON = re.compile(r"armv[2-6]|armel\b|arm-(linux|none)-(gnu)?eabi\b|arm[79]\w|arm11|arm1[01]\d\d|cortex-m\d|thumb")
+_NO_NEON = re.compile(
+    r"armv[2-6]|armel\b|arm-(linux|none)-(gnu)?eabi\b|arm[79]\w|arm11|arm1[01]\d\d|cortex-m\d|thumb(?!v7a|v7neon|v8a)"
+)
 _X86_32 = re.compile(r"i[3-6]86\b|x86(-32)?$|ia-?32\b")
 
 

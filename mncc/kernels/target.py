@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 import tomllib
 from dataclasses import dataclass
 from functools import cache
@@ -87,11 +88,21 @@ class UnknownTarget(Diagnostic):
 
     @property
     def help(self) -> str:
-        near = difflib.get_close_matches(self.name, self.known, n=3, cutoff=0.4)
+        close = difflib.get_close_matches(self.name, self.known, n=3, cutoff=0.6)
+        near = list(dict.fromkeys((*(t for t in _of_architecture(self.name) if t in self.known), *close)))[:3]
         listed = near or self.known
         return (
             f"{'the nearest are' if near else 'targets are'} {', '.join(f'`{n}`' for n in listed)}; see `mncc targets`"
         )
+
+
+def _of_architecture(name: str) -> tuple[str, ...]:
+    """The targets for any processor that a triple, or what `uname -m` says, may mean."""
+    if re.match(r"aarch64|arm64|armv[89]", name.lower()):
+        return ("arm64",)
+    if re.match(r"arm|thumb", name.lower()):
+        return ("armv7",)
+    return ("x86-64-v3", "x86-64-v4") if re.match(r"x86[-_]64|amd64", name.lower()) else ()
 
 
 @dataclass(frozen=True)

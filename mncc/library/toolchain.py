@@ -139,11 +139,17 @@ def _examined(triple: str, words: tuple[str, ...]) -> Toolchain:
         words = (*words, *_zig_target(triple))
     version = _first_line([*zig, "version"] if zig else [*words, "--version"])
     machine = words[words.index("-target") + 1] if zig else _first_line([*words, "-dumpmachine"])
-    apple = [any(word in name for word in ("apple", "macos", "darwin")) for name in (machine, triple)]
-    if arch_of(machine) != arch_of(triple) or apple[0] != apple[1]:
-        what = f"{shlex.join(words)} compiles for {machine}, the target is {triple}"
-        raise OutsideError(what, _how_to_get_one(triple))
+    if arch_of(machine) != arch_of(triple) or _system(machine) != _system(triple):
+        what = f"{shlex.join(words)} compiles for {machine or 'it does not say what'}, the target is {triple}"
+        raise OutsideError(what, f"leave it out where one for the target is installed; else {_how_to_get_one(triple)}")
     return Toolchain(words, f"zig {version}" if zig else version, machine, zig)
+
+
+def _system(triple: str) -> str:
+    """Whose C library and linker a triple means."""
+    if any(word in triple for word in ("apple", "macos", "darwin")):
+        return "apple"
+    return "android" if "android" in triple else "other"
 
 
 def machine_of(cc: str) -> str:

@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 import mncc
+from mncc.devices.process import Command
 from mncc.devices.qemu import Qemu
 from mncc.devices.requests import AboutMachine, Answer, MachineFacts, NetworkRun, PeakSample, Place, Repeat, Request
 from mncc.report.bench import BenchReport, KernelTime, Timing, percent_of_peak
+from mncc.report.console import warn
 from mncc.report.failures import UsageError
 from mncc.report.machine import Machine, cpu_name
 from mncc.report.progress import Progress
@@ -46,6 +48,8 @@ def bench_there(
     if isinstance(device, Qemu):
         raise UsageError("--device qemu: an emulator has no times worth measuring", "name a machine: ssh://user@host")
     check_device(job, device)
+    if isinstance(device, Command) and any("qemu" in word for word in device.words):
+        warn("times in an emulator are no processor's; --device qemu counts instructions instead")
     inputs = tuple(random_inputs(job.network))
     with placed(job, progress, device) as place:
         progress("measuring")

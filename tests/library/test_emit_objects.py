@@ -31,6 +31,14 @@ def finish(folder: Path, prefix: Path, *options: str) -> None:
 
 
 @cmake
+def test_finished_in_a_folder_of_any_name(tmp_path: Path) -> None:
+    """A list of targets makes commas natural in its name."""
+    write_objects(toy_spec(), tmp_path / "for a53,a76")
+    finish(tmp_path / "for a53,a76", tmp_path / "out")
+    assert (tmp_path / "out" / "libtoy.so").is_file()
+
+
+@cmake
 def test_finished_here(tmp_path: Path) -> None:
     write_objects(toy_spec(), tmp_path / "objects")
     finish(tmp_path / "objects", tmp_path / "out")

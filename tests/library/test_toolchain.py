@@ -52,6 +52,19 @@ def test_own_compiler_then_the_environments_then_the_command_lines(
     assert find_toolchain(ARM64).cc == ("aarch64-linux-gnu-gcc",), "CC is for this machine's processor"
 
 
+def test_a_compiler_for_another_system_is_refused(machine: Path) -> None:
+    """Android's C library is not Linux's, though the processor is the same."""
+    android = "aarch64-linux-android21"
+    gcc, clang = (stand_in(machine / name, triple) for name, triple in (("gcc-arm", ARM64), ("ndk", android)))
+    assert find_toolchain(android, str(clang)).machine == android
+    for compiler, triple in ((gcc, android), (clang, ARM64), (stand_in(machine / "true", ""), ARM64)):
+        with pytest.raises(OutsideError, match=f"the target is {triple}") as refused:
+            find_toolchain(triple, str(compiler))
+        assert refused.value.help and refused.value.help.startswith("leave it out")
+    with pytest.raises(OutsideError, match="the target is aarch64-linux-android21"):
+        find_toolchain(android, f"{stand_in(machine / 'zig', '')} cc")
+
+
 @pytest.mark.parametrize(("triple", "prefix"), [(ARM64, ARM64), (ARMV7, "arm-linux-gnueabihf")])
 def test_cross_compiler_goes_before_zig(machine: Path, triple: str, prefix: str) -> None:
     stand_in(machine / "zig", "")

@@ -145,6 +145,12 @@ def test_a_command_that_fails(tmp_path: Path) -> None:
         verify(prepare(TINY, {}), [], Progress(), parse_device(f"command:{refuses}"))
 
 
+def test_a_command_that_does_not_run_the_program() -> None:
+    with pytest.raises(OutsideError, match="the program left no answers") as caught:
+        verify(prepare(TINY, {}), [], Progress(), parse_device("command:true"))
+    assert caught.value.help == "a command must run the program whose path and arguments follow it"
+
+
 def test_nothing_stays_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Neither of a run that went well nor of one that failed."""
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))

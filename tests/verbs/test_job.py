@@ -6,7 +6,7 @@ import pytest
 
 from mncc.report.failures import UsageError
 from mncc.verbs.bench import parse_engines, parse_threads
-from mncc.verbs.job import find_gpus, parse_device, parse_settings
+from mncc.verbs.job import find_gpus, find_targets, parse_device, parse_settings
 
 
 def test_settings() -> None:
@@ -30,6 +30,35 @@ def test_gpus() -> None:
         find_gpus("cuda-sm90,x86-64-v3")
     with pytest.raises(UsageError, match="cuda-sm91"):
         find_gpus("cuda-sm91")
+
+
+def test_targets() -> None:
+    assert [target.name for target in find_targets("arm64,, arm64,")] == ["arm64"]
+    with pytest.raises(UsageError, match="--target ,: names no target"):
+        find_targets(",")
+
+
+@pytest.mark.parametrize(
+    ("name", "near"),
+    [
+        ("aarch64-linux-gnu", "`arm64`"),
+        ("armv8", "`arm64`"),
+        ("arm-linux-gnueabihf", "`armv7`"),
+        ("thumbv7neon-linux-gnueabihf", "`armv7`"),
+        ("x86_64-linux-gnu", "`x86-64-v3`"),
+        ("arm64-cortex-a77", "`arm64`, `arm64-cortex-a7"),
+    ],
+)
+def test_the_nearest_targets(name: str, near: str) -> None:
+    with pytest.raises(UsageError) as refused:
+        find_targets(name)
+    assert refused.value.help and refused.value.help.startswith(f"the nearest are {near}")
+
+
+def test_nothing_is_near_a_processor_of_another_kind() -> None:
+    with pytest.raises(UsageError) as refused:
+        find_targets("riscv64")
+    assert refused.value.help and refused.value.help.startswith("targets are ")
 
 
 def test_threads() -> None:
