@@ -30,12 +30,7 @@ def lower(mod: tvm.IRModule, target: tvm.target.Target, intrinsics: bool = False
     return Sequential(_TO_INTRINSICS)(mod)
 
 
-_TO_LOOPS = [
-    s_tir.transform.CanonicalizeLoop(),
-    s_tir.transform.LowerInitBlock(),
-    s_tir.transform.PlanAndUpdateBufferAllocationLocation(),
-    s_tir.transform.ConvertBlocksToOpaque(),
-    s_tir.transform.CompactBufferAllocation(),
+BLOCKS_TO_LOOPS = [
     s_tir.transform.LowerMatchBuffer(),
     s_tir.transform.StmtSimplify(),
     s_tir.transform.AnnotateIrregularLoop(),
@@ -53,6 +48,16 @@ _TO_LOOPS = [
     s_tir.transform.RewriteUnsafeSelect(),
     tirx.transform.CommonSubexprElim(),
     tirx.transform.VerifyMemory(),
+]
+"""For every machine, once blocks are opaque and the threads of a GPU bound."""
+
+_TO_LOOPS = [
+    s_tir.transform.CanonicalizeLoop(),
+    s_tir.transform.LowerInitBlock(),
+    s_tir.transform.PlanAndUpdateBufferAllocationLocation(),
+    s_tir.transform.ConvertBlocksToOpaque(),
+    s_tir.transform.CompactBufferAllocation(),
+    *BLOCKS_TO_LOOPS,
 ]
 
 _TO_INTRINSICS = [tirx.transform.LowerTVMBuiltin(), tirx.transform.LowerIntrin()]

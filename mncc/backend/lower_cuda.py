@@ -12,6 +12,8 @@ from tvm import s_tir, tirx
 from tvm.ir.transform import Sequential
 from tvm.tirx.build import codegen_build
 
+from mncc.backend.lower import BLOCKS_TO_LOOPS
+
 Extent3 = tuple[int, int, int]
 
 OPTIONS = {
@@ -112,23 +114,7 @@ _TO_LOOPS = [
     s_tir.transform.LiftThreadBinding(),
     s_tir.transform.CompactBufferAllocation(),
     s_tir.transform.UnifyThreadBinding(),
-    s_tir.transform.LowerMatchBuffer(),
-    s_tir.transform.StmtSimplify(),
-    s_tir.transform.AnnotateIrregularLoop(),
-    s_tir.transform.LowerOpaqueBlock(),
-    tirx.transform.FlattenBuffer(),
-    tirx.transform.NarrowDataType(32),
-    s_tir.transform.LoopPartition(),
-    tirx.transform.VectorizeLoop(True),
-    tirx.transform.StorageRewrite(),
-    s_tir.transform.HoistIfThenElse(),
-    tirx.transform.UnrollLoop(),
-    s_tir.transform.RenormalizeSplitPattern(),
-    tirx.transform.StmtSimplify(),
-    tirx.transform.RemoveNoOp(),
-    s_tir.transform.RewriteUnsafeSelect(),
-    tirx.transform.CommonSubexprElim(),
-    tirx.transform.VerifyMemory(),
+    *BLOCKS_TO_LOOPS,
     tirx.transform.AnnotateEntryFunc(),
 ]
 

@@ -11,15 +11,15 @@ from typing import Any
 
 from mncc.library.cuda_spec import CudaSpec
 from mncc.library.cuda_tables import architectures_text, check_cuda_spec, cuda_tables_text, driver_for
-from mncc.library.folder import FORMAT, check_replaceable, replaced_folder
+from mncc.library.folder import check_replaceable, replaced_folder
 from mncc.library.glibc import GlibcFloor
-from mncc.library.header import ABI, Wording, header_text, parameter_list, selftest_bytes
+from mncc.library.header import Wording, header_text, parameter_list, selftest_bytes
 from mncc.library.link import Build
 from mncc.library.names import check_name
 from mncc.library.nvcc import Nvcc, compile_fatbin, find_nvcc, ptx_of
 from mncc.library.template import fill, sources
 from mncc.library.toolchain import find_toolchain
-from mncc.library.write import LibraryFiles, files_of, interface_facts, package_words, weight_bytes
+from mncc.library.write import LibraryFiles, files_of, interface_facts, library_facts, package_words, weight_bytes
 
 FUNCTIONS = ("device_open", "device_close", "device_message", "run_device")
 """Of a library for GPUs, beside those of every library."""
@@ -102,13 +102,7 @@ def cuda_manifest(
     if len(details) != len(spec.launches):
         raise ValueError(f"the manifest describes {len(details)} kernels of {len(spec.launches)} launches")
     return {
-        "format": FORMAT,
-        "format_version": 1,
-        "name": spec.name,
-        "abi": ABI,
-        "hash": spec.model_hash,
-        "weights_sha256": hashlib.sha256(weight_bytes(spec.weights)).hexdigest(),
-        "weights_bytes": spec.weights.nbytes,
+        **library_facts(spec),
         "triple": spec.triple,
         "architectures": [*spec.architectures, *ptx_of(spec.architectures)],
         "fatbin_sha256": hashlib.sha256(fatbin).hexdigest(),

@@ -22,7 +22,7 @@ from mncc.library.header import ABI, cpu_wording, header_text, selftest_bytes
 from mncc.library.link import Build, shared_suffix
 from mncc.library.names import check_name
 from mncc.library.objects import hide_symbols
-from mncc.library.spec import LibrarySpec
+from mncc.library.spec import Interface, LibrarySpec
 from mncc.library.tables import check_spec, tables_text
 from mncc.library.template import fill, sources
 from mncc.library.toolchain import find_toolchain
@@ -121,13 +121,7 @@ def manifest_content(
     """
     more = {key: value for key, value in spec.manifest.items() if key != "kernels"}
     return {
-        "format": FORMAT,
-        "format_version": 1,
-        "name": spec.name,
-        "abi": ABI,
-        "hash": spec.model_hash,
-        "weights_sha256": hashlib.sha256(weight_bytes(spec.weights)).hexdigest(),
-        "weights_bytes": spec.weights.nbytes,
+        **library_facts(spec),
         "triple": spec.triple,
         "cpu_features": list(spec.cpu_features),
         "glibc_floor": floor.floor if floor else None,
@@ -175,6 +169,19 @@ def _kernel_facts(spec: LibrarySpec) -> list[dict[str, Any]]:
         }
         for kernel, detail in zip(spec.kernels, details, strict=True)
     ]
+
+
+def library_facts(spec: Interface) -> dict[str, Any]:
+    """The beginning of the manifest of any library."""
+    return {
+        "format": FORMAT,
+        "format_version": 1,
+        "name": spec.name,
+        "abi": ABI,
+        "hash": spec.model_hash,
+        "weights_sha256": hashlib.sha256(weight_bytes(spec.weights)).hexdigest(),
+        "weights_bytes": spec.weights.nbytes,
+    }
 
 
 def interface_facts(tensor: Any) -> dict[str, Any]:
