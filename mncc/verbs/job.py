@@ -124,9 +124,9 @@ def find_target(name: str) -> Target:
 def find_targets(name: str) -> tuple[Target, ...]:
     """The targets of `A,B`, each once. Raises UsageError where there is none of a name, or one library cannot hold the
     kernels of both."""
-    names = dict.fromkeys(part.strip() for part in name.split(",") if part.strip())
-    if not names:
-        raise UsageError(f"--target {name}: names no target", "see `mncc targets`")
+    names = dict.fromkeys(part.strip() for part in name.split(","))
+    if "" in names:
+        raise UsageError(f"--target {name}: a name is missing beside the comma", "`mncc targets` lists them")
     found = tuple({target.name: target for target in map(find_target, names)}.values())
     for other in found[1:]:
         if other.triple != found[0].triple:
