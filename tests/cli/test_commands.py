@@ -140,7 +140,7 @@ def test_verify(mncc: Program, tiny: Path, picture: Path) -> None:
 
 def test_verify_past_the_tolerance(mncc: Program, tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     nothing = (0.0, 0.0)
-    monkeypatch.setattr("mncc.report.verify.TOLERANCES", {"float32": (nothing, nothing)})
+    monkeypatch.setattr("mncc.verbs.verify.TOLERANCES", {"float32": (nothing, nothing)})
     answer = mncc("verify", tiny)
     assert answer.status == 1
     assert "FAILED" in answer.out and "lie past the tolerance" in answer.out
