@@ -8,7 +8,6 @@ from typing import Any, Protocol
 
 from tvm import tirx
 from tvm.s_tir import Schedule
-from tvm.script.ir_builder import IRBuilder
 from tvm.script.ir_builder import tirx as T
 
 from mncc.kernels.ahead import Ahead, fetching_steps
@@ -30,6 +29,7 @@ from mncc.kernels.chain import (
 )
 from mncc.kernels.tiles import Scratch, Segment, panel_offset, stored_in_float
 from mncc.schedules.convolution import Panel, Part, TileWriter, Window
+from mncc.schedules.function import Writes, scheduled_function
 from mncc.schedules.prefetch import with_prefetches
 
 Expr = Any
@@ -57,29 +57,15 @@ def chain_function(chain: Chain, tiles: ChainTiles, symbol: str, ahead: Ahead | 
     return written_function(lambda: _ChainWriter(chain, tiles, ahead), scratch_layout(chain, tiles), symbol)
 
 
-class Writer(Protocol):
-    """Declares a function's parameters where it is made, writes its body, and knows how to schedule it."""
+class Writer(Writes, Protocol):
+    """A writer whose tiles a TileWriter writes."""
 
     blocks: TileWriter
-
-    def write(self) -> None:
-        """Writes the body."""
-
-    def schedule(self, sch: Schedule) -> None:
-        """Schedules everything that was written."""
 
 
 def written_function(make: Callable[[], Writer], scratch: Sequence[Scratch], symbol: str) -> tirx.PrimFunc:
     """The scheduled function of a writer, whose weights are the buffers of its blocks."""
-    with IRBuilder() as builder:
-        with T.prim_func(s_tir=True):
-            T.func_name("main")
-            writer = make()
-            writer.write()
-        function = builder.get()
-    sch = Schedule(function)
-    writer.schedule(sch)
-    function = sch.mod["main"].with_attr("global_symbol", symbol)
+    function, writer = scheduled_function(make, symbol)
     function = with_prefetches(function, writer.blocks.biases, writer.blocks.fetches)
     weights = {buffer.name: 0 for buffer in (writer.blocks.weights, writer.blocks.biases)}
     offsets = {array.name: array.offset * array.each for array in scratch}

@@ -10,10 +10,10 @@ from typing import Any
 
 from tvm import tirx
 from tvm.s_tir import Schedule
-from tvm.script.ir_builder import IRBuilder
 from tvm.script.ir_builder import tirx as T
 
 from mncc.kernels.gpu_tiles import QUAD, ThreadTiles
+from mncc.schedules.function import scheduled_function
 
 Expr = Any
 SHARED = "shared"
@@ -262,12 +262,4 @@ def stored(buffer: Any, start: Expr, lanes: int, value: Callable[[Expr], Expr]) 
 def kernel_function(make: Callable[[], Any], symbol: str) -> tirx.PrimFunc:
     """The scheduled function of a writer: an object that declares parameters where it is made, and has `write` and
     `schedule`."""
-    with IRBuilder() as builder:
-        with T.prim_func(s_tir=True):
-            T.func_name("main")
-            writer = make()
-            writer.write()
-        function = builder.get()
-    sch = Schedule(function)
-    writer.schedule(sch)
-    return sch.mod["main"].with_attr("global_symbol", symbol)
+    return scheduled_function(make, symbol)[0]
