@@ -1,6 +1,7 @@
 # make demo       builds MobileNetV2 with trained weights, checks it against torch, names the animal in a picture
 # make test       everything but the long tests, with ruff, mypy and the import contracts
 # make test-full  the long tests as well
+# make fuzz       the property tests on random cases nobody has seen; the other targets draw the same ones every time
 # make bench      installs other engines beside mncc, measures and draws all of them; python -m bench.peers does it again
 # make bench-arm  counts instructions of arm64 libraries, mncc's and other engines', under emulation (Debian)
 # make check      only ruff, mypy and the import contracts
@@ -13,7 +14,7 @@ PRODUCERS := $(VENV)/producers
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 WORKERS ?= 2
 
-.PHONY: demo test test-full bench bench-arm check install wheel clean
+.PHONY: demo test test-full fuzz bench bench-arm check install wheel clean
 
 demo: $(VENV)/.installed $(VENV)/.installed-pictures
 	$(BIN)/python examples/demo.py
@@ -23,6 +24,9 @@ test: check $(VENV)/.installed-pictures $(PRODUCERS)/.installed
 
 test-full: test $(VENV)/.installed-zig
 	$(BIN)/python -m pytest -n $(WORKERS) -m full
+
+fuzz: $(VENV)/.installed-dev
+	$(BIN)/python -m pytest -n $(WORKERS) -m hypothesis --hypothesis-profile=fresh
 
 bench: $(VENV)/.installed-pictures $(VENV)/.installed-peers $(PEERS)/.installed
 	$(BIN)/python -m bench.peers

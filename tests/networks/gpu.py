@@ -70,6 +70,10 @@ class GpuNetwork:
         self.memory = memory
         return {kernel.output: self._value(memory, kernel.output) for kernel in self.plan.kernels}
 
+    def value(self, name: str) -> np.ndarray:
+        """A value as the last run left it, one that no kernel writes whole (a concat) too."""
+        return self._value(self.memory, name)
+
     def run_one(self, symbol: str, known: dict[str, np.ndarray], order: int) -> dict[str, np.ndarray]:
         """What the first launch of a kernel makes of what it found in the last run, in memory that is NaN before."""
         launch = next(launch for launch in self.kernels.launches if launch.symbol == symbol)

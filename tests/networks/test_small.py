@@ -19,11 +19,10 @@ from tests.networks.specials import expect_specials, with_specials
 QUICK = settings(
     max_examples=10,
     deadline=None,
-    derandomize=True,
     phases=(Phase.explicit, Phase.generate),
     suppress_health_check=list(HealthCheck),
 )
-LONG = settings(QUICK, max_examples=60, derandomize=False, phases=(*QUICK.phases, Phase.reuse), print_blob=True)
+LONG = settings(QUICK, max_examples=60)
 
 
 def expect_network(network: Network, seed: int, tmp_path_factory: pytest.TempPathFactory, target: str) -> None:

@@ -109,7 +109,7 @@ class _FusedWriter:
             start = shape.tail + (self.panel * shape.chunks + step) * shape.tail_floats
             self.block.copy_run(self.staged_tail, self.weights, start, shape.tail_floats)
         if tiles.lead:
-            self.expand(tiles.lead)
+            self.expand(tiles.lead, step)
         else:
             channels = (step * tiles.chunk, tiles.chunk)
             self.block.copy_window(
@@ -128,9 +128,9 @@ class _FusedWriter:
                 self.staged_tail,
             )
 
-    def expand(self, tiles: ThreadTiles) -> None:
+    def expand(self, tiles: ThreadTiles, step: Expr) -> None:
         """The chunk's channels of the convolution in front, at all pixels that the depthwise one reads; zeros outside
-        of the picture."""
+        of the picture, and in channels that only fill the last chunk: an infinite input times their weights is NaN."""
         shape, count = self.shape, self.shape.made_rows // tiles.height
         place = ThreadPlace(tiles, self.thread)
         with T.serial(0, count) as part, T.sblock("expand"):
@@ -152,7 +152,10 @@ class _FusedWriter:
                     def element(v: Expr) -> Expr:
                         assert self.spec.lead is not None
                         value = finished(sums[at + v] + bias[v], None, self.spec.lead.activation, False)
-                        return value if inside is True else T.Select(inside, value, T.float32(0))
+                        channels = self.spec.lead.channels
+                        full = channels % self.tiles.chunk == 0
+                        exists = all_of([inside, full or step * self.tiles.chunk + first + v < channels])
+                        return value if exists is True else T.Select(exists, value, T.float32(0))
 
                     stored(self.middle, start, QUAD, element)
 
