@@ -26,8 +26,8 @@ UNTOUCHED = np.nan
 
 @dataclass(frozen=True, eq=False)
 class Task:
-    """One kernel to tune, with all that running it alone takes, whatever its tiles. Kernels of a network with equal specs
-    are one task. `mncc.verbs.tasks` makes them of a job."""
+    """One kernel to tune, with all that running it alone takes, whatever its tiles. Kernels of a network that have
+    equal specs are one task. `mncc.verbs.tasks` makes them of a job."""
 
     name: str
     """Of the first kernel of the network that has this spec: k03_bottleneck."""
@@ -93,8 +93,8 @@ class Outcome:
 
 class Measurer(Protocol):
     """Builds and measures candidates, several at a time, in an order of its own. A candidate that fails costs
-    nothing but itself. Made by `mncc.tuning.measure.open_measurer(devices, target)`, a context manager whose end ends all
-    work, processes and folders, there and here."""
+    nothing but itself. Made by `mncc.tuning.measure.open_measurer(devices, target)`, a context manager: its end is that
+    of all work, processes and folders, there and here."""
 
     @property
     def unit(self) -> Unit:
