@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import tvm
-import tvm_ffi
 from tvm import s_tir, tirx
 from tvm.ir.transform import Sequential
+from tvm_ffi.structural import structural_map
 
 from mncc.kernels.tiles import LINE
 
@@ -27,7 +27,7 @@ def lower(mod: tvm.IRModule, target: tvm.target.Target, intrinsics: bool = False
         mod = _one_instruction(mod)
     if str(target.attrs["mtriple"]).startswith("arm"):
         mod = _half_vectors(mod)
-    return Sequential(_TO_INTRINSICS)(mod)
+    return _without_lets(Sequential(_TO_INTRINSICS)(mod))
 
 
 BLOCKS_TO_LOOPS = [
@@ -111,7 +111,18 @@ def _arrays_on_stack(function: tirx.PrimFunc, mod: tvm.IRModule, ctx: Any) -> ti
         assert size <= STACK_BYTES, f"{statement.buffer.name} of {size} bytes has no place: scratch is planned"
         return tirx.AllocBuffer(statement.buffer, {"disable_lower_builtin": tirx.IntImm("bool", 1)})
 
-    return function.with_body(tvm_ffi.structural.structural_map(function.body, [(tirx.AllocBuffer, keep)]))
+    return function.with_body(structural_map(function.body, [(tirx.AllocBuffer, keep)]))
+
+
+@tirx.transform.prim_func_pass(opt_level=0)
+def _without_lets(function: tirx.PrimFunc, mod: tvm.IRModule, ctx: Any) -> tirx.PrimFunc:
+    """Puts the value in place of the name that LowerIntrin gives a remainder whose sign it cannot tell: TVM's LLVM
+    generator refuses to simplify such an expression twice, knowing more the second time."""
+
+    def inlined(node: Any) -> Any:
+        return structural_map(node.body, [(tirx.Var, lambda name: node.value if name.same_as(node.var) else name)])
+
+    return function.with_body(structural_map(function.body, [(tirx.Let, inlined)]))
 
 
 @tirx.transform.prim_func_pass(opt_level=0)
@@ -124,7 +135,7 @@ def _half_vectors(function: tirx.PrimFunc, mod: tvm.IRModule, ctx: Any) -> tirx.
         bits = tirx.reinterpret("int16x4", node.value)
         return tirx.call_llvm_pure_intrin("float32x4", "llvm.arm.neon.vcvthf2fp", bits)
 
-    return function.with_body(tvm_ffi.structural.structural_map(function.body, [(tirx.Cast, converted)]))
+    return function.with_body(structural_map(function.body, [(tirx.Cast, converted)]))
 
 
 @tirx.transform.prim_func_pass(opt_level=0)
@@ -148,4 +159,4 @@ def _one_instruction(function: tirx.PrimFunc, mod: tvm.IRModule, ctx: Any) -> ti
         (tirx.Max, lambda node: call("llvm.maximum", node, node.a, node.b)),
         (tirx.Min, lambda node: call("llvm.minimum", node, node.a, node.b)),
     ]
-    return function.with_body(tvm_ffi.structural.structural_map(function.body, rules))
+    return function.with_body(structural_map(function.body, rules))

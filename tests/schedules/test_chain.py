@@ -233,6 +233,20 @@ def test_strides_past_the_window(strip: int, tmp_path: Path) -> None:
     expect_exact(ChainRun(CHAINS["stride past the window"], ChainTiles(strip, 1, "rows", (tile,) * 3), tmp_path))
 
 
+def test_a_remainder_whose_sign_is_unknown(tmp_path: Path) -> None:
+    """Of a row in a ring of one row: TVM's name for such a remainder once stopped its LLVM generator."""
+    stages = (
+        Stage("conv", 10, 2, 1, activation=RELU6),
+        Stage("conv", 10, 2, 35, activation=RELU6),
+        Stage("depthwise", 6, 2, 35, stride=(2, 1), padding=((0, 2), (0, 0)), activation=RELU6),
+        Stage("conv", 2, 2, 1, kernel=(4, 1), padding=((0, 2), (0, 0)), dilation=(2, 1), activation=RELU6),
+        Stage("depthwise", 1, 2, 1, stride=(2, 1), activation=RELU6),
+    )
+    small = ConvTile(1, 1, 4, 4)
+    tiles = ChainTiles(1, 1, "rows", (small, small, replace(small, rows=2), small, small))
+    expect_exact(ChainRun(Chain(10, 2, 1, stages), tiles, tmp_path, target="x86-64-v3"))
+
+
 @pytest.mark.parametrize("name", ["two phases", "two phases of a pair"])
 def test_channels_of_several_stages_are_shared_out(name: str) -> None:
     """A tile of the expanded channels is all that is in scratch; the last stage's items are rows of its tiles."""
