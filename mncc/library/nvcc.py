@@ -53,14 +53,15 @@ def find_nvcc() -> Nvcc:
 
 def _candidates() -> Iterator[str]:
     yield "nvcc"
-    found = [path for folder in _packaged() for path in folder.glob("*/bin/nvcc")]
-    yield from sorted((str(path) for path in found), key=lambda path: "cuda_nvcc" in path)  # which CUDA 12's is called
+    yield from packaged_tools("nvcc")
 
 
-def _packaged() -> list[Path]:
-    """The folders of NVIDIA's Python packages."""
+def packaged_tools(name: str) -> list[str]:
+    """The paths of a tool in NVIDIA's Python packages, that of CUDA 12 last."""
     spec = importlib.util.find_spec("nvidia")
-    return [Path(folder) for folder in spec.submodule_search_locations or ()] if spec else []
+    folders = [Path(folder) for folder in spec.submodule_search_locations or ()] if spec else []
+    found = [str(path) for folder in folders for path in folder.glob(f"*/bin/{name}")]
+    return sorted(found, key=lambda path: f"cuda_{name}" in path)  # as CUDA 12's is called
 
 
 def ptx_of(architectures: Sequence[str]) -> tuple[str, ...]:

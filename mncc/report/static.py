@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 @dataclass(frozen=True)
 class StaticKernel:
     """One launch. `resident` blocks fit on a multiprocessor at once, which then has `occupancy` of its threads. Bytes
-    that all blocks move, as counted from the tiles, and those of tensors and weights, each once. Of the hottest loop's
-    PTX: the share of multiply-adds, and of its loads those that are 128 bits wide; None without nvcc, or where the loop
-    has none."""
+    that all blocks move, as counted from the tiles, and those of tensors and weights, each once. Of the hottest loop:
+    the share of multiply-adds, and of its loads those that are 128 bits wide; None without nvcc, or where the loop has
+    none."""
 
     name: str
     output: str
@@ -46,7 +46,8 @@ class Bound:
 
 @dataclass(frozen=True)
 class StaticReport:
-    """A network's kernels for one architecture. `note` says what is missing, and why."""
+    """A network's kernels for one architecture. Loops are those of `loops_of`, SASS or PTX, or unknown where it is
+    empty; `note` says what is missing, and why."""
 
     network: str
     target: str
@@ -54,6 +55,7 @@ class StaticReport:
     multiprocessors: int
     kernels: tuple[StaticKernel, ...]
     bounds: tuple[Bound, ...]
+    loops_of: str = ""
     note: str = ""
 
     @property
@@ -77,6 +79,8 @@ class StaticReport:
             f"no board is faster than its multipliers and its memory: {bounds}",
         ]
         notes = [self.note] if self.note else []
+        if self.loops_of == "PTX":
+            notes.append("loops are those of PTX: `pip install nvidia-cuda-nvdisasm` to have machine code read")
         return (table(title, columns, [_row(kernel) for kernel in self.kernels]), *lines, *notes)
 
 

@@ -14,7 +14,8 @@ from mncc.verbs.job import find_machine, load_network
 if TYPE_CHECKING:
     from mncc.backend import Launch
     from mncc.kernels.gpu_target import GpuTarget
-    from mncc.library.ptx import Loop
+    from mncc.library.loops import Loop
+    from mncc.library.nvcc import Nvcc
     from mncc.library.ptxas import KernelUse
     from mncc.plan import Plan
 
@@ -37,9 +38,9 @@ def static_report(path: str | Path, settings: Mapping[str, str], target: str) ->
     kernels = compile_cuda(plan)
     uses: Mapping[str, KernelUse] = {}
     loops: Mapping[str, Loop] = {}
-    note = ""
+    note = read = ""
     try:
-        uses, loops = _compiled(kernels.source, machine.architecture)
+        uses, loops, read = _compiled(kernels.source, machine.architecture)
     except OutsideError as error:
         note = f"registers, spills and loops are missing: {error}"
     return StaticReport(
@@ -51,18 +52,29 @@ def static_report(path: str | Path, settings: Mapping[str, str], target: str) ->
             _kernel(plan, launch, uses.get(launch.symbol), loops.get(launch.symbol)) for launch in kernels.launches
         ),
         bounds=tuple(_bound(plan, board) for board in BOARDS),
+        loops_of=read,
         note=note,
     )
 
 
-def _compiled(source: str, architecture: str) -> tuple[Mapping[str, KernelUse], Mapping[str, Loop]]:
+def _compiled(source: str, architecture: str) -> tuple[Mapping[str, KernelUse], Mapping[str, Loop], str]:
     from mncc.library.nvcc import find_nvcc
-    from mncc.library.ptx import hottest_loops, ptx_of
     from mncc.library.ptxas import kernel_uses
 
     nvcc = find_nvcc()
     uses = {symbol: use for (_, symbol), use in kernel_uses(source, [architecture], nvcc).items()}
-    return uses, hottest_loops(ptx_of(source, architecture, nvcc))
+    return uses, *_loops(source, architecture, nvcc)
+
+
+def _loops(source: str, architecture: str, nvcc: Nvcc) -> tuple[Mapping[str, Loop], str]:
+    """The hottest loops, of machine code where something reads it; and of what they are."""
+    from mncc.library.ptx import ptx_loops, ptx_of
+    from mncc.library.sass import find_nvdisasm, sass_loops, sass_of
+
+    nvdisasm = find_nvdisasm()
+    if nvdisasm is None:
+        return ptx_loops(ptx_of(source, architecture, nvcc)), "PTX"
+    return sass_loops(sass_of(source, architecture, nvcc, nvdisasm)), "SASS"
 
 
 def _kernel(plan: Plan, launch: Launch, use: KernelUse | None, loop: Loop | None) -> StaticKernel:

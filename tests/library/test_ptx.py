@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from mncc.library.ptx import Loop, hottest_loops
+from mncc.library.loops import Loop
+from mncc.library.ptx import ptx_loops
 
 TWO_LOOPS = """
 .visible .entry outer(
@@ -37,10 +38,10 @@ $L__BB1_1:
 
 
 def test_the_inner_loop_counts_and_not_what_is_around_it() -> None:
-    loop = hottest_loops(TWO_LOOPS)["outer"]
+    loop = ptx_loops(TWO_LOOPS)["outer"]
     assert loop == Loop(instructions=6, multiplies=2, shared=2, shared_wide=1)
     assert loop.share == 2 / 6
 
 
-def test_a_kernel_without_a_loop_counts_as_a_whole() -> None:
-    assert hottest_loops(TWO_LOOPS)["straight"] == Loop(instructions=3, loaded=1, loaded_wide=1)
+def test_a_kernel_that_multiplies_nothing_counts_as_a_whole() -> None:
+    assert ptx_loops(TWO_LOOPS)["straight"] == Loop(instructions=3, loaded=1, loaded_wide=1)

@@ -129,18 +129,25 @@ class _ProductWriter:
 
     def write_quad(self, pixel: Expr, quad: Expr, value: Any) -> None:
         """Four channels of a pixel of the block: bias, residual, activation, and out."""
-        stage, shape = self.spec.last, self.shape
+        inside = [self.tiles.sums.height == self.shape.pixels or pixel < self.shape.pixels, self.in_picture(pixel)]
+        full = self.spec.last.channels % self.tiles.sums.width == 0
+        self.epilogue().write(self.element(pixel, quad), inside, full, value)
+
+    def epilogue(self) -> Epilogue:
+        """What becomes of the sums."""
+        bias, activation = (self.weights, self.shape.bias), self.spec.last.activation
+        return Epilogue(self.output, self.residual, self.spec.residual_first, activation, bias)
+
+    def element(self, pixel: Expr, channel: Expr) -> tuple[Expr, Expr, Expr, Expr]:
+        """Where a pixel and channel of the block lie in the output."""
         row, column = self.row + pixel // self.tiles.cols, self.column + pixel % self.tiles.cols
-        channel = self.panel * self.tiles.sums.width + quad
+        return self.image, row, column, self.panel * self.tiles.sums.width + channel
+
+    def in_picture(self, pixel: Expr) -> Expr:
+        """Whether a pixel of the block is one of the output."""
+        stage, (_, row, column, _) = self.spec.last, self.element(pixel, 0)
         whole = stage.height % self.tiles.rows == 0 and stage.width % self.tiles.cols == 0
-        inside = [
-            self.tiles.sums.height == shape.pixels or pixel < shape.pixels,
-            whole or tirx.all(row < stage.height, column < stage.width),
-        ]
-        full = stage.channels % self.tiles.sums.width == 0
-        bias = (self.weights, shape.bias)
-        epilogue = Epilogue(self.output, self.residual, self.spec.residual_first, stage.activation, bias)
-        epilogue.write((self.image, row, column, channel), inside, full, value)
+        return whole or tirx.all(row < stage.height, column < stage.width)
 
     def join(self) -> None:
         """Sums of the same element meet in shared memory, and so do the pixels of a pool."""
@@ -159,6 +166,18 @@ class _ProductWriter:
         quads = sums.width // QUAD
         if self.spec.pool:
             self.pool(met, apart, total)
+            return
+        if shape.pixels * sums.width <= sums.threads:
+            # So few that every one is a thread's: a quarter of the instructions that quads would take.
+            with self.block.shared_out(shape.pixels * sums.width, place.thread) as item:
+                pixel, channel = item // sums.width, item % sums.width
+                full = self.spec.last.channels % sums.width == 0
+                at = self.element(pixel, channel)
+
+                def write() -> None:
+                    self.epilogue().piece(at, 0, 1, full, lambda v: total(pixel, channel))
+
+                store_if([self.in_picture(pixel)], write)
             return
         with self.block.shared_out(shape.pixels * quads, place.thread) as item:
             pixel, quad = item // quads, item % quads * QUAD

@@ -1,0 +1,84 @@
+"""The inner loops of GPU kernels: what instructions they are of, in whatever text these are read from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+
+
+class Kind(Enum):
+    """What is counted of instructions."""
+
+    MULTIPLY = "multiply-adds, those of tensor cores among them"
+    SHARED = "loads of shared memory"
+    GLOBAL = "loads of global memory"
+    OTHER = "everything else"
+
+
+@dataclass(frozen=True)
+class Instruction:
+    """`wide` is a load of 128 bits; `target` the label that a branch goes to, else empty."""
+
+    kind: Kind
+    wide: bool = False
+    target: str = ""
+
+
+@dataclass
+class Code:
+    """A kernel's instructions in their order, and its labels: each the number of the instruction behind it."""
+
+    instructions: list[Instruction] = field(default_factory=list)
+    labels: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Loop:
+    """Instructions of a loop's body: all, multiply-adds, loads of shared and of global memory, and how many of these
+    are of 128 bits."""
+
+    instructions: int = 0
+    multiplies: int = 0
+    shared: int = 0
+    shared_wide: int = 0
+    loaded: int = 0
+    loaded_wide: int = 0
+
+    @property
+    def share(self) -> float:
+        """Of the multiply-adds among all instructions."""
+        return self.multiplies / self.instructions if self.instructions else 0.0
+
+
+def hottest(code: Code) -> Loop:
+    """Of the innermost loops the one with the most multiply-adds. A kernel without loops has them unrolled: what lies
+    between its first load and its last multiply-add, or all of it where there is none of either."""
+    spans = []
+    for number, instruction in enumerate(code.instructions):
+        start = code.labels.get(instruction.target, number)
+        if start < number:
+            spans.append((start, number + 1))
+    inner = [a for a in spans if not any(a != b and a[0] <= b[0] and b[1] <= a[1] for b in spans)]
+    bodies = [_counted(code.instructions[begin:end]) for begin, end in inner or [_unrolled(code.instructions)]]
+    return max(bodies, key=lambda loop: loop.multiplies)
+
+
+def _unrolled(instructions: Sequence[Instruction]) -> tuple[int, int]:
+    kinds = [each.kind for each in instructions]
+    loads = [number for number, kind in enumerate(kinds) if kind in (Kind.SHARED, Kind.GLOBAL)]
+    multiplies = [number for number, kind in enumerate(kinds) if kind is Kind.MULTIPLY]
+    return (loads[0], multiplies[-1] + 1) if loads and multiplies else (0, len(kinds))
+
+
+def _counted(body: Sequence[Instruction]) -> Loop:
+    shared = [each for each in body if each.kind is Kind.SHARED]
+    loaded = [each for each in body if each.kind is Kind.GLOBAL]
+    return Loop(
+        len(body),
+        sum(each.kind is Kind.MULTIPLY for each in body),
+        len(shared),
+        sum(each.wide for each in shared),
+        len(loaded),
+        sum(each.wide for each in loaded),
+    )

@@ -1,0 +1,40 @@
+"""The hottest loop of a kernel, found in machine code."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from mncc.language.diagnostic import OutsideError
+from mncc.library.loops import Loop
+from mncc.library.nvcc import find_nvcc
+from mncc.library.sass import find_nvdisasm, sass_loops, sass_of
+
+DOTS = Path(__file__).parent / "cuda" / "dots.sass"
+LOOP = Loop(instructions=12, multiplies=4, shared=1, shared_wide=1, loaded=1, loaded_wide=1)
+
+
+def test_the_loop_counts_and_not_what_is_around_it() -> None:
+    assert sass_loops(DOTS.read_text()) == {"dots": LOOP}
+
+
+def test_a_kernel_without_a_loop_has_it_unrolled() -> None:
+    straight = re.sub(r"(?m)^.*@!P0 BRA `\(\.L_x_1\).*\n", "", DOTS.read_text())
+    # From the first load, 0050, to the last multiply-add, 02e0; an HFMA2 between them only writes a constant.
+    assert sass_loops(straight)["dots"] == Loop(0x2F - 0x05, 4, 1, 1, 9, 1)
+
+
+def test_todays_compiler_and_disassembler_write_what_is_read() -> None:
+    try:
+        nvcc = find_nvcc()
+    except OutsideError as error:
+        pytest.skip(f"{error}")
+    nvdisasm = find_nvdisasm()
+    if nvdisasm is None:
+        pytest.skip("no nvdisasm: pip install nvidia-cuda-nvdisasm")
+    for architecture in ("sm_75", "sm_90"):
+        loop = sass_loops(sass_of(DOTS.with_suffix(".cu").read_text(), architecture, nvcc, nvdisasm))["dots"]
+        assert (loop.multiplies, loop.shared_wide, loop.loaded_wide) == (4, 1, 1), (architecture, loop)
+        assert 0.25 < loop.share < 0.5, (architecture, loop)
