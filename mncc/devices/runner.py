@@ -42,7 +42,8 @@ def build_runner(name: str, files: LibraryFiles, target: Target, toolchain: Tool
     flags = (_ZIG_PEAK_FLAGS if static.zig else _PEAK_FLAGS).get(arch_of(target.triple), ())
     peak = ["-O2", *static.baseline, *flags, "-DFMA_PEAK_PART", "-c", str(_SOURCES / "fma_peak.c"), "-o", "fma_peak.o"]
     static.compile("compiling the FMA peak meter", peak, folder)
-    names = [f"-DMNCC_NETWORK={name}", f'-DMNCC_HEADER="{name}.h"', f"-I{files.directory.resolve()}", f"-I{RUNTIME}"]
+    header = files.directory.resolve() / f"{name}.h"  # Whole: a network may be called like a header of ours.
+    names = [f"-DMNCC_NETWORK={name}", f'-DMNCC_HEADER="{header}"', f"-I{RUNTIME}"]
     whole = [] if "apple" in target.triple else ["-static"]
     linked = ["fma_peak.o", str(files.probe_archive.resolve()), *whole, "-pthread", "-lm", "-o", "runner"]
     try:

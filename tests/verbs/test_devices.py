@@ -74,6 +74,13 @@ def test_pictures_in_the_emulator(target: str, picture: Path) -> None:
     assert "on one thread of the emulator" in there.text() and there.milliseconds > 0
 
 
+@pytest.mark.parametrize("name", ["probe", "fma_peak"])
+def test_a_network_called_like_a_header_of_ours(name: str, tmp_path: Path) -> None:
+    file = tmp_path / f"{name}.mn"
+    file.write_text(Path(TINY).read_text(encoding="utf-8").replace("network tiny", f"network {name}"), encoding="utf-8")
+    assert not verify(prepare(file, {}), [], Progress(), parse_device("command:env")).failed
+
+
 def test_a_command_before_the_program() -> None:
     report = verify(prepare(TINY, {}), [], Progress(), parse_device("command:env -u HOME"))
     assert not report.failed and report.target.endswith(" on command:env -u HOME")
