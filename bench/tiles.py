@@ -4,8 +4,8 @@
     python -m bench.tiles mobilenet_v2 --set width=0.75 --target x86-64-v3
     python -m bench.tiles mobilenet_v1 --kernel k03 --most 1000 --candidates all.jsonl
 
-The space is that of mncc/kernels/chain_space.py: stage by stage and then over the cuts into steps and bands, for the
-register tiles of two stages hardly touch one another. Of each knob (a stage's register tile, the cut) the --most values
+The space is that which mncc/kernels/space.py declares, a knob after the other: the register tiles of two stages hardly
+touch one another. Of each knob (a stage's register tile, the cut) the --most values
 with the least predicted time are compiled, several kernels in one library, and run in turn; outputs must agree with the
 default's to 1e-4 of the largest element. The fastest of each knob are then put together and measured once more beside
 the default: what the tables and bench/results/tiles_NETWORK.json show is from this last heat. Kernels that the file has
@@ -25,7 +25,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -34,8 +34,8 @@ import numpy as np
 from bench.heats import SECONDS, Entrant, build_heat, cut_into_heats, outputs, times
 from mncc.devices.peak import PeakMeter
 from mncc.kernels.chain import Chain, ChainTiles
-from mncc.kernels.chain_space import fits_phases
 from mncc.kernels.family import family_of
+from mncc.kernels.space import decisions_of, neighbours, tiles_of
 from mncc.kernels.target import Target
 from mncc.language.diagnostic import OutsideError
 from mncc.peers.process import choose_cpus, pinned
@@ -259,7 +259,7 @@ def search(kernel: PlannedKernel, same: tuple[str, ...], target: Target, arena: 
     heats = [(*heat, default) for heat in cut_into_heats(entrants, [default])]
     raced, _ = arena.race(heats, target, arena.options.seconds) if heats else ([], 0.0)
     seen = [one for heat in raced for one in heat[1:]]
-    final = finalists(spec, kernel.tiles, {one.entrant.tiles: one.ratio for one in seen}, knobs)
+    final = finalists(spec, target, kernel.tiles, {one.entrant.tiles: one.ratio for one in seen}, knobs)
     heat = (default, *(Entrant(spec, tiles) for tiles in final), default)
     ((first, *rest),), peak = arena.race([heat], target, 2 * arena.options.seconds)
     best = min((first, *rest), key=lambda one: one.least)
@@ -282,46 +282,30 @@ def search(kernel: PlannedKernel, same: tuple[str, ...], target: Target, arena: 
     )
 
 
-def chosen(spec: Chain, tiles: Any, target: Target, most: int) -> dict[object, list[Any]]:
+def chosen(spec: Chain, tiles: Any, target: Target, most: int) -> dict[int, list[Any]]:
     """Of every knob the values that are measured: those with the least predicted time."""
-    family = family_of(spec)
-    knobs: dict[object, list[Any]] = {}
-    for other in family.neighbours(spec, tiles, target):
-        knobs.setdefault(knob(tiles, other), []).append(other)
+    found: dict[int, list[Any]] = {}
+    for index, other in neighbours(spec, target, tiles):
+        found.setdefault(index, []).append(other)
+    predict = family_of(spec).predict
     return {
-        name: sorted(values, key=lambda value: family.predict(spec, value, target).slots.total)[:most]
-        for name, values in knobs.items()
+        index: sorted(values, key=lambda value: predict(spec, value, target).slots.total)[:most]
+        for index, values in found.items()
     }
 
 
-def knob(default: Any, other: Any) -> object:
-    """In what two neighbours differ: the number of a stage, or the names of fields."""
-    mine, its = asdict(default), asdict(other)
-    differ = tuple(name for name in mine if mine[name] != its[name])
-    if differ == ("stages",):
-        return next(i for i, (a, b) in enumerate(zip(default.stages, other.stages, strict=True)) if a != b)
-    return "cut" if isinstance(default, ChainTiles) else differ
-
-
-def finalists(spec: Any, default: Any, ratios: Mapping[Any, float], knobs: Mapping[object, Sequence[Any]]) -> list[Any]:
+def finalists(
+    spec: Any, target: Target, default: Any, ratios: Mapping[Any, float], knobs: Mapping[int, Sequence[Any]]
+) -> list[Any]:
     """The fastest tiles, and the fastest value of every knob put together, where it is faster than the default's."""
-    joined = default
-    for name, values in knobs.items():
+    decisions = list(decisions_of(spec, target, default) or ())
+    for index, values in knobs.items():
         best = min(values, key=lambda value: ratios[value], default=default)
-        if ratios.get(best, 1.0) >= 1.0:
-            continue
-        if isinstance(name, int):
-            stages = (*joined.stages[:name], best.stages[name], *joined.stages[name + 1 :])
-            joined = replace(joined, stages=stages)
-        else:
-            differ = [field for field in asdict(best) if getattr(best, field) != getattr(default, field)]
-            joined = replace(joined, **{field: getattr(best, field) for field in differ})
+        if ratios.get(best, 1.0) < 1.0:
+            decisions[index] = (decisions_of(spec, target, best) or ())[index]
+    joined = tiles_of(spec, target, decisions)
     found = sorted(ratios, key=lambda value: ratios[value])[:FINALISTS]
-    if isinstance(joined, ChainTiles) and any(tile.rows > joined.band for tile in joined.stages):
-        return found
-    if isinstance(joined, ChainTiles) and joined.split == "channels" and not fits_phases(spec, joined.stages):
-        return found
-    return list(dict.fromkeys((*found, *([joined] if joined != default else []))))
+    return list(dict.fromkeys((*found, *([joined] if joined not in (None, default) else []))))
 
 
 def text_of(tiles: Any) -> str:

@@ -1,14 +1,13 @@
 """What a chain's tiles can be: every register tile that fits into the registers, every cut into strips and bands.
 
-The cost model picks from here, `python -m bench.tiles` measures what is here, and a tuner searches here. The register
-tiles of two stages hardly touch one another (each stage streams through its own loops), so a search goes stage by
-stage, and then over the cuts: the sum of the parts instead of their product.
+The cost model picks from here; `chain_knobs.py` declares it as decisions, for what measures. The register tiles of two
+stages hardly touch one another (each stage streams through its own loops), so the cost model goes stage by stage, and
+then over the cuts: the sum of the parts instead of their product.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from itertools import product
 
 from mncc.kernels.chain import Chain, ChainTiles, Stage, fuses_band
@@ -25,19 +24,6 @@ CONVERTED = 3
 """Registers that weights need besides, where they are converted as they are loaded; with fewer, sums are spilled."""
 MOST_DEPTHWISE = 14
 """Pixels of a depthwise tile's row."""
-
-
-def neighbours(chain: Chain, tiles: ChainTiles, target: Target) -> Iterator[ChainTiles]:
-    """All tiles that differ from the given ones in one stage's register tile, or in how rows are cut."""
-    for index, tile in enumerate(tiles.stages):
-        for other in stage_tiles(chain, index, target):
-            stages = (*tiles.stages[:index], other, *tiles.stages[index + 1 :])
-            if other != tile and other.rows <= tiles.band and (tiles.split == "rows" or fits_phases(chain, stages)):
-                yield replace(tiles, stages=stages)
-    if tiles.split == "rows":
-        for cut in cuts(chain, tiles.stages):
-            if cut != tiles:
-                yield cut
 
 
 def stage_tiles(chain: Chain, index: int, target: Target) -> Iterator[ConvTile]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,8 +11,8 @@ import numpy as np
 from mncc.kernels import (
     chain,
     chain_cost,
+    chain_knobs,
     chain_predict,
-    chain_space,
     gpu_direct,
     gpu_fused,
     gpu_join,
@@ -24,8 +24,8 @@ from mncc.kernels import (
     winograd_cost,
 )
 from mncc.kernels.gpu_time import GpuPrediction
+from mncc.kernels.knobs import Space
 from mncc.kernels.slots import Prediction
-from mncc.kernels.target import Target
 from mncc.kernels.tiles import Phase, Scratch, aligned, one_phase
 
 Arrays = Sequence[Mapping[str, np.ndarray]]
@@ -33,12 +33,12 @@ Arrays = Sequence[Mapping[str, np.ndarray]]
 
 @dataclass(frozen=True)
 class Family:
-    """Functions of a spec and its tiles. `neighbours` are all tiles that differ from the given ones in one knob. `macs`
+    """Functions of a spec and its tiles. `space` is None where there is nothing to choose, or nobody who could. `macs`
     and `executed_macs` are of one image; `executed_macs` counts what two threads really compute, or for an algorithm
     that needs fewer multiplications, `macs`. `weight_floats` is on whole lines."""
 
     choose_tiles: Callable[[Any, Any], Any]
-    neighbours: Callable[[Any, Any, Target], Iterable[Any]]
+    space: Space | None
     predict: Callable[[Any, Any, Any], Prediction | GpuPrediction]
     phases: Callable[[Any, Any], tuple[Phase, ...]]
     scratch: Callable[[Any, Any], tuple[Scratch, ...]]
@@ -52,7 +52,7 @@ class Family:
 FAMILIES: Mapping[type, Family] = {
     chain.Chain: Family(
         choose_tiles=chain_cost.choose_tiles,
-        neighbours=chain_space.neighbours,
+        space=Space(chain_knobs.knobs, chain_knobs.joined, chain_knobs.values),
         predict=chain_predict.predict,
         phases=chain.phases,
         scratch=chain.scratch_layout,
@@ -64,7 +64,7 @@ FAMILIES: Mapping[type, Family] = {
     ),
     winograd.Winograd: Family(
         choose_tiles=winograd_cost.choose_tiles,
-        neighbours=winograd_cost.neighbours,
+        space=Space(winograd_cost.knobs, winograd_cost.joined, winograd_cost.values),
         predict=winograd_cost.predict,
         phases=lambda spec, tiles: one_phase(winograd.items(spec, tiles)),
         scratch=winograd.scratch_layout,
@@ -76,7 +76,7 @@ FAMILIES: Mapping[type, Family] = {
     ),
     plain.Plain: Family(
         choose_tiles=lambda spec, target: plain.choose_tiles(spec, target.lanes),
-        neighbours=lambda spec, tiles, target: (),
+        space=None,
         predict=plain.predict,
         phases=lambda spec, tiles: one_phase(plain.items(spec)),
         scratch=lambda spec, tiles: (),
@@ -101,7 +101,7 @@ def _gpu(
     """A family for GPUs: one launch, no scratch; weights are whole lines, and may depend on the tiles."""
     return Family(
         choose_tiles=choose_tiles,
-        neighbours=lambda spec, tiles, target: (),
+        space=None,
         predict=predict,
         phases=lambda spec, tiles: one_phase(1),
         scratch=lambda spec, tiles: (),

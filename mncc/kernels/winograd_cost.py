@@ -9,9 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import fields, replace
 from functools import cache
+from typing import Any
 
 from mncc.kernels.chain import Chain, Stage
 from mncc.kernels.chain_space import parts, pixels_in_registers
+from mncc.kernels.knobs import Knob
 from mncc.kernels.slots import Prediction, Slots
 from mncc.kernels.target import Target
 from mncc.kernels.tiles import ConvTile, cover_channels, scratch_floats
@@ -128,14 +130,21 @@ def _products(spec: Winograd, target: Target) -> Iterator[ConvTile]:
             yield ConvTile(1, cols, width, lanes, steps)
 
 
-def neighbours(spec: Winograd, tiles: WinogradTiles, target: Target) -> Iterator[WinogradTiles]:
-    """All tiles that differ from the given ones in the register tile, or in the strip."""
-    for product in dict.fromkeys(_products(spec, target)):
-        if product != tiles.product:
-            yield _tiles(spec, tiles.strip, product, target)
-    for strip in parts(spec.tile_rows):
-        if strip != tiles.strip:
-            yield _tiles(spec, strip, tiles.product, target)
+def knobs(spec: Winograd, target: Target) -> tuple[Knob, ...]:
+    """The strip and the register tile. What tasks share out follows from the strip."""
+    products = tuple(dict.fromkeys(_products(spec, target)))
+    return Knob("strip", parts(spec.tile_rows)), Knob("product", products)
+
+
+def joined(spec: Winograd, target: Target, values: tuple[Any, ...]) -> WinogradTiles:
+    """Any strip goes with any register tile."""
+    strip, product = values
+    return _tiles(spec, strip, product, target)
+
+
+def values(tiles: WinogradTiles) -> tuple[Any, ...]:
+    """As `knobs` names them."""
+    return tiles.strip, tiles.product
 
 
 def _product_slots(tile: ConvTile, pixels: int, spec: Winograd, target: Target) -> float:

@@ -12,10 +12,11 @@ import pytest
 
 from bench import tiles
 from bench.heats import MOST_KERNELS, Entrant, build_heat, cut_into_heats, inputs_of, output_shape, outputs, times
-from bench.tiles import Found, chosen, finalists, knob, summary, text_of, timed
+from bench.tiles import Found, chosen, finalists, summary, text_of, timed
 from mncc.kernels.chain import Chain, ChainTiles, Stage
 from mncc.kernels.chain_cost import choose_tiles
 from mncc.kernels.family import family_of
+from mncc.kernels.space import decisions_of
 from mncc.kernels.target import load_target
 from mncc.kernels.tiles import ConvTile
 from mncc.kernels.winograd import Winograd
@@ -74,24 +75,35 @@ def test_heats_keep_to_their_limits() -> None:
 
 def test_what_is_measured_is_the_best_predicted_of_every_knob() -> None:
     default = choose_tiles(CHAIN, V4)
+    decisions = decisions_of(CHAIN, V4, default)
     found = chosen(CHAIN, default, V4, 3)
-    assert set(found) == {0, 1, "cut"} and all(1 <= len(values) <= 3 for values in found.values())
-    assert all(knob(default, value) == name for name, values in found.items() for value in values)
+    assert set(found) == {0, 1, 2} and all(1 <= len(values) <= 3 for values in found.values())
+    for index, values in found.items():
+        for other in (decisions_of(CHAIN, V4, value) for value in values):
+            assert [i for i, pair in enumerate(zip(decisions, other, strict=True)) if len(set(pair)) > 1] == [index]
     stage = Stage("conv", 28, 28, 64, (3, 3), padding=ONE)
     spec = Winograd(28, 28, 64, (stage,))
-    assert set(chosen(spec, family_of(spec).choose_tiles(spec, V4), V4, 2)) == {("product",), ("strip",)}
+    assert set(chosen(spec, family_of(spec).choose_tiles(spec, V4), V4, 2)) == {0, 1}
 
 
 def test_the_fastest_of_every_knob_are_put_together() -> None:
-    default = ChainTiles(2, 1, "rows", (ConvTile(1, 8, 16, 16), ConvTile(1, 6, 24, 8)))
+    default = ChainTiles(2, 1, "rows", (ConvTile(1, 8, 16, 16), ConvTile(1, 6, 16, 16)))
     wide = replace(default, stages=(ConvTile(1, 9, 16, 16), default.stages[1]))
-    slow = replace(default, stages=(default.stages[0], ConvTile(1, 5, 24, 8)))
+    slow = replace(default, stages=(default.stages[0], ConvTile(1, 5, 16, 16)))
     high = replace(default, strip=4, band=4)
-    knobs = {0: [wide], 1: [slow], "cut": [high]}
-    found = finalists(None, default, {wide: 0.9, slow: 1.1, high: 0.95}, knobs)
+    knobs = {0: [wide], 1: [slow], 2: [high]}
+    found = finalists(CHAIN, V4, default, {wide: 0.9, slow: 1.1, high: 0.95}, knobs)
     assert found[0] == wide and found[-1] == replace(high, stages=wide.stages)
-    assert finalists(None, default, {slow: 1.1}, {1: [slow]}) == [slow]
-    assert text_of(high) == "4/4 rows, 1x8x16/16 1x6x24/8"
+    assert finalists(CHAIN, V4, default, {slow: 1.1}, {1: [slow]}) == [slow]
+    assert text_of(high) == "4/4 rows, 1x8x16/16 1x6x16/16"
+
+
+def test_what_does_not_fit_together_is_not_measured() -> None:
+    """Two rows of pixels at once, and steps of one row."""
+    chain = Chain(6, 5, 24, (Stage("conv", 6, 5, 40, (3, 3), padding=ONE),))
+    default = ChainTiles(6, 6, "rows", (ConvTile(1, 5, 32, 16),))
+    tall, low = replace(default, stages=(ConvTile(2, 5, 32, 16),)), replace(default, strip=1, band=1)
+    assert finalists(chain, V4, default, {tall: 0.8, low: 0.9}, {0: [tall], 1: [low]}) == [tall, low]
 
 
 def test_the_summary() -> None:
