@@ -1,4 +1,5 @@
-"""Ctrl-C at any moment: torch and TVM end the process where it hits them while they load, so it waits for that."""
+"""Ctrl-C, or the end of the terminal or of patience, at any moment: torch and TVM end the process where a signal hits
+them while they load, so it waits for that."""
 
 from __future__ import annotations
 
@@ -6,7 +7,7 @@ import os
 import signal
 import threading
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
@@ -14,22 +15,30 @@ _PAUSE = 0.05
 """Seconds until an interrupt that came during an import is sent again."""
 
 
+_DEFAULTS: dict[signal.Signals, Callable[[int, FrameType | None], object] | signal.Handlers] = {
+    signal.SIGINT: signal.default_int_handler,
+    signal.SIGTERM: signal.SIG_DFL,
+    signal.SIGHUP: signal.SIG_DFL,
+}
+
+
 @contextmanager
 def interruptible() -> Iterator[None]:
-    """Inside, SIGINT raises KeyboardInterrupt as ever, but during an import only after it.
+    """Inside, SIGINT raises KeyboardInterrupt as ever, but during an import only after it; so do SIGTERM and SIGHUP, so
+    that what was begun on a device is put away.
 
     C++ that an import runs cannot pass a KeyboardInterrupt on (std::terminate). Outside of the main thread, and where
-    the caller handles SIGINT in its own way, nothing changes.
+    the caller handles a signal in its own way, nothing changes.
     """
     ours = threading.current_thread() is threading.main_thread()
-    if not ours or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
-        yield
-        return
-    signal.signal(signal.SIGINT, _interrupt)
+    taken = [number for number, default in _DEFAULTS.items() if ours and signal.getsignal(number) is default]
+    for number in taken:
+        signal.signal(number, _interrupt)
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+        for number in taken:
+            signal.signal(number, _DEFAULTS[number])
 
 
 def comes_from_interrupt(error: BaseException) -> bool:

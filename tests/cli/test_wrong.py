@@ -156,15 +156,17 @@ def test_a_full_disk(mncc: Program, tiny: Path, tmp_path: Path, monkeypatch: pyt
     assert {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()} == before
 
 
-@pytest.mark.parametrize("seconds", [0.3, 0.7, 2.0, 4.0])
-def test_interrupted(tiny: Path, tmp_path: Path, seconds: float) -> None:
-    """Ctrl-C at any time: status 130, a word, nothing half written."""
+@pytest.mark.parametrize(
+    "seconds, number", [(0.3, signal.SIGINT), (0.7, signal.SIGINT), (2.0, signal.SIGTERM), (4.0, signal.SIGINT)]
+)
+def test_interrupted(tiny: Path, tmp_path: Path, seconds: float, number: signal.Signals) -> None:
+    """Ctrl-C at any time, or a timeout: status 130, a word, nothing half written."""
     environment = {**os.environ, "MNCC_CACHE": "off", "TMPDIR": str(tmp_path / "tmp")}
     (tmp_path / "tmp").mkdir()
     command = [sys.executable, "-m", "mncc", "build", str(tiny), "-o", str(tmp_path / "out")]
     with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as process:
         time.sleep(seconds)
-        process.send_signal(signal.SIGINT)
+        process.send_signal(number)
         _, said = process.communicate(timeout=60)
     assert "Traceback" not in said
     if process.returncode == 0:

@@ -38,11 +38,14 @@ def test_an_import_is_not_interrupted(tmp_path: Path, monkeypatch: pytest.Monkey
     assert sys.modules.pop("interrupts_itself").done
 
 
-def test_everything_else_is_interrupted_at_once() -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_everything_else_is_interrupted_at_once(number: signal.Signals) -> None:
+    before = signal.getsignal(number)
     with pytest.raises(KeyboardInterrupt), interruptible():
-        os.kill(os.getpid(), signal.SIGINT)
+        assert signal.getsignal(number) is not before, "pytest leaves it to us"
+        os.kill(os.getpid(), number)
         pytest.fail("the signal came late")
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert signal.getsignal(number) is before
 
 
 def test_an_interrupt_that_another_language_renamed_is_one() -> None:
