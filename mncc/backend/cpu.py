@@ -17,7 +17,7 @@ from mncc.kernels.target import Target
 from mncc.kernels.tiles import LINE
 from mncc.kernels.winograd import Winograd, WinogradTiles
 from mncc.language.diagnostic import OutsideError
-from mncc.plan.model import Plan, PlannedKernel
+from mncc.plan.model import Plan
 
 if TYPE_CHECKING:
     import tvm
@@ -104,15 +104,9 @@ def _functions(plan: Plan, prefix: str = "") -> tuple[tuple[str, ...], Mapping[K
     for kernel in plan.kernels:
         tiles = kernel.tiles
         assert tiles is None or isinstance(tiles, ChainTiles | WinogradTiles | PlainTiles)
-        function = KernelFunction(kernel.spec, tiles, _alignment(plan, kernel), kernel.ahead)
+        function = KernelFunction(kernel.spec, tiles, tuple(map(plan.is_aligned, kernel.values)), kernel.ahead)
         symbols.append(functions.setdefault(function, f"{prefix}kernel{len(functions)}"))
     return tuple(symbols), functions
-
-
-def _alignment(plan: Plan, kernel: PlannedKernel) -> tuple[bool, ...]:
-    """Whether each tensor begins on a 64-byte line: the workspace's do, the caller's and parts of others need not."""
-    places = ((plan.tensor(value), plan.storage(value)[1]) for value in kernel.values)
-    return tuple(tensor.base == "workspace" and start * tensor.each % LINE == 0 for tensor, start in places)
 
 
 def _lowered(target: Target, functions: Mapping[KernelFunction, str], progress: Progress | None) -> tvm.IRModule:

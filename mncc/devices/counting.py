@@ -89,6 +89,12 @@ def build_plugin(emulator: str, folder: Path) -> Path:
     return plugin
 
 
+def plugin_options(plugin: Path, answer: Path) -> tuple[str, ...]:
+    """qemu's words for the plugin, which writes the file `answer` when the program ends (mncc.devices.executed)."""
+    words = (f"{key}={str(file).replace(',', ',,')}" for key, file in (("file", plugin), ("out", answer)))
+    return ("-plugin", ",".join(words))
+
+
 def count_program(
     command: Sequence[str], target: Target, options: Sequence[str] = (), timeout: float = _SECONDS
 ) -> tuple[Executed, str]:
@@ -100,10 +106,9 @@ def count_program(
     emulator = find_emulator(target)
     with tempfile.TemporaryDirectory(prefix="mncc-count-", ignore_cleanup_errors=True) as folder:
         plugin, answer = build_plugin(emulator, Path(folder)), Path(folder, "executed.txt")
-        words = (f"{key}={str(file).replace(',', ',,')}" for key, file in (("file", plugin), ("out", answer)))
-        counting = ("-cpu", target.emulated, *options, "-plugin", ",".join(words))
+        counting = ("-cpu", target.emulated, *options, *plugin_options(plugin, answer))
         finished = run_process([emulator, *counting, *command], timeout)
-        _require_plugin(finished, emulator)
+        require_plugin(finished, emulator)
         require_success(finished, emulator, target)
         try:
             return read_executed(answer.read_text(encoding="utf-8")), finished.out
@@ -143,7 +148,7 @@ def _link(directory: Path, name: str, toolchain: Toolchain, program: Path) -> No
     toolchain.compile("linking the program that is counted", arguments, program.parent)
 
 
-def _require_plugin(finished: Finished, emulator: str) -> None:
+def require_plugin(finished: Finished, emulator: str) -> None:
     """Raises OutsideError where qemu did not take the plugin."""
     said = next((line for line in finished.err.splitlines() if "plugin" in line.lower()), None)
     if finished.status != 0 and said is not None:

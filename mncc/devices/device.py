@@ -55,6 +55,10 @@ class Device(ABC):
         """Raises what can be known before any work: OutsideError where a tool is missing, DiagnosticError where the
         device cannot run programs of this target."""
 
+    def seats(self) -> int:
+        """How many sessions may be open at a time without one disturbing another. Raises OutsideError."""
+        return 1
+
     @abstractmethod
     def open(self, target: Target) -> AbstractContextManager[Session]:
         """A new folder there, which is gone when the block ends, however it ends. Raises OutsideError."""
@@ -64,8 +68,7 @@ def require_success(finished: Finished, device: str, target: Target) -> None:
     """Raises OutsideError, in words, where a program did not end well."""
     if finished.status == 0:
         return
-    number = -finished.status if finished.status < 0 else finished.status - 128
-    told = last_words(finished)
+    number, told = signal_of(finished), last_words(finished)
     if number == signal.SIGILL:
         raise OutsideError(
             f"{device}: the processor lacks an instruction that the kernels for {target.name} use (SIGILL)",
@@ -73,12 +76,18 @@ def require_success(finished: Finished, device: str, target: Target) -> None:
         )
     if is_full(finished):
         raise OutsideError(f"{device}: its disk is full{told}", "free some space there")
-    if 0 < number < 65:
+    if number is not None:
         lacks = number == signal.SIGKILL
         help = "its memory may not suffice: try a smaller network" if lacks else f"see that {device} itself is in order"
         raise OutsideError(f"{device}: the program was ended by {_signal_name(number)}{told}", help)
     help = f"see that {device} runs other programs"
     raise OutsideError(f"{device}: the program failed with status {finished.status}{told}", help)
+
+
+def signal_of(finished: Finished) -> int | None:
+    """The signal that ended a program, as a shell tells it too; None where it ended by itself."""
+    number = -finished.status if finished.status < 0 else finished.status - 128
+    return number if 0 < number < 65 else None
 
 
 def is_full(finished: Finished) -> bool:

@@ -26,6 +26,21 @@ class UnknownDevice(Diagnostic):
 
 
 @dataclass(frozen=True)
+class MixedDevices(Diagnostic):
+    """--device names emulators, whose instructions are counted, beside devices that are timed."""
+
+    names: tuple[str, ...]
+
+    @property
+    def title(self) -> str:
+        return f"{', '.join(self.names)}: instructions cannot be compared with seconds"
+
+    @property
+    def help(self) -> str:
+        return "name devices of one kind: --device qemu, or --device ssh://user@a,ssh://user@b"
+
+
+@dataclass(frozen=True)
 class NotEmulated(Diagnostic):
     """qemu-user has no CPU for the target."""
 

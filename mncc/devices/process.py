@@ -8,7 +8,7 @@ import subprocess
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from mncc.devices.device import Device, Finished, Session
@@ -24,6 +24,8 @@ class ProcessSession(Session):
 
     folder: Path
     prefix: tuple[str, ...]
+    running: list[subprocess.Popen[str]] = field(default_factory=list)
+    """What another thread may find running when it ends the session."""
 
     def send(self, file: Path, name: str, program: bool = False) -> None:
         shutil.copyfile(file, self.folder / name)
@@ -32,7 +34,7 @@ class ProcessSession(Session):
 
     def run(self, program: str, arguments: Sequence[str], timeout: float) -> Finished:
         command = [*self.prefix, str(self.folder / program), *arguments]
-        return run_process(command, timeout, self.folder)
+        return run_process(command, timeout, self.folder, self.running)
 
     def fetch(self, name: str, file: Path) -> None:
         shutil.copyfile(self.folder / name, file)
@@ -42,27 +44,53 @@ class ProcessSession(Session):
 def process_session(prefix: Sequence[str]) -> Iterator[ProcessSession]:
     """A session in a temporary folder of this machine."""
     with tempfile.TemporaryDirectory(prefix="mncc-device-", ignore_cleanup_errors=True) as folder:
-        yield ProcessSession(Path(folder).resolve(), tuple(prefix))
+        session = ProcessSession(Path(folder).resolve(), tuple(prefix))
+        try:
+            yield session
+        finally:
+            for process in list(session.running):
+                process.kill()
 
 
-def run_process(command: Sequence[str], timeout: float, folder: Path | None = None) -> Finished:
-    """Runs a command of this machine to its end. Raises OutsideError where it cannot start or does not end."""
+def run_process(
+    command: Sequence[str],
+    timeout: float,
+    folder: Path | None = None,
+    running: list[subprocess.Popen[str]] | None = None,
+) -> Finished:
+    """Runs a command of this machine to its end; in `running` while it lasts. Raises OutsideError where it cannot start
+    or does not end."""
     try:
-        done = subprocess.run(
+        process = subprocess.Popen(
             command,
             cwd=folder,
             stdin=subprocess.DEVNULL,
-            capture_output=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
             text=True,
             errors="replace",
-            timeout=timeout,
-            check=False,
         )
-    except subprocess.TimeoutExpired as error:
-        raise OutsideError(f"{command[0]} did not end within {timeout:.0f} s", "is it stuck?") from error
     except OSError as error:
         raise OutsideError(f"{command[0]} does not run: {error.strerror or error}", "see that it can be run") from error
-    return Finished(done.returncode, done.stdout, done.stderr)
+    listed = [] if running is None else running
+    listed.append(process)
+    try:
+        with process:
+            out, err = _communicate(process, timeout)
+    except subprocess.TimeoutExpired as error:
+        raise OutsideError(f"{command[0]} did not end within {timeout:.0f} s", "is it stuck?") from error
+    finally:
+        listed.remove(process)
+    return Finished(process.returncode, out, err)
+
+
+def _communicate(process: subprocess.Popen[str], timeout: float) -> tuple[str, str]:
+    """What a process says until it ends; one that does not, or is given up, is killed."""
+    try:
+        return process.communicate(timeout=timeout)
+    except BaseException:
+        process.kill()
+        raise
 
 
 @dataclass(frozen=True)

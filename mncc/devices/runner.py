@@ -44,17 +44,25 @@ def build_runner(name: str, files: LibraryFiles, target: Target, toolchain: Tool
     static.compile("compiling the FMA peak meter", peak, folder)
     header = files.directory.resolve() / f"{name}.h"  # Whole: a network may be called like a header of ours.
     names = [f"-DMNCC_NETWORK={name}", f'-DMNCC_HEADER="{header}"', f"-I{RUNTIME}"]
+    linked = ["fma_peak.o", str(files.probe_archive.resolve()), "-pthread", "-lm", "-o", "runner"]
+    command = ["-O2", *static.baseline, *names, str(_SOURCES / "runner.c"), *linked]
+    link_whole("linking the runner", command, target, toolchain, folder)
+    return folder / "runner"
+
+
+def link_whole(what: str, arguments: list[str], target: Target, toolchain: Toolchain, folder: Path) -> None:
+    """Links an executable that needs no shared library, but on macOS; `what` says in an error what that was. Raises
+    OutsideError."""
+    static = toolchain.static
     whole = [] if "apple" in target.triple else ["-static"]
-    linked = ["fma_peak.o", str(files.probe_archive.resolve()), *whole, "-pthread", "-lm", "-o", "runner"]
     try:
-        command = ["-O2", *static.baseline, *names, str(_SOURCES / "runner.c"), *linked]
-        static.compile("linking the runner", command, folder)
+        static.compile(what, [*arguments, *whole], folder)
     except OutsideError as error:
         if "-lc" not in error.message:
             raise
         help = "install it (Fedora: dnf install glibc-static; Debian has it in libc6-dev)"
-        raise OutsideError(f"{static.cc[0]} has no static C library (libc.a) to link the runner with", help) from error
-    return folder / "runner"
+        message = f"{static.cc[0]} has no static C library (libc.a), which {what} needs"
+        raise OutsideError(message, help) from error
 
 
 @dataclass(frozen=True)

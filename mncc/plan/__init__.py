@@ -1,7 +1,7 @@
 """Network -> Plan: what is fused, how it is tiled, where everything lies."""
 
 from mncc.plan.model import Plan, PlannedKernel, PlannedTensor, check_plan
-from mncc.plan.pack import pack_weights
+from mncc.plan.pack import kernel_arrays, pack_weights
 from mncc.plan.pipeline import make_plan, rewrite
 from mncc.plan.show import show_plan
 from mncc.plan.stored import stored_tensors
@@ -11,6 +11,7 @@ __all__ = [
     "PlannedKernel",
     "PlannedTensor",
     "check_plan",
+    "kernel_arrays",
     "make_plan",
     "pack_weights",
     "rewrite",

@@ -238,6 +238,11 @@ class Plan:
             return tensor.spare
         return tensor.type.shape[-1] + tensor.spare - self.views.views[name].channels
 
+    def is_aligned(self, value: str) -> bool:
+        """Whether a value begins on a line: the workspace's do, the caller's and parts of others need not."""
+        tensor, (_, start) = self.tensor(value), self.storage(value)
+        return tensor.base == "workspace" and start * tensor.each % LINE == 0
+
     def is_aliased(self, name: str) -> bool:
         """True where a tensor's memory is another value's too, under another shape."""
         return name in self.aliases.values()

@@ -28,10 +28,13 @@ def pack_weights(plan: Plan, tensors: Tensors) -> np.ndarray:
 
 
 def _kernel_weights(kernel: PlannedKernel, tensors: Tensors) -> np.ndarray:
-    convolutions = isinstance(kernel.spec, Chain)
-    stored = kernel.weights_dtype
-    arrays = [fold_norm(s, tensors, stored) if convolutions else _roles(s.node, tensors) for s in kernel.sources]
-    return family_of(kernel.spec).pack(kernel.spec, kernel.tiles, arrays)
+    return family_of(kernel.spec).pack(kernel.spec, kernel.tiles, kernel_arrays(kernel, tensors))
+
+
+def kernel_arrays(kernel: PlannedKernel, tensors: Tensors) -> tuple[Mapping[str, np.ndarray], ...]:
+    """What a kernel's weights are packed from, whatever its tiles: an entry a source, norms folded in."""
+    convolutions, stored = isinstance(kernel.spec, Chain), kernel.weights_dtype
+    return tuple(fold_norm(s, tensors, stored) if convolutions else _roles(s.node, tensors) for s in kernel.sources)
 
 
 def _roles(node: Node, tensors: Tensors) -> Mapping[str, np.ndarray]:

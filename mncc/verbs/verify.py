@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mncc.devices.requests import KernelRun, NetworkRun, Operand, Request
+from mncc.devices.requests import NetworkRun, Request
 from mncc.report.console import warn
 from mncc.report.failures import UsageError
 from mncc.report.numbers import plural
@@ -18,6 +18,7 @@ from mncc.report.verify import TOLERANCES, Comparison, VerifyReport, compare
 from mncc.verbs.inputs import random_inputs
 from mncc.verbs.job import GpuJob, Job
 from mncc.verbs.loading import CannotRun, check_device, placed
+from mncc.verbs.operands import Values, interior, kernel_run
 from mncc.verbs.pictures import load_pictures, picture_input
 
 if TYPE_CHECKING:
@@ -25,9 +26,6 @@ if TYPE_CHECKING:
     from mncc.devices.requests import Place
     from mncc.network.graph import Network
     from mncc.plan import Plan
-    from mncc.plan.model import PlannedKernel, PlannedTensor
-
-Values = Mapping[str, np.ndarray]
 
 
 def verify(
@@ -134,7 +132,7 @@ def _compare(
         twin = values[plan.root(kernel.output)]
         dtype = plan.tensor(kernel.output).dtype
         images = [next(answers).outputs[0].view(dtype) for _ in range(kernel.images)]
-        got = np.stack([_interior(plan, kernel.output, image) for image in images]).reshape(twin.shape)
+        got = np.stack([interior(plan, kernel.output, image) for image in images]).reshape(twin.shape)
         comparison = compare("kernel", kernel.name, got, twin, "; ".join(kernel.rows))
         if any(not _rest_is_right(plan, kernel.output, image) for image in images):
             comparison = replace(comparison, largest=float("inf"))
@@ -146,48 +144,7 @@ def _requests(plan: Plan, inputs: Sequence[np.ndarray], values: Values) -> Itera
     yield NetworkRun(tuple(inputs))
     for number, kernel in enumerate(plan.kernels):
         for call in range(kernel.images):
-            yield _kernel_run(plan, number, kernel, values, call)
-
-
-def _kernel_run(plan: Plan, number: int, kernel: PlannedKernel, values: Values, call: int) -> KernelRun:
-    """One call of a kernel: one image, or the whole batch where its images are a row of pixels. What it writes begins
-    as NaN, so that what it leaves out shows."""
-    count = kernel.images_per_call
-    operands = []
-    for name in kernel.inputs:
-        buffer = _zeros(plan.tensor(name), count)
-        given = values[plan.root(name)][call * count : (call + 1) * count]
-        interior = _interior(plan, name, buffer)
-        interior[...] = given.reshape(interior.shape)
-        operands.append(Operand(buffer, plan.storage(name)[1] * buffer.itemsize))
-    if kernel.shared is not None:
-        operands.append(Operand(plan.tensor(kernel.shared).image_bytes * count))
-    made = plan.tensor(kernel.output)
-    operands.append(Operand(made.image_bytes * count, plan.storage(kernel.output)[1] * made.each))
-    return KernelRun(number, tuple(operands))
-
-
-def _zeros(tensor: PlannedTensor, count: int) -> np.ndarray:
-    """Memory for `count` images with their borders, 64-byte aligned, all zero, flat, in the tensor's type."""
-    from mncc.devices.loaded import aligned_empty
-
-    memory = aligned_empty(tensor.image_bytes * count).view(tensor.dtype)
-    memory.fill(0.0)
-    return memory
-
-
-def _interior(plan: Plan, value: str, memory: np.ndarray) -> np.ndarray:
-    """A value in the memory of its tensor, as a view: (count, H, W, C) without borders, or (count, C)."""
-    tensor, (_, start) = plan.tensor(value), plan.storage(value)
-    shape = tensor.type.shape[1:]
-    if len(shape) != 3:
-        return memory.reshape(-1, *shape)
-    (top, bottom), (left, right) = tensor.pads
-    height, width, channels = shape
-    pitch = channels + tensor.spare
-    padded = memory.reshape(-1, height + top + bottom, width + left + right, pitch)
-    own = pitch - plan.spare(value)
-    return padded[:, top : top + height, left : left + width, start : start + own]
+            yield kernel_run(plan, number, kernel, values, call)
 
 
 def _rest_is_right(plan: Plan, value: str, memory: np.ndarray) -> bool:
@@ -195,9 +152,9 @@ def _rest_is_right(plan: Plan, value: str, memory: np.ndarray) -> bool:
     pixels but zeros, nor anything at all where that belongs to other kernels."""
     rest = memory.copy()
     if plan.root(value) in plan.views.views:
-        _interior(plan, value, rest)[...] = np.nan
+        interior(plan, value, rest)[...] = np.nan
         return bool(np.isnan(rest).all())
-    _interior(plan, value, rest)[...] = 0
+    interior(plan, value, rest)[...] = 0
     tensor = plan.tensor(value)
     if tensor.spare:
         pitch = tensor.type.shape[-1] + tensor.spare

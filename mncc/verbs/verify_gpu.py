@@ -14,7 +14,8 @@ from mncc.report.verify import Comparison, VerifyReport, compare
 from mncc.verbs.inputs import random_inputs
 from mncc.verbs.job import GpuJob
 from mncc.verbs.loading import written_for_gpu
-from mncc.verbs.verify import Values, keep_worst, picture_cases
+from mncc.verbs.operands import Values
+from mncc.verbs.verify import keep_worst, picture_cases
 
 if TYPE_CHECKING:
     from mncc.devices.device import Device
