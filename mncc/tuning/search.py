@@ -1,0 +1,157 @@
+"""The search over all kernels of a network: what is tried next, what came of it, and when it is enough."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from mncc.tuning.database import Database
+from mncc.tuning.evolution import BATCH
+from mncc.tuning.kernel import Kernel
+from mncc.tuning.learned import Learned
+from mncc.tuning.share import NOISE, Standing, next_standing
+from mncc.tuning.task import Candidate, Measurer, Outcome, Task, Tiles
+
+AHEAD = 2
+"""Batches under way a device: one is built while another is measured."""
+HEATS = 3
+"""How often finalists are measured again: the least of many noisy times is too low."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """When a search ends, if nothing else ends it: after so many `trials`, those of earlier runs included, or so many
+    `seconds` of this one."""
+
+    trials: int | None = None
+    seconds: float | None = None
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One outcome of the search, and whether it is `better` than all before of its kernel. `predicted` is its time by
+    the default's as the cost model has it, before anything was learned."""
+
+    number: int
+    outcome: Outcome
+    standing: Standing
+    better: bool
+    predicted: float
+
+
+class Search:
+    """The search over several kernels. `keys` tell them apart in the database, `bounds` are their rooflines, by the
+    tasks' names; `keep` is called with a standing whenever its best tiles are better than ever, `watch` with every
+    trial."""
+
+    def __init__(
+        self,
+        tasks: Sequence[Task],
+        keys: Mapping[str, str],
+        bounds: Mapping[str, float | None],
+        measurer: Measurer,
+        database: Database,
+        definition: str,
+        limits: Limits,
+        watch: Callable[[Trial], None] = lambda trial: None,
+        keep: Callable[[Standing], None] = lambda standing: None,
+        devices: int = 1,
+    ) -> None:
+        self._measurer, self._database, self._limits = measurer, database, limits
+        self._watch, self._keep, self._most = watch, keep, AHEAD * devices * BATCH
+        self._began, self._flying = time.monotonic(), 0
+        learned = Learned()
+        self._kernels = {
+            task.name: Kernel(Standing(task, bounds[task.name]), keys[task.name], definition, database, learned)
+            for task in tasks
+        }
+        self._pending: dict[str, int] = dict.fromkeys(self._kernels, 0)
+        self.earlier = sum(kernel.earlier for kernel in self._kernels.values())
+        self.trials = self.earlier
+
+    @property
+    def standings(self) -> tuple[Standing, ...]:
+        """All of them, in the order of the tasks."""
+        return tuple(kernel.standing for kernel in self._kernels.values())
+
+    @property
+    def seconds(self) -> float:
+        """Since the search began."""
+        return time.monotonic() - self._began
+
+    def run(self) -> None:
+        """Searches until a limit is reached or all kernels are done. Raises OutsideError where no device is left."""
+        self._fill()
+        for outcome in self._measurer.outcomes():
+            self._take(outcome)
+            if self._limits.seconds is not None and self.seconds >= self._limits.seconds:
+                return
+            self._fill()
+
+    def settle(self) -> None:
+        """Measures the finalists of every kernel again, beside the default, and takes the one whose median is least.
+        Instructions are the same every time."""
+        for outcome in self._measurer.outcomes():
+            self._take(outcome)
+        if self._measurer.unit == "instructions":
+            return
+        finalists = {name: kernel.finalists() for name, kernel in self._kernels.items()}
+        for _ in range(HEATS):
+            for name, tiles in finalists.items():
+                self._measurer.submit(Candidate(self._kernels[name].standing.task, each) for each in tiles)
+        costs: dict[str, dict[Tiles, list[float]]] = {name: {} for name, tiles in finalists.items() if tiles}
+        for outcome in self._measurer.outcomes():
+            candidate = outcome.candidate
+            found = costs[candidate.task.name].setdefault(candidate.tiles, [])
+            found += [] if outcome.cost is None else [outcome.cost]
+        for name, times in costs.items():
+            self._decide(self._kernels[name].standing, times)
+
+    def _decide(self, standing: Standing, times: Mapping[Tiles, Sequence[float]]) -> None:
+        """Takes the finalist whose median is least. One that failed even once is none."""
+        middle = {tiles: statistics.median(found) for tiles, found in times.items() if len(found) == HEATS}
+        default = middle.get(standing.task.default)
+        if default is None:
+            return
+        standing.best_tiles = min(middle, key=lambda tiles: middle[tiles])
+        standing.default, standing.best = default, middle[standing.best_tiles]
+        self._keep(standing)
+
+    def _fill(self) -> None:
+        """Submits batches until enough is under way, or the trials are spent."""
+        while self._flying < self._most:
+            standing = next_standing(self.standings)
+            if standing is None:
+                return
+            kernel = self._kernels[standing.task.name]
+            left = self._most if self._limits.trials is None else self._limits.trials - self.trials - self._flying
+            # The default of a kernel that an earlier run knows is measured again, so that its times can be compared.
+            if standing.spent == 0 and kernel.earlier:
+                left = max(left, 1)
+            if left <= 0:
+                standing.done = "the trials are spent"
+                continue
+            batch = kernel.batch()[:left]
+            if batch:
+                standing.waiting = True
+                self._pending[standing.task.name] = len(batch)
+                self._flying += len(batch)
+                self._measurer.submit(batch)
+
+    def _take(self, outcome: Outcome) -> None:
+        name = outcome.candidate.task.name
+        kernel, standing = self._kernels[name], self._kernels[name].standing
+        again = kernel.earlier > 0 and standing.default is None and outcome.candidate.tiles == standing.task.default
+        self.trials += 0 if again else 1
+        self._flying -= 1
+        self._pending[name] -= 1
+        if outcome.failure is not None:
+            self._database.log_failure(outcome)
+        better = kernel.take(outcome, self.trials)
+        standing.waiting = self._pending[name] > 0
+        if better and standing.ratio < 1 - NOISE / 2:
+            self._keep(standing)
+        predicted = kernel.predicted(outcome.candidate.tiles)
+        self._watch(Trial(self.trials, outcome, standing, better, predicted))

@@ -1,0 +1,139 @@
+"""The search over kernels, with a measurer that computes its costs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from mncc.tuning.database import FAILURES, open_database
+from mncc.tuning.roofline import roofline
+from mncc.tuning.search import Limits, Search, Trial
+from mncc.tuning.share import PATIENCE, Standing
+from mncc.tuning.task import Failure, Task, Tiles
+from tests.tuning.fakes import PEAK, FakeMeasurer, machine_cost, tiny_tasks
+
+DEFINITION = "these kernels"
+
+
+def searched(
+    folder: Path,
+    measurer: FakeMeasurer,
+    limits: Limits,
+    keep: Callable[[Standing], None] = lambda standing: None,
+    watch: Callable[[Trial], None] = lambda trial: None,
+    definition: str = DEFINITION,
+    tasks: list[Task] | None = None,
+    notes: list[str] | None = None,
+) -> Search:
+    """A search of docs/tiny.mn's kernels in `folder`, run to its end."""
+    tasks = tiny_tasks() if tasks is None else tasks
+    keys = {task.name: f"key of {task.name}" for task in tasks}
+    bounds = {task.name: roofline(task, measurer.unit, PEAK) for task in tasks}
+    note = notes.append if notes is not None else pytest.fail
+    with open_database(folder, definition, note) as database:
+        search = Search(tasks, keys, bounds, measurer, database, definition, limits, watch, keep)
+        search.run()
+        search.settle()
+    return search
+
+
+def test_the_default_is_measured_first_and_better_tiles_are_found(tmp_path: Path) -> None:
+    measurer, kept = FakeMeasurer(), list[tuple[str, float]]()
+    search = searched(tmp_path, measurer, Limits(trials=72), lambda s: kept.append((s.task.name, s.ratio)))
+    for task in tiny_tasks():
+        first = next(candidate for candidate in measurer.asked if candidate.task.name == task.name)
+        assert first.tiles == task.default
+    assert search.trials == 72
+    ratios = [standing.ratio for standing in search.standings]
+    assert all(ratio <= 1 for ratio in ratios) and min(ratios) < 0.9, ratios
+    for standing in search.standings:
+        assert standing.best_tiles is not None
+        assert standing.best == machine_cost(standing.task, standing.best_tiles)
+    assert {name for name, ratio in kept if ratio < 0.99} == {s.task.name for s in search.standings if s.ratio < 0.99}
+
+
+def test_no_candidate_is_measured_twice_but_the_finalists(tmp_path: Path) -> None:
+    measurer = FakeMeasurer(unit="instructions")
+    searched(tmp_path, measurer, Limits(trials=64))
+    seen = [(candidate.task.name, candidate.tiles) for candidate in measurer.asked]
+    assert len(seen) == len(set(seen)) == 64
+
+
+def test_a_second_run_goes_on_where_the_first_one_ended(tmp_path: Path) -> None:
+    first, second = FakeMeasurer(unit="instructions"), FakeMeasurer(unit="instructions")
+    searched(tmp_path, first, Limits(trials=60))
+    search = searched(tmp_path, second, Limits(trials=100))
+    defaults = {(task.name, task.default) for task in tiny_tasks()}
+    before = {(c.task.name, c.tiles) for c in first.asked}
+    after = {(c.task.name, c.tiles) for c in second.asked}
+    assert before & after <= defaults
+    assert search.earlier == 60 and search.trials == 100
+    assert sum(standing.spent for standing in search.standings) == 100
+
+
+def test_what_an_earlier_run_found_counts_even_where_no_trial_is_left(tmp_path: Path) -> None:
+    best = {s.task.name: s.best_tiles for s in searched(tmp_path, FakeMeasurer(), Limits(trials=80)).standings}
+    again = FakeMeasurer(cost=lambda task, tiles: 2 * machine_cost(task, tiles))
+    search = searched(tmp_path, again, Limits(trials=80))
+    assert {s.task.name: s.best_tiles for s in search.standings} == best
+
+
+def test_a_kernel_without_gain_is_left_alone(tmp_path: Path) -> None:
+    def default_is_best(task: Task, tiles: Tiles) -> float:
+        return 1.0 if tiles == task.default else 2.0
+
+    search = searched(tmp_path, FakeMeasurer(default_is_best), Limits())
+    for standing in search.standings:
+        assert standing.done in (f"no gain in {PATIENCE} trials", "every choice tried"), standing
+        assert standing.best_tiles == standing.task.default and standing.ratio == 1.0
+
+
+def test_where_all_candidates_fail_the_default_remains(tmp_path: Path) -> None:
+    def only_default(task: Task, tiles: Tiles) -> float | Failure:
+        return 1e-3 if tiles == task.default else Failure("crash", "ended by SIGSEGV")
+
+    search = searched(tmp_path, FakeMeasurer(only_default), Limits(trials=64))
+    for standing in search.standings:
+        assert standing.best_tiles == standing.task.default and standing.failed == standing.spent - 1
+    log = (tmp_path / FAILURES).read_text()
+    assert log.count("crash on local") == 64 - len(search.standings) and "ended by SIGSEGV" in log
+
+
+def test_where_the_default_fails_a_kernel_is_not_searched(tmp_path: Path) -> None:
+    broken = tiny_tasks()[0].name
+
+    def cost(task: Task, tiles: Tiles) -> float | Failure:
+        failure = task.name == broken and tiles == task.default
+        return Failure("wrong", "off by 1") if failure else machine_cost(task, tiles)
+
+    kept: list[str] = []
+    search = searched(tmp_path, FakeMeasurer(cost), Limits(trials=64), lambda s: kept.append(s.task.name))
+    standing = next(s for s in search.standings if s.task.name == broken)
+    assert standing.done == "its default tiles fail" and broken not in kept
+
+
+def test_trials_of_other_kernels_definitions_are_not_used(tmp_path: Path) -> None:
+    searched(tmp_path, FakeMeasurer(), Limits(trials=40))
+    notes: list[str] = []
+    search = searched(tmp_path, FakeMeasurer(), Limits(trials=40), definition="others", notes=notes)
+    assert search.earlier == 0 and len(notes) == 1 and notes[0].startswith("40 trials")
+
+
+def test_the_learned_model_orders_better_than_the_cost_model_alone(tmp_path: Path) -> None:
+    """The machine punishes what the cost model knows nothing of: register tiles wider than two vectors."""
+
+    def cost(task: Task, tiles: Tiles) -> float:
+        wide = max(tile.channels / tile.lanes for tile in getattr(tiles, "stages", ()))
+        return machine_cost(task, tiles) * (1.5 if wide > 2 else 1.0)
+
+    trials: list[tuple[str, float]] = []
+
+    def watch(trial: Trial) -> None:
+        ratio = (trial.outcome.cost or 0.0) / (trial.standing.default or 1.0)
+        trials.append((trial.standing.task.name, ratio))
+
+    searched(tmp_path, FakeMeasurer(cost), Limits(trials=160), watch=watch)
+    early, late = (sorted(ratio for _, ratio in part)[len(part) // 2] for part in (trials[:40], trials[-40:]))
+    assert late < early
