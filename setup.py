@@ -6,7 +6,7 @@ from setuptools import setup
 from setuptools.command.build_py import build_py
 
 HERE = Path(__file__).resolve().parent
-DATA = {"grammar": ("*.lark", "*.mn"), "targets": ("*.toml",)}
+DATA = {"grammar": ("*.lark", "*.mn"), "targets": ("*.toml", "tuned/*.json")}
 
 
 class BuildWithData(build_py):
@@ -16,7 +16,7 @@ class BuildWithData(build_py):
         for folder, patterns in DATA.items():
             for pattern in patterns:
                 for source in sorted((HERE / folder).glob(pattern)):
-                    yield source, Path(self.build_lib, "mncc", "_data", folder, source.name)
+                    yield source, Path(self.build_lib, "mncc", "_data", source.relative_to(HERE))
 
     def run(self):
         super().run()

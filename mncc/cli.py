@@ -42,6 +42,12 @@ Dtype = Annotated[
     str,
     typer.Option("--dtype", metavar="D", help="What is computed in: float32, or float16 on Arm CPUs that have it."),
 ]
+Tuned = Annotated[
+    str | None,
+    typer.Option(
+        "--tuned", metavar="PATH", help="A table of tuned tiles, or none; those of `mncc tune` if left out."
+    ),
+]
 Name = Annotated[
     str | None,
     typer.Option("--name", metavar="NAME", help="What the library is called; the network's name if left out."),
@@ -79,6 +85,7 @@ def build(
     weights: Weights = "random:0",
     weights_dtype: WeightsDtype = "float32",
     dtype: Dtype = "float32",
+    tuned: Tuned = None,
     cc: Cc = None,
     name: Name = None,
     output: Annotated[
@@ -94,7 +101,8 @@ def build(
     from mncc.verbs.job import parse_settings, prepare_build
 
     with Progress() as progress:
-        job = prepare_build(network, parse_settings(settings or ()), target, weights, name, cc, weights_dtype, dtype)
+        given = parse_settings(settings or ())
+        job = prepare_build(network, given, target, weights, name, cc, weights_dtype, dtype, tuned)
         report = build(job, output, progress, objects)
     show(report.text())
 
@@ -113,6 +121,7 @@ def run(
     weights: Weights = "random:0",
     weights_dtype: WeightsDtype = "float32",
     dtype: Dtype = "float32",
+    tuned: Tuned = None,
     cc: Cc = None,
     device: Device = "local",
 ) -> None:
@@ -123,7 +132,7 @@ def run(
     pictures, place = parse_pictures(image, more), parse_device(device)
     with Progress() as progress:
         given = parse_settings(settings or ())
-        job = prepare_build(network, given, target, weights, None, cc, weights_dtype, dtype)
+        job = prepare_build(network, given, target, weights, None, cc, weights_dtype, dtype, tuned)
         report = run(job, pictures, labels, top, progress, place)
     show(report.text())
 
@@ -137,6 +146,7 @@ def verify(
     weights: Weights = "random:0",
     weights_dtype: WeightsDtype = "float32",
     dtype: Dtype = "float32",
+    tuned: Tuned = None,
     cc: Cc = None,
     device: Device = "local",
 ) -> None:
@@ -147,7 +157,7 @@ def verify(
     place = parse_device(device)
     with Progress() as progress:
         given = parse_settings(settings or ())
-        job = prepare_build(network, given, target, weights, None, cc, weights_dtype, dtype)
+        job = prepare_build(network, given, target, weights, None, cc, weights_dtype, dtype, tuned)
         report = verify(job, image or [], progress, place)
     show(report.table(), report.verdict())
     if report.failed:
@@ -161,13 +171,14 @@ def cost(
     target: Target = "native",
     weights_dtype: WeightsDtype = "float32",
     dtype: Dtype = "float32",
+    tuned: Tuned = None,
     json: Json = False,
 ) -> None:
     """Count parameters and multiply-adds, a line a row and a line a kernel, and what weights and workspace take."""
     from mncc.verbs.cost import cost
     from mncc.verbs.job import parse_settings
 
-    report = cost(network, parse_settings(settings or ()), target, weights_dtype, dtype)
+    report = cost(network, parse_settings(settings or ()), target, weights_dtype, dtype, tuned)
     show(report.json()) if json else show(*report.tables())
 
 
@@ -196,6 +207,7 @@ def bench(
     weights: Weights = "random:0",
     weights_dtype: WeightsDtype = "float32",
     dtype: Dtype = "float32",
+    tuned: Tuned = None,
     cc: Cc = None,
     device: Device = "local",
     json: Json = False,
@@ -215,7 +227,7 @@ def bench(
     place = parse_device(device)
     counts, engines = parse_threads(threads), parse_engines(against)
     with Progress() as progress:
-        job = prepare(network, parse_settings(settings or ()), target, weights, None, cc, weights_dtype, dtype)
+        job = prepare(network, parse_settings(settings or ()), target, weights, None, cc, weights_dtype, dtype, tuned)
         report = bench_or_count(job, counts, engines, profile, progress, peer_python=peer_python, device=place)
     show(report.json()) if json else show(*report.tables())
 
@@ -233,13 +245,14 @@ def emit(
     ] = None,
     weights_dtype: WeightsDtype = "float32",
     dtype: Dtype = "float32",
+    tuned: Tuned = None,
 ) -> None:
     """Print what a stage of the compiler made."""
     from mncc.verbs.emit import emit
     from mncc.verbs.job import parse_settings
 
     with Progress():
-        text = emit(network, stage, parse_settings(settings or ()), target, weights, weights_dtype, dtype)
+        text = emit(network, stage, parse_settings(settings or ()), target, weights, weights_dtype, dtype, tuned)
     show(text)
 
 

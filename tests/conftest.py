@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,6 +13,8 @@ from hypothesis import settings
 settings.register_profile("same", derandomize=True)
 settings.register_profile("fresh", derandomize=False, print_blob=True)
 settings.load_profile("same")
+# What somebody has tuned on this machine decides nothing here, nor in processes that tests start.
+os.environ["MNCC_TUNED"] = "off"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

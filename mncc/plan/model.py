@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from math import prod
 from typing import Any, Literal
@@ -199,6 +199,8 @@ class Plan:
     aliases: Mapping[str, str]
     views: Views
     precision: Precision = FULL
+    tuned: Mapping[Any, Tiles] = field(default_factory=dict, repr=False)
+    """What a table has for kernels, by their specs; of this network or of any."""
 
     @property
     def target(self) -> Target:
@@ -211,6 +213,14 @@ class Plan:
         """The GPU that it is for."""
         assert isinstance(self.machine, GpuTarget), self.machine.name
         return self.machine
+
+    def is_tuned(self, kernel: PlannedKernel) -> bool:
+        """True where its tiles are from a table."""
+        return kernel.spec in self.tuned and kernel.tiles == self.tuned[kernel.spec]
+
+    def keeps_default(self, kernel: PlannedKernel) -> bool:
+        """True where a table has other tiles for it, which it cannot have."""
+        return kernel.spec in self.tuned and not self.is_tuned(kernel)
 
     def tensor(self, value: str) -> PlannedTensor:
         """The memory behind a value."""

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
+from types import MappingProxyType
+from typing import Any
 
 from mncc.kernels.gpu_target import GpuTarget
 from mncc.kernels.half import in_half
@@ -17,7 +20,7 @@ from mncc.plan.families import choose_families
 from mncc.plan.fuse import fuse, group_units
 from mncc.plan.gpu import choose_gpu_families, group_for_gpu
 from mncc.plan.half import compute_in_half
-from mncc.plan.model import Plan, check_plan, check_values
+from mncc.plan.model import Plan, Tiles, check_plan, check_values
 from mncc.plan.place import choose_tiles, place_tensors, place_weights, share_between_phases
 from mncc.plan.spares import spread_pixels, tell_spares
 from mncc.plan.stored import store_weights
@@ -42,6 +45,9 @@ PLAN_PASSES = (
 """Plan -> Plan, behind `fuse`, which makes the first plan from the network's units."""
 
 
+NOTHING_TUNED: Mapping[Any, Tiles] = MappingProxyType({})
+
+
 def rewrite(network: Network) -> Network:
     """The network as it is planned; the same object where no pass has to change it. Its inputs and outputs, and every
     node that has weights, keep their names."""
@@ -56,8 +62,14 @@ GPU_PASSES = (choose_gpu_families, tell_spares, choose_tiles, share_between_phas
 """The same for GPUs: no borders, because threads leave out what is outside; a second phase is a second launch."""
 
 
-def make_plan(network: Network, target: Target | GpuTarget, precision: Precision = FULL) -> Plan:
-    """The plan for one target. No TVM is loaded. Raises AssertionError where a pass breaks an invariant."""
+def make_plan(
+    network: Network,
+    target: Target | GpuTarget,
+    precision: Precision = FULL,
+    tuned: Mapping[Any, Tiles] = NOTHING_TUNED,
+) -> Plan:
+    """The plan for one target. `tuned` are tiles by specs, which kernels have before those of the cost model; they
+    decide nothing else. No TVM is loaded. Raises AssertionError where a pass breaks an invariant."""
     if precision.values == "float16" and isinstance(target, Target):
         target = in_half(target)
     network = rewrite(network)
@@ -67,7 +79,7 @@ def make_plan(network: Network, target: Target | GpuTarget, precision: Precision
         groups = group_for_gpu(network, units, target)
     else:
         groups = group_units(network, units, target)
-    plan = replace(fuse(network, groups, views, target), precision=precision)
+    plan = replace(fuse(network, groups, views, target), precision=precision, tuned=tuned)
     check_values(plan)
     for step in GPU_PASSES if isinstance(target, GpuTarget) else PLAN_PASSES:
         plan = step(plan)

@@ -8,17 +8,25 @@ from dataclasses import replace
 from mncc.kernels.chain import Chain, ChainTiles, shared_array
 from mncc.kernels.family import family_of
 from mncc.kernels.gpu_join import joined_array
+from mncc.kernels.plain import Plain
+from mncc.kernels.space import decisions_of
 from mncc.kernels.tiles import Scratch
 from mncc.network.types import TensorType
-from mncc.plan.model import Plan, PlannedTensor
+from mncc.plan.model import Plan, PlannedTensor, Tiles
 
 
 def choose_tiles(plan: Plan) -> Plan:
-    """Every kernel with the tiles that the cost model chooses for the target."""
-    return replace(
-        plan,
-        kernels=tuple(replace(k, tiles=family_of(k.spec).choose_tiles(k.spec, plan.machine)) for k in plan.kernels),
-    )
+    """Every kernel with the tiles that were tuned for it, or else those that the cost model chooses for the target.
+    Tuned ones are taken where the kernel can have them: a table is a file, and says what it likes."""
+    return replace(plan, kernels=tuple(replace(k, tiles=_tiles(k.spec, plan)) for k in plan.kernels))
+
+
+def _tiles(spec: Chain | Plain, plan: Plan) -> Tiles:
+    tuned = plan.tuned.get(spec)
+    if tuned is not None and decisions_of(spec, plan.target, tuned) is not None:
+        return tuned
+    tiles: Tiles = family_of(spec).choose_tiles(spec, plan.machine)
+    return tiles
 
 
 def share_between_phases(plan: Plan) -> Plan:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from mncc.kernels.family import family_of
 from mncc.kernels.gpu_target import GpuTarget
-from mncc.kernels.target import Target
 from mncc.plan.model import Plan, PlannedKernel
 
 
@@ -18,7 +17,7 @@ def show_plan(plan: Plan) -> str:
         "",
     ]
     for kernel in plan.kernels:
-        lines += _kernel(kernel, plan.machine)
+        lines += _kernel(kernel, plan)
     lines += ["", "tensors"]
     for tensor in plan.tensors.values():
         place = f"workspace +{tensor.offset}" if tensor.base == "workspace" else f"{tensor.base} {tensor.index}"
@@ -32,18 +31,19 @@ def show_plan(plan: Plan) -> str:
     return "\n".join(lines)
 
 
-def _kernel(kernel: PlannedKernel, target: Target | GpuTarget) -> list[str]:
+def _kernel(kernel: PlannedKernel, plan: Plan) -> list[str]:
     head = f"{kernel.name}: {kernel.family} ({', '.join(kernel.inputs)}) -> {kernel.output} {kernel.output_type}"
     facts = (
         f"  rows {'; '.join(kernel.rows)} | {kernel.images} x {kernel.items} items | {kernel.macs} multiply-adds, "
         f"{kernel.recomputed_share:.1%} again on two threads | scratch {kernel.scratch_bytes}"
     )
-    if isinstance(target, GpuTarget):
+    if isinstance(plan.machine, GpuTarget):
         facts = (
             f"  rows {'; '.join(kernel.rows)} | {kernel.macs} multiply-adds, {kernel.recomputed_share:.1%} again in "
             f"neighbouring blocks | {kernel.weight_floats * 4} bytes of weights"
         )
-    lines = [head, facts, f"  {kernel.predict(target).describe()}"]
+    tuned = ", with tuned tiles" if plan.is_tuned(kernel) else ""
+    lines = [head, facts, f"  {kernel.predict(plan.machine).describe()}{tuned}"]
     lines += [f"  {line}" for line in family_of(kernel.spec).describe(kernel.spec, kernel.tiles)]
     if kernel.shared:
         lines.append("    " + " then ".join(f"{phase.items} items" for phase in kernel.phases))

@@ -24,14 +24,17 @@ class BuildReport:
     workspace_bytes: int
     seconds: float
     workspace_of: str = "one thread"
+    tuned: int = 0
+    """Kernels whose tiles are from a tuned table."""
 
     def text(self) -> str:
         """The folder, its files with sizes, and one line on what is inside."""
         width = max(len(name) for name, _ in self.files)
         lines = [f"{self.directory}: {self.network} for {self.target}, built in {self.seconds:.1f} s"]
         lines += [f"  {name:{width}}  {size(bytes)}" for name, bytes in self.files]
+        tuned = f", {self.tuned} with tuned tiles" if self.tuned else ""
         lines.append(
-            f"{plural(self.kernels, 'kernel')}, {size(self.weights_bytes)} of weights from {self.weights}, "
+            f"{plural(self.kernels, 'kernel')}{tuned}, {size(self.weights_bytes)} of weights from {self.weights}, "
             f"workspace {size(self.workspace_bytes)} for {self.workspace_of}"
         )
         return "\n".join(lines)

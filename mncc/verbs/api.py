@@ -30,18 +30,20 @@ def build(
     output: str | Path | None = None,
     weights_dtype: str = "float32",
     dtype: str = "float32",
+    tuned: str | Path | None = None,
     **settings: Setting,
 ) -> Library:
     """Compiles a .mn file and loads the library: `net = mncc.build("x.mn", weights="x.pth", width=0.75)`.
 
     `settings` are the network's parameters; `weights_dtype="float16"` stores weights in half the space,
-    `dtype="float16"` computes in it. With `output` the folder is written as by `mncc build -o`; else it is a temporary
-    one that goes with the returned object. Inputs and outputs are float32 NHWC; see Library.
+    `dtype="float16"` computes in it. `tuned` is a table of tuned tiles or "none", as --tuned has it. With `output` the
+    folder is written as by `mncc build -o`; else it is a temporary one that goes with the returned object. Inputs and
+    outputs are float32 NHWC; see Library.
     """
     from mncc.devices.loaded import Library
     from mncc.verbs.build import build as build_folder
 
-    job = jobs.prepare_build(path, _texts(settings), target, str(weights), name, None, weights_dtype, dtype)
+    job = jobs.prepare_build(path, _texts(settings), target, str(weights), name, None, weights_dtype, dtype, tuned)
     folder = None if output else Path(tempfile.mkdtemp(prefix="mncc-"))
     try:
         with Progress() as progress:
@@ -68,12 +70,13 @@ def cost(
     target: str = "native",
     weights_dtype: str = "float32",
     dtype: str = "float32",
+    tuned: str | Path | None = None,
     **settings: Setting,
 ) -> CostReport:
     """Parameters, multiply-adds, packed weights and workspace, by layer, row and kernel."""
     from mncc.verbs.cost import cost as cost_of
 
-    return cost_of(path, _texts(settings), target, weights_dtype, dtype)
+    return cost_of(path, _texts(settings), target, weights_dtype, dtype, tuned)
 
 
 def verify(
@@ -84,6 +87,7 @@ def verify(
     weights_dtype: str = "float32",
     dtype: str = "float32",
     device: str = "local",
+    tuned: str | Path | None = None,
     **settings: Setting,
 ) -> VerifyReport:
     """Errors of every output and every kernel against torch in float64; `.failed` holds those past the tolerance.
@@ -92,7 +96,7 @@ def verify(
     """
     from mncc.verbs.verify import verify as verify_job
 
-    job = jobs.prepare_build(path, _texts(settings), target, str(weights), None, None, weights_dtype, dtype)
+    job = jobs.prepare_build(path, _texts(settings), target, str(weights), None, None, weights_dtype, dtype, tuned)
     with Progress() as progress:
         return verify_job(job, [Path(image) for image in images], progress, jobs.parse_device(device))
 
@@ -108,6 +112,7 @@ def bench(
     weights_dtype: str = "float32",
     dtype: str = "float32",
     device: str = "local",
+    tuned: str | Path | None = None,
     **settings: Setting,
 ) -> BenchReport:
     """Times in milliseconds and as shares of the FMA peak, which is measured in the same run.
@@ -117,7 +122,7 @@ def bench(
     """
     from mncc.verbs.bench import bench as bench_job
 
-    job = _prepare(path, settings, target, weights, None, (weights_dtype, dtype))
+    job = jobs.prepare(path, _texts(settings), target, str(weights), None, None, weights_dtype, dtype, tuned)
     with Progress() as progress:
         python = Path(peer_python) if peer_python else None
         place = jobs.parse_device(device)
@@ -130,23 +135,13 @@ def emit(
     target: str = "native",
     weights_dtype: str = "float32",
     dtype: str = "float32",
+    tuned: str | Path | None = None,
     **settings: Setting,
 ) -> str:
     """What a stage of the compiler made, as text: tree, network, plan, tir, llvm or asm."""
     from mncc.verbs.emit import emit as emit_stage
 
-    return emit_stage(path, stage, _texts(settings), target, weights_dtype=weights_dtype, dtype=dtype)
-
-
-def _prepare(
-    path: str | Path,
-    settings: dict[str, Setting],
-    target: str,
-    weights: str | Path,
-    name: str | None,
-    dtypes: tuple[str, str],
-) -> jobs.Job:
-    return jobs.prepare(path, _texts(settings), target, str(weights), name, None, *dtypes)
+    return emit_stage(path, stage, _texts(settings), target, weights_dtype=weights_dtype, dtype=dtype, tuned=tuned)
 
 
 def _texts(settings: dict[str, Setting]) -> dict[str, str]:

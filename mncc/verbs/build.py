@@ -54,6 +54,7 @@ def build(job: Job | GpuJob, output: Path | None, progress: Progress, objects: b
         directory=directory,
         files=tuple(sizes(directory)),
         kernels=sum(len(of.kernels) for of in spec.sets),
+        tuned=job.tuned_kernels(),
         weights=job.weights.source,
         weights_bytes=spec.weights.nbytes,
         workspace_bytes=spec.tensor_bytes + spec.scratch_bytes,

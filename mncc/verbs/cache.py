@@ -14,8 +14,7 @@ import os
 import pickle
 import tempfile
 import time
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Sequence
 from functools import cache
 from importlib import metadata
 from pathlib import Path
@@ -44,7 +43,7 @@ def compiled(job: Job, progress: Progress) -> LibrarySpec:
     if job.within:
         from mncc.library.variants import join_variants
 
-        alone = [replace(job, target=target, within=(), forced=False) for target in job.within]
+        alone = job.singles
         return join_variants([_compiled(single, _share_of(progress, n, alone)) for n, single in enumerate(alone)])
     return _compiled(job, progress)
 
@@ -53,12 +52,12 @@ def _compiled(job: Job, tell: Callable[[str, float], None]) -> LibrarySpec:
     from mncc.verbs.compile import compile_network
 
     def compile() -> LibrarySpec:
-        return compile_network(job.network, job.target, job.weights, job.name, tell, job.precision)[0]
+        return compile_network(job.network, job.target, job.weights, job.name, tell, job.precision, job.tuned_tiles)[0]
 
     return _kept(key_of(job), compile)
 
 
-def _share_of(progress: Progress, number: int, jobs: list[Job]) -> Callable[[str, float], None]:
+def _share_of(progress: Progress, number: int, jobs: Sequence[Job]) -> Callable[[str, float], None]:
     """The progress of one of several jobs, as a share of all."""
     name = jobs[number].target.name
     return lambda text, done: progress(f"{name}: {text}", (number + done) / len(jobs))
@@ -112,11 +111,19 @@ def key_of(job: Job | GpuJob, *tools: object) -> str:
     """A hash over everything that decides the compiled library of a job; `tools` beside what mncc stands on."""
     digest = hashlib.sha256()
     weights = (job.weights.source, job.weights.digest())
-    target = (job.target, job.precision) if isinstance(job, Job) else job.targets
+    target = (job.target, job.precision, _tuned(job)) if isinstance(job, Job) else job.targets
     parts = (_compiler(), repr(tools), job.name, repr(job.network), repr(target), *weights)
     for part in parts:
         digest.update(hashlib.sha256(part.encode("utf-8", "surrogateescape")).digest())
     return digest.hexdigest()
+
+
+def _tuned(job: Job) -> tuple[tuple[str, object], ...]:
+    """The tiles that a table decides: what it has for other networks changes nothing."""
+    if not job.tuned_tiles:
+        return ()
+    plan = job.plan()
+    return tuple((kernel.name, kernel.tiles) for kernel in plan.kernels if plan.is_tuned(kernel))
 
 
 @cache

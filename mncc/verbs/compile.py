@@ -15,10 +15,10 @@ from mncc.library.selftest import TOLERANCES, make_goldens, selftest_input
 from mncc.library.spec import Golden, InterfaceTensor, KernelEntry, LibrarySpec, Slot
 
 if TYPE_CHECKING:
-    from mncc.kernels.gpu_target import GpuTarget
     from mncc.kernels.target import Target
     from mncc.network.graph import Network
     from mncc.plan import Plan, PlannedKernel
+    from mncc.plan.model import Tiles
     from mncc.weights import Weights
 
 Progress = Callable[[str, float], None]
@@ -31,8 +31,10 @@ def compile_network(
     name: str,
     progress: Progress | None = None,
     precision: Precision = FULL,
+    tuned: Mapping[Any, Tiles] | None = None,
 ) -> tuple[LibrarySpec, Plan]:
     """The library's parts and the plan behind them; `progress` is told what is being done and the share that is done.
+    `tuned` are tiles by specs, as for make_plan.
 
     Raises DiagnosticError for weights that their stored type cannot hold, OutsideError where TVM is missing or of
     another version.
@@ -42,7 +44,7 @@ def compile_network(
 
     tell: Progress = progress or (lambda text, share: None)
     tell("planning", 0.0)
-    plan = make_plan(network, target, precision)
+    plan = make_plan(network, target, precision, tuned or {})
     held = stored_tensors(plan, weights.tensors)
     # Toolchains that cannot make symbols local leave them in the archive: no two libraries share one.
     prefix = f"{name}_{c_word(target.name)}_"
@@ -73,14 +75,12 @@ def compile_network(
     return spec, plan
 
 
-def emit_stage(network: Network, target: Target | GpuTarget, stage: str, precision: Precision = FULL) -> str:
-    """The kernels of a network as text: `tir`, `llvm` or `asm`, for a GPU `tir` or `cuda`."""
+def emit_stage(plan: Plan, stage: str) -> str:
+    """The kernels of a plan as text: `tir`, `llvm` or `asm`, for a GPU `tir` or `cuda`."""
     from mncc.backend import emit, emit_cuda
     from mncc.kernels.gpu_target import GpuTarget
-    from mncc.plan import make_plan
 
-    plan = make_plan(network, target, precision)
-    return emit_cuda(plan, stage) if isinstance(target, GpuTarget) else emit(plan, stage)
+    return emit_cuda(plan, stage) if isinstance(plan.machine, GpuTarget) else emit(plan, stage)
 
 
 def model_hash(network: Network, weights: Weights, precision: Precision = FULL) -> str:
@@ -164,6 +164,7 @@ def _kernel_facts(plan: Plan, kernel: PlannedKernel, symbol: str) -> Mapping[str
         "output_shape": list(kernel.output_type.shape),
         "items": kernel.items,
         "tiles": kernel.tile_table,
+        "tuned": plan.is_tuned(kernel),
         "scratch_bytes": kernel.scratch_bytes,
         "scratch": buffers,
         "recomputed_share": round(kernel.recomputed_share, 6),

@@ -11,6 +11,7 @@ from mncc.network.ops import Dense
 from mncc.report.cost import CostReport, KernelCost, LayerCost, PartCost, RowCost
 from mncc.verbs.job import find_target, load_network
 from mncc.verbs.precision import find_precision
+from mncc.verbs.tuned import find_tuned, warn_of_misfits
 
 if TYPE_CHECKING:
     from mncc.network.graph import Network
@@ -23,6 +24,7 @@ def cost(
     target: str = "native",
     weights_dtype: str = "float32",
     dtype: str = "float32",
+    tuned: str | Path | None = None,
 ) -> CostReport:
     """Parameters, multiply-adds, packed weights and workspace of a network. Raises DiagnosticError, UsageError."""
     from mncc.plan import make_plan
@@ -30,7 +32,9 @@ def cost(
     found = find_target(target)
     precision = find_precision(weights_dtype, dtype, found)
     network = load_network(path, settings or {})
-    plan = make_plan(network, found, precision)
+    tables = find_tuned(tuned, (found,))
+    plan = make_plan(network, found, precision, tables[found.name].tiles() if tables else {})
+    warn_of_misfits(plan)
     return CostReport(
         network=network.name,
         target=found.name,

@@ -12,7 +12,10 @@ from mncc.verbs.precision import find_precision
 
 if TYPE_CHECKING:
     from mncc.kernels.gpu_target import GpuTarget
+    from mncc.kernels.precision import Precision
     from mncc.kernels.target import Target
+    from mncc.network.graph import Network
+    from mncc.plan import Plan
 
 Stage = Literal["tree", "network", "plan", "tir", "llvm", "asm", "cuda"]
 STAGES: tuple[str, ...] = get_args(Stage)
@@ -26,10 +29,11 @@ def emit(
     weights: str | None = None,
     weights_dtype: str = "float32",
     dtype: str = "float32",
+    tuned: str | Path | None = None,
 ) -> str:
     """The text of one stage, without a line break at its end. Weights, where given, are checked against the network;
     no stage depends on their values. Raises DiagnosticError, UsageError, OutsideError."""
-    text = _text(path, stage, settings or {}, target, weights_dtype, dtype).rstrip("\n")
+    text = _text(path, stage, settings or {}, target, (weights_dtype, dtype), tuned).rstrip("\n")
     if weights is not None:
         from mncc.weights import load_weights
 
@@ -38,7 +42,12 @@ def emit(
 
 
 def _text(
-    path: str | Path, stage: str, settings: Mapping[str, str], target: str, weights_dtype: str, dtype: str
+    path: str | Path,
+    stage: str,
+    settings: Mapping[str, str],
+    target: str,
+    dtypes: tuple[str, str],
+    tuned: str | Path | None,
 ) -> str:
     if stage not in STAGES:
         raise UsageError(f"--stage {stage}: there is no such stage", f"write one of {', '.join(STAGES)}")
@@ -51,15 +60,33 @@ def _text(
 
         return show_network(load_network(path, settings))
     found = find_machine(target)
-    precision = find_precision(weights_dtype, dtype, found)
-    if stage == "plan":
-        from mncc.plan import make_plan, show_plan
+    precision = find_precision(*dtypes, found)
+    if stage != "plan":
+        _check_stage(found, stage)
+    from mncc.plan import show_plan
 
-        return show_plan(make_plan(load_network(path, settings), found, precision))
-    _check_stage(found, stage)
+    plan = _plan(load_network(path, settings), found, precision, tuned)
+    if stage == "plan":
+        return show_plan(plan)
     from mncc.verbs.compile import emit_stage
 
-    return emit_stage(load_network(path, settings), found, stage, precision)
+    return emit_stage(plan, stage)
+
+
+def _plan(
+    network: Network, machine: Target | GpuTarget, precision: Precision, tuned: str | Path | None
+) -> Plan:
+    from mncc.kernels.gpu_target import GpuTarget
+    from mncc.plan import make_plan
+    from mncc.verbs.tuned import find_tuned, refuse_for_gpus, warn_of_misfits
+
+    if isinstance(machine, GpuTarget):
+        refuse_for_gpus(tuned)
+        return make_plan(network, machine, precision)
+    tables = find_tuned(tuned, (machine,))
+    plan = make_plan(network, machine, precision, tables[machine.name].tiles() if tables else {})
+    warn_of_misfits(plan)
+    return plan
 
 
 def _check_stage(machine: Target | GpuTarget, stage: str) -> None:

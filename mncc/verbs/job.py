@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -11,11 +11,15 @@ from mncc.kernels.precision import FULL, Precision
 from mncc.language.diagnostic import DiagnosticError
 from mncc.report.failures import UsageError
 from mncc.verbs.precision import find_precision
+from mncc.verbs.tuned import find_tuned, refuse_for_gpus, warn_of_misfits
 
 if TYPE_CHECKING:
     from mncc.devices.device import Device
+    from mncc.kernels.chain import Chain, ChainTiles
     from mncc.kernels.gpu_target import GpuTarget
     from mncc.kernels.target import Target
+    from mncc.kernels.tuned import Table
+    from mncc.kernels.winograd import WinogradTiles
     from mncc.network.graph import Network
     from mncc.plan import Plan
     from mncc.weights import Weights
@@ -40,6 +44,8 @@ class Job:
     """Where one library is for several targets, all of them in the order they were named; `target` is one of them."""
     forced: bool = False
     """Whether that library shall run the kernels for `target`, whatever it would choose."""
+    tuned: Mapping[str, Table] = field(default_factory=dict)
+    """Tuned kernels by the names of targets."""
 
     @property
     def targets(self) -> tuple[Target, ...]:
@@ -50,7 +56,25 @@ class Job:
         """The network's plan for the target."""
         from mncc.plan import make_plan
 
-        return make_plan(self.network, self.target, self.precision)
+        return make_plan(self.network, self.target, self.precision, self.tuned_tiles)
+
+    @property
+    def tuned_tiles(self) -> Mapping[Chain, ChainTiles | WinogradTiles]:
+        """What tuned tables have for the target, for kernels of any network."""
+        table = self.tuned.get(self.target.name)
+        return table.tiles() if table else {}
+
+    @property
+    def singles(self) -> tuple[Job, ...]:
+        """A job a target; the library of this one is made of theirs."""
+        if not self.within:
+            return (self,)
+        return tuple(replace(self, target=target, within=(), forced=False) for target in self.within)
+
+    def tuned_kernels(self) -> int:
+        """How many kernels have tiles from a table, for all targets together."""
+        plans = [job.plan() for job in self.singles if job.tuned_tiles]
+        return sum(plan.is_tuned(kernel) for plan in plans for kernel in plan.kernels)
 
     def held_weights(self) -> Weights:
         """The weights with the rounding of their stored type: what the library computes with. Raises DiagnosticError
@@ -170,6 +194,7 @@ def prepare(
     cc: str | None = None,
     weights_dtype: str = "float32",
     dtype: str = "float32",
+    tuned: str | Path | None = None,
 ) -> Job:
     """Loads network, target or targets, and weights, the cheap and likeliest to fail first. Raises DiagnosticError,
     UsageError."""
@@ -179,7 +204,12 @@ def prepare(
     for other in others:
         find_precision(weights_dtype, dtype, other)
     within = (found, *others) if others else ()
-    return Job(*_loaded(path, settings, weights, name, found), cc, precision, within)
+    tables = find_tuned(tuned, (found, *others))
+    job = Job(*_loaded(path, settings, weights, name, found), cc, precision, within, tuned=tables)
+    for single in job.singles:
+        if single.tuned_tiles:
+            warn_of_misfits(single.plan())
+    return job
 
 
 def prepare_build(
@@ -191,10 +221,12 @@ def prepare_build(
     cc: str | None = None,
     weights_dtype: str = "float32",
     dtype: str = "float32",
+    tuned: str | Path | None = None,
 ) -> Job | GpuJob:
     """As `prepare`, for GPUs too: what can be built."""
     if not any(name.strip().startswith("cuda-") for name in target.split(",")):
-        return prepare(path, settings, target, weights, name, cc, weights_dtype, dtype)
+        return prepare(path, settings, target, weights, name, cc, weights_dtype, dtype, tuned)
+    refuse_for_gpus(tuned)
     _check_options(name, cc)
     found = find_gpus(target)
     find_precision(weights_dtype, dtype, found[0])

@@ -32,6 +32,9 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The wheel, built from a copy (`source` beside it), for setuptools leaves its build folder behind."""
     folder = tmp_path_factory.mktemp("wheel")
     shutil.copytree(ROOT, folder / "source", ignore=LEFT_OUT)
+    tuned = folder / "source" / "targets" / "tuned"
+    tuned.mkdir(exist_ok=True)
+    (tuned / "any-target.json").write_text("{}", encoding="utf-8")
     options = ["--no-deps", "--no-build-isolation", "--no-index", "--quiet", "-w", str(folder)]
     call(sys.executable, "-m", "pip", "wheel", *options, folder / "source", cwd=folder)
     return next(folder.glob("mncc-*.whl"))
@@ -41,7 +44,9 @@ def test_what_travels(wheel: Path) -> None:
     source = wheel.parent / "source"
     names = set(zipfile.ZipFile(wheel).namelist())
     expected = {f"mncc/_data/grammar/{path.name}" for path in (source / "grammar").iterdir()}
-    expected |= {f"mncc/_data/targets/{path.name}" for path in (source / "targets").glob("*.toml")}
+    targets = source / "targets"
+    expected |= {f"mncc/_data/targets/{path.name}" for path in targets.glob("*.toml")}
+    expected |= {f"mncc/_data/targets/tuned/{path.name}" for path in (targets / "tuned").iterdir()}
     expected |= {str(path.relative_to(source)) for path in (source / "mncc").rglob("*") if path.is_file()}
     travelled = {name for name in names if not name.split("/")[0].endswith(".dist-info")}
     assert travelled == expected

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from mncc.kernels.precision import Precision
+from mncc.kernels.target import load_target
 from mncc.report.progress import Progress
 from mncc.verbs import cache
 from mncc.verbs.job import Job
@@ -43,7 +44,7 @@ def compiler(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Compiler:
     counter = Compiler()
 
     def compile_network(
-        network: Any, target: Any, weights: Any, name: str, progress: Any, precision: Any
+        network: Any, target: Any, weights: Any, name: str, progress: Any, precision: Any, tuned: Any
     ) -> tuple[Any, None]:
         counter.calls += 1
         return ("spec of", name, weights.digest()), None
@@ -54,7 +55,7 @@ def compiler(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Compiler:
 
 
 def job(**changes: Any) -> Job:
-    plain = Job("network", "target", FakeWeights("a"), "net")  # type: ignore[arg-type]
+    plain = Job("network", load_target("armv7"), FakeWeights("a"), "net")  # type: ignore[arg-type]
     return replace(plain, **changes)
 
 
@@ -69,7 +70,7 @@ def test_the_second_time_is_found(compiler: Compiler, tmp_path: Path) -> None:
     "changes",
     [
         {"network": "another"},
-        {"target": "another"},
+        {"target": load_target("arm64")},
         {"name": "another"},
         {"weights": FakeWeights("b")},
         {"precision": Precision("float16")},
