@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from mncc.devices.process import Local
-from mncc.kernels.family import family_of
+from mncc.kernels.space import neighbours
 from mncc.kernels.target import load_target
 from mncc.tuning.measure import open_measurer
 from mncc.tuning.race import Limits
@@ -137,7 +137,7 @@ def test_kernels_of_a_network_compute_what_their_tasks_expect() -> None:
     tasks = tasks_of(prepare(ROOT / "docs" / "tiny.mn", {}))
     given = [Candidate(task, task.default) for task in tasks]
     for task in tasks:
-        given += [Candidate(task, tiles) for tiles, _ in zip(neighbours(task), range(2), strict=False)]
+        given += [Candidate(task, tiles) for tiles, _ in zip(beside(task), range(2), strict=False)]
     with open_measurer([Local()], tasks[0].target, 2, limits=replace(SHORT, build=200.0)) as measurer:
         measurer.submit(sorted(given, key=lambda one: one.task.name))
         found = in_order(given, list(measurer.outcomes()))
@@ -145,5 +145,5 @@ def test_kernels_of_a_network_compute_what_their_tasks_expect() -> None:
     assert [task.name for task in tasks] == ["k00_conv2d", "k01_bottleneck", "k02_bottleneck", "k04_conv2d"]
 
 
-def neighbours(task: Task) -> Iterable[Tiles]:
-    return family_of(task.spec).neighbours(task.spec, task.default, task.target)
+def beside(task: Task) -> Iterable[Tiles]:
+    return (tiles for _, tiles in neighbours(task.spec, task.target, task.default))
