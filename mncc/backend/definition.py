@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from mncc.backend.cpu import KernelFunction, compile_functions
+from mncc.kernels.chain import Chain, ChainTiles, in_phases
 from mncc.kernels.target import Target
 
 SOURCES = (
@@ -85,5 +86,10 @@ def _is_text(statement: Any) -> bool:
 
 
 def code_of(function: KernelFunction, target: Target) -> str:
-    """A hash of the object that the backend makes of a kernel. Raises OutsideError for a wrong TVM."""
+    """A hash of the object that the backend makes of a kernel, were all its tensors on lines and nothing fetched ahead:
+    that is another matter in another network. Raises OutsideError for a wrong TVM."""
+    spec, tiles = function.spec, function.tiles
+    assert isinstance(spec, Chain), spec
+    between = isinstance(tiles, ChainTiles) and in_phases(spec, tiles)
+    function = KernelFunction(spec, tiles, (True,) * (2 + spec.residual + between))
     return hashlib.sha256(compile_functions({function: "kernel"}, target)).hexdigest()[:24]

@@ -11,13 +11,20 @@ import pytest
 import typer
 
 from mncc.cli import app
+from mncc.kernels.chain_knobs import Cut
+from mncc.kernels.space import decisions_of, knobs
+from mncc.kernels.target import load_target
+from mncc.kernels.tiles import ConvTile
+from mncc.plan import make_plan
 from mncc.verbs.check import check
 from mncc.verbs.emit import emit
 from mncc.verbs.job import load_network
 
 ROOT = Path(__file__).resolve().parents[2]
 ARCHITECTURE = ROOT / "docs" / "architecture.md"
+TUNING = ROOT / "docs" / "tuning.md"
 EMITTED = re.compile(r"<!-- mncc emit (?P<command>[^,>]*?)(?:, first (?P<lines>\d+) lines)? -->\n```\n.*?```\n", re.S)
+KNOBS = re.compile(r"(<!-- knobs of (\S+) for (\S+) -->\n)(?:\|.*\n)*")
 DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 
@@ -42,6 +49,36 @@ def test_the_printed_stages(request: pytest.FixtureRequest) -> None:
         ARCHITECTURE.write_text(now, encoding="utf-8")
     else:
         assert now == written, "run this test with --update-golden"
+
+
+def knob_table(match: re.Match[str]) -> str:
+    """Every knob of a network's kernels: how many choices it has, the default's, and the first and last one."""
+    target = load_target(match[3])
+    lines = ["| kernel | knob | choices | default | from | to |", "|---|---|---|---|---|---|"]
+    for kernel in make_plan(load_network(ROOT / match[2], {}), target).kernels:
+        default = decisions_of(kernel.spec, target, kernel.tiles)
+        assert default is not None
+        for knob, index in zip(knobs(kernel.spec, target), default, strict=True):
+            shown = (written(knob.choices[number]) for number in (index, 0, -1))
+            cells = (kernel.name, f"`{knob.name}`", str(len(knob.choices)), *shown)
+            lines.append(f"| {' | '.join(cells)} |")
+    return match[1] + "".join(f"{line}\n" for line in lines)
+
+
+def written(choice: object) -> str:
+    if isinstance(choice, ConvTile):
+        return f"{choice.rows}x{choice.cols}x{choice.channels}/{choice.lanes}"
+    return f"{choice.strip}, {choice.band}" if isinstance(choice, Cut) else str(choice)
+
+
+def test_the_knobs(request: pytest.FixtureRequest) -> None:
+    text = TUNING.read_text(encoding="utf-8")
+    assert len(KNOBS.findall(text)) == 1
+    now = KNOBS.sub(knob_table, text)
+    if request.config.getoption("--update-golden"):
+        TUNING.write_text(now, encoding="utf-8")
+    else:
+        assert now == text, "run this test with --update-golden"
 
 
 def test_the_networks_in_the_documents_are_the_files(tmp_path: Path) -> None:
