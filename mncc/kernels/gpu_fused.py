@@ -161,7 +161,8 @@ class FusedShape:
     @property
     def input_pitch(self) -> int:
         """Of the lead's input in shared memory."""
-        return pitch(self.depth)
+        assert self.tiles.lead is not None
+        return pitch(self.depth, self.tiles.lead.across)
 
     @property
     def chunk_pitch(self) -> int:

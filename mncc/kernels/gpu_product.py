@@ -11,7 +11,7 @@ from typing import ClassVar
 import numpy as np
 
 from mncc.kernels.chain import Chain, Stage
-from mncc.kernels.gpu_tiles import ThreadTiles, padded_matrix, pitch
+from mncc.kernels.gpu_tiles import ThreadTiles, joined_pitch, padded_matrix, pitch
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,7 @@ class ProductShape:
     @property
     def pitch(self) -> int:
         """Of a pixel in shared memory."""
-        return pitch(self.tiles.chunk)
+        return pitch(self.tiles.chunk, self.tiles.sums.across)
 
     @property
     def window_floats(self) -> int:
@@ -126,15 +126,20 @@ class ProductShape:
         return self.tiles.sums.split > 1 or self.spec.pool
 
     @property
+    def join_pitch(self) -> int:
+        """Of a pixel where sums meet."""
+        return joined_pitch(self.tiles.sums)
+
+    @property
     def join_floats(self) -> int:
         """Shared memory of sums that meet."""
         sums = self.tiles.sums
-        return sums.split * sums.height * pitch(sums.width) if self.joins else 0
+        return sums.split * sums.height * self.join_pitch if self.joins else 0
 
     @property
     def pool_floats(self) -> int:
         """Shared memory of the pixels of a pool."""
-        return self.pixels * pitch(self.tiles.sums.width) if self.spec.pool else 0
+        return self.pixels * self.join_pitch if self.spec.pool else 0
 
     @property
     def shared_bytes(self) -> int:

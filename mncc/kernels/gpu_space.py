@@ -13,7 +13,7 @@ from mncc.kernels.gpu_join import join_of
 from mncc.kernels.gpu_plain import GpuPlain, GpuPlainTiles
 from mncc.kernels.gpu_product import GpuProduct, ProductShape, ProductTiles
 from mncc.kernels.gpu_target import STATIC_SHARED, WARP, GpuTarget
-from mncc.kernels.gpu_tiles import QUAD, ThreadTiles, rounded
+from mncc.kernels.gpu_tiles import PHASE, QUAD, ThreadTiles, rounded
 from mncc.kernels.gpu_time import (
     BEGIN,
     FETCH,
@@ -54,7 +54,8 @@ def sharing(pixels: int, width: int, threads: int, split: int = 1) -> ThreadTile
         across = -(-width // channels)
         while threads // split % across and across < threads:
             across += 1
-        if threads % (across * split):
+        # Eight threads in a row are served together; the weights of two rows would lie in the same banks.
+        if threads % (across * split) or (across > PHASE and across % PHASE):
             continue
         down = threads // split // across
         each = -(-pixels // down)
@@ -172,7 +173,7 @@ def choose_fused(spec: GpuFused, target: GpuTarget) -> FusedTiles | None:
 def fused_space(spec: GpuFused, target: GpuTarget) -> Iterator[FusedTiles]:
     """All tiles that fit."""
     last, channels = spec.last, spec.depthwise.channels
-    chunks = sorted({min(size, rounded(channels, QUAD)) for size in (16, 32, 64)})
+    chunks = sorted({min(size, rounded(channels, QUAD)) for size in (32, 64)})
     for (rows, cols), threads, chunk in product(_pictures(last.height, last.width), THREADS, chunks):
         run = next(size for size in (4, 3, 2, 1) if cols % size == 0)
         for tail, lead in product(_tails(spec, rows * cols, threads), _leads(spec, rows, cols, chunk, threads)):

@@ -8,6 +8,8 @@ import numpy as np
 
 QUAD = 4
 """Floats of a 128-bit access."""
+PHASE = 8
+"""Threads whose 128-bit accesses shared memory serves at once: all of its 32 banks."""
 
 
 @dataclass(frozen=True)
@@ -50,11 +52,23 @@ def rounded(count: int, unit: int) -> int:
     return -(-count // unit) * unit
 
 
-def pitch(channels: int) -> int:
-    """Floats from one pixel to the next in shared memory: an odd multiple of four, so that the same four channels of
-    eight pixels in a row lie in different banks."""
+def pitch(channels: int, across: int = 1) -> int:
+    """Floats from one pixel to the next in shared memory, such that eight threads, of whom `across` read the same four
+    channels of each pixel, find those of neighbouring pixels in different banks. Where they read two pixels at most,
+    nothing lies between pixels if that will do, so that those who write them in a row meet no bank twice either."""
     quads = -(-channels // QUAD)
+    if across >= PHASE // 2 and quads % PHASE:
+        return quads * QUAD
     return (quads + 1 - quads % 2) * QUAD
+
+
+def joined_pitch(tiles: ThreadTiles) -> int:
+    """Floats from one pixel to the next where the threads of a product write their sums: eight threads in a row write
+    `across` neighbouring quads of each of some pixels, which lie in different banks."""
+    quads, across = tiles.width // QUAD, tiles.across
+    if across >= PHASE:
+        return tiles.width
+    return next(count for count in range(quads, quads + 2 * PHASE) if count % (2 * across) == across) * QUAD
 
 
 def vector_lanes(*floats: int) -> int:

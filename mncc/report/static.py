@@ -18,7 +18,9 @@ class StaticKernel:
     """One launch. `resident` blocks fit on a multiprocessor at once, which then has `occupancy` of its threads. Bytes
     that all blocks move, as counted from the tiles, and those of tensors and weights, each once. Of the hottest loop:
     the share of multiply-adds, and of its loads those that are 128 bits wide; None without nvcc, or where the loop has
-    none."""
+    none. `sectors` of 32 bytes that a warp's access to global memory takes and `least_sectors` that its bytes would
+    fill, on average; `bank_ways` how many words a bank of shared memory gives for one access, on average and at most:
+    1 without conflicts. None without g++, or where a kernel has no such accesses."""
 
     name: str
     output: str
@@ -33,6 +35,10 @@ class StaticKernel:
     unique_bytes: int
     multiply_share: float | None
     wide_loads: float | None
+    sectors: float | None
+    least_sectors: float | None
+    bank_ways: float | None
+    worst_bank_ways: int | None
     macs: int
 
 
@@ -71,12 +77,14 @@ class StaticReport:
         """A line a launch, then the network's."""
         title = f"{self.network} for {self.target}: static, not timed"
         columns = ("kernel", "makes", ">blocks", ">threads", ">at once", ">occupancy", ">registers", ">spilled",
-                   ">shared", ">moved", ">times", ">FMA in loop", ">128 bit")  # fmt: skip
+                   ">shared", ">moved", ">times", ">FMA in loop", ">128 bit", ">sectors", ">bank ways")  # fmt: skip
         bounds = ", ".join(f"{bound.board} {bound.microseconds:.0f} us" for bound in self.bounds)
         lines = [
             f"{len(self.kernels)} launch{'es' if len(self.kernels) != 1 else ''}, blocks for "
             f"{self.multiprocessors} multiprocessors ({self.board}); bytes are moved {self.read_again:.1f} times",
             f"no board is faster than its multipliers and its memory: {bounds}",
+            "sectors: of 32 bytes, that a warp's access to global memory takes / needs at least; bank ways: words that "
+            "a bank of shared memory gives for one access, 1 without conflicts",
         ]
         notes = [self.note] if self.note else []
         if self.loops_of == "PTX":
@@ -99,4 +107,6 @@ def _row(kernel: StaticKernel) -> tuple[str, ...]:
         f"{kernel.moved_bytes / kernel.unique_bytes:.1f}",
         percent(kernel.multiply_share),
         percent(kernel.wide_loads),
+        "-" if kernel.sectors is None else f"{kernel.sectors:.1f}/{kernel.least_sectors:.1f}",
+        "-" if kernel.bank_ways is None else f"{kernel.bank_ways:.2f}",
     )

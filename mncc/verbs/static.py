@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,13 +13,18 @@ from mncc.report.static import Bound, StaticKernel, StaticReport
 from mncc.verbs.job import find_machine, load_network
 
 if TYPE_CHECKING:
-    from mncc.backend import Launch
+    from mncc.backend import CudaKernels, Launch
+    from mncc.devices.cuda_on_cpu.tracing import Memory, Traffic
     from mncc.kernels.gpu_target import GpuTarget
     from mncc.library.loops import Loop
     from mncc.library.nvcc import Nvcc
     from mncc.library.ptxas import KernelUse
     from mncc.plan import Plan
 
+ALIGN = 256
+"""Bytes: as the driver's allocations are."""
+SAMPLE = 8
+"""Blocks of a launch that are looked at."""
 BOARDS = ("cuda-sm80", "cuda-sm87", "cuda-sm90")
 """Targets whose boards the bounds are given for: A100, Orin, H100."""
 
@@ -38,22 +44,28 @@ def static_report(path: str | Path, settings: Mapping[str, str], target: str) ->
     kernels = compile_cuda(plan)
     uses: Mapping[str, KernelUse] = {}
     loops: Mapping[str, Loop] = {}
-    note = read = ""
+    notes, read = [], ""
     try:
         uses, loops, read = _compiled(kernels.source, machine.architecture)
     except OutsideError as error:
-        note = f"registers, spills and loops are missing: {error}"
+        notes.append(f"registers, spills and loops are missing: {error}")
+    traffic: Mapping[int, Traffic] = {}
+    try:
+        traffic = _traced(plan, kernels)
+    except OutsideError as error:
+        notes.append(f"sectors and banks are missing: {error}")
     return StaticReport(
         network=network.name,
         target=machine.name,
         board=machine.board,
         multiprocessors=machine.multiprocessors,
         kernels=tuple(
-            _kernel(plan, launch, uses.get(launch.symbol), loops.get(launch.symbol)) for launch in kernels.launches
+            _kernel(plan, launch, uses.get(launch.symbol), loops.get(launch.symbol), traffic.get(launch.kernel))
+            for launch in kernels.launches
         ),
         bounds=tuple(_bound(plan, board) for board in BOARDS),
         loops_of=read,
-        note=note,
+        note="; ".join(notes),
     )
 
 
@@ -77,7 +89,31 @@ def _loops(source: str, architecture: str, nvcc: Nvcc) -> tuple[Mapping[str, Loo
     return sass_loops(sass_of(source, architecture, nvcc, nvdisasm)), "SASS"
 
 
-def _kernel(plan: Plan, launch: Launch, use: KernelUse | None, loop: Loop | None) -> StaticKernel:
+def _traced(plan: Plan, kernels: CudaKernels) -> Mapping[int, Traffic]:
+    """A kernel's number -> what a sample of its blocks asks of memory, which may hold anything."""
+    import numpy as np
+
+    from mncc.devices.cuda_on_cpu.tracing import TracedKernels
+
+    memory = {name: np.zeros(tensor.bytes + ALIGN, np.uint8) for name, tensor in plan.tensors.items()}
+    found = {}
+    with tempfile.TemporaryDirectory(prefix="mncc") as folder:
+        traced = TracedKernels(kernels.source, Path(folder))
+        for launch in kernels.launches:
+            own = np.zeros(plan.kernels[launch.kernel].weight_floats * 4 + ALIGN, np.uint8)
+            buffers = []
+            for argument in launch.arguments:
+                array = own if argument.value is None else memory[plan.tensor(argument.value).name]
+                begin = -(-array.ctypes.data // ALIGN) * ALIGN
+                bytes_behind = array.ctypes.data + array.nbytes - begin - argument.offset
+                buffers.append((begin + argument.offset, bytes_behind))
+            found[launch.kernel] = traced.launch(launch.symbol, launch.grid, launch.block, buffers, SAMPLE)
+    return found
+
+
+def _kernel(
+    plan: Plan, launch: Launch, use: KernelUse | None, loop: Loop | None, traffic: Traffic | None
+) -> StaticKernel:  # fmt: skip
     from mncc.kernels.gpu_time import GpuPrediction
 
     gpu, planned = plan.gpu, plan.kernels[launch.kernel]
@@ -102,8 +138,16 @@ def _kernel(plan: Plan, launch: Launch, use: KernelUse | None, loop: Loop | None
         unique_bytes=round(predicted.unique),
         multiply_share=loop.share if loop and loop.multiplies else None,
         wide_loads=(loop.shared_wide + loop.loaded_wide) / loads if loop and loads else None,
+        sectors=_mean(traffic.global_memory, traffic.global_memory.requests) if traffic else None,
+        least_sectors=traffic.global_memory.least / max(1, traffic.global_memory.requests) if traffic else None,
+        bank_ways=_mean(traffic.shared_memory, traffic.shared_memory.least) if traffic else None,
+        worst_bank_ways=(traffic.shared_memory.worst or None) if traffic else None,
         macs=planned.macs,
     )
+
+
+def _mean(memory: Memory, whole: int) -> float | None:
+    return memory.units / whole if whole else None
 
 
 def _bound(plan: Plan, board: str) -> Bound:

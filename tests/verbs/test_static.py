@@ -7,6 +7,7 @@ import json
 import pytest
 
 import mncc.library.nvcc as nvcc_module
+from mncc.kernels.target import target_names
 from mncc.language.diagnostic import OutsideError
 from mncc.library.nvcc import find_nvcc
 from mncc.report.console import show
@@ -22,6 +23,7 @@ def test_without_nvcc_the_rest_is_there_and_the_reason(
     monkeypatch.setattr(nvcc_module, "_candidates", lambda: iter(()))
     report = static_report(TINY, {}, "cuda-sm80")
     assert "nvcc" in report.note and all(kernel.registers is None for kernel in report.kernels)
+    assert all(kernel.sectors is not None for kernel in report.kernels)
     assert all(kernel.blocks > 0 and kernel.resident > 0 and kernel.unique_bytes > 0 for kernel in report.kernels)
     assert [bound.board for bound in report.bounds] == ["A100 SXM 40 GB", "Jetson AGX Orin 64 GB", "H100 SXM"]
     show(*report.tables())
@@ -40,6 +42,18 @@ def test_a_cpu_is_to_be_timed() -> None:
         static_report(TINY, {}, "x86-64-v3")
 
 
+@pytest.mark.full
+@pytest.mark.parametrize("target", [name for name, _ in target_names() if name.startswith("cuda-")])
+@pytest.mark.parametrize("network", ["mobilenet_v1", "mobilenet_v2"])
+def test_no_bank_of_shared_memory_is_asked_twice_at_once(
+    network: str, target: str, monkeypatch: pytest.MonkeyPatch
+) -> None:  # fmt: skip
+    monkeypatch.setattr(nvcc_module, "_candidates", lambda: iter(()))
+    report = static_report(f"examples/{network}.mn", {}, target)
+    conflicts = [kernel for kernel in report.kernels if kernel.worst_bank_ways not in (1, None)]
+    assert len(report.kernels) >= 15 and not conflicts
+
+
 def test_mobilenet_v2_is_about_twenty_launches_of_multiply_adds() -> None:
     try:
         find_nvcc()
@@ -51,5 +65,9 @@ def test_mobilenet_v2_is_about_twenty_launches_of_multiply_adds() -> None:
         assert kernel.spilled_bytes == 0, kernel
         assert kernel.multiply_share is not None and kernel.multiply_share > 0.5, kernel
         assert kernel.wide_loads == 1.0, kernel
+        assert kernel.bank_ways == kernel.worst_bank_ways == 1, kernel
+        # Of the picture, three channels a pixel, accesses are of one float.
+        assert kernel.sectors is not None and kernel.least_sectors is not None, kernel
+        assert kernel.sectors <= kernel.least_sectors * (1.25 if kernel is report.kernels[0] else 1), kernel
     # Batch 1 fills the GPU, but for the classifier, which is as long as its weights.
     assert all(kernel.blocks >= 0.7 * report.multiprocessors for kernel in report.kernels[:-1])

@@ -12,25 +12,25 @@ from mncc.language.diagnostic import OutsideError
 
 HEADERS = Path(__file__).parent
 KERNEL = re.compile(r'extern "C" __global__ void (?:__launch_bounds__\([^)]*\) )?(\w+)\(')
-FLAGS = ("-std=c++17", "-shared", "-fPIC", "-w", "-O1", "-ffp-contract=off", "-fno-strict-aliasing")
+FLAGS = ("-std=c++17", "-fPIC", "-w", "-O1", "-ffp-contract=off", "-fno-strict-aliasing")
 
 
 class CudaOnCpu:
     """The kernels of a source, launched as a driver would."""
 
-    def __init__(self, source: str, folder: Path, flags: Sequence[str] = ()) -> None:
-        """Compiles the source in `folder`. Raises OutsideError without g++ or where it refuses the text."""
+    def __init__(
+        self, source: str, folder: Path, flags: Sequence[str] = (), header: str = "on_cpu.h",
+        beside: Sequence[Path] = (),
+    ) -> None:  # fmt: skip
+        """Compiles the source in `folder`, behind a header and with flags of its own; `beside` are sources that are
+        linked to it. Raises OutsideError without g++ or where it refuses the text."""
         self.kernels = tuple(dict.fromkeys(KERNEL.findall(source)))
         text = source + "".join(f"\nCUDA_ON_CPU_KERNEL({kernel})" for kernel in self.kernels) + "\n"
-        path, library = folder / "kernels.cpp", folder / "kernels.so"
-        path.write_text('#include "on_cpu.h"\n' + text)
-        command = ["g++", *FLAGS, *flags, "-I", str(HEADERS), str(path), "-o", str(library)]
-        try:
-            made = subprocess.run(command, capture_output=True, text=True)
-        except FileNotFoundError:
-            raise OutsideError("there is no g++, which runs GPU kernels on the CPU", "apt install g++") from None
-        if made.returncode:
-            raise OutsideError(f"g++ refuses the kernels: {made.stderr[:2000]}")
+        path, made, library = folder / "kernels.cpp", folder / "kernels.o", folder / "kernels.so"
+        path.write_text(f'#include "{header}"\n{text}')
+        include = ("-I", str(HEADERS))
+        _run("g++", *FLAGS, *flags, *include, "-c", str(path), "-o", str(made))
+        _run("g++", *FLAGS, "-shared", *include, str(made), *map(str, beside), "-o", str(library))
         self.library = ctypes.CDLL(str(library))
         self.library.cuda_on_cpu_error.restype = ctypes.c_char_p
 
@@ -43,3 +43,12 @@ class CudaOnCpu:
         extents = (ctypes.c_uint * 6)(*grid, *block)
         if getattr(self.library, f"launch_{kernel}")(parameters, extents, ctypes.c_uint(order)):
             raise RuntimeError(f"{kernel}: {self.library.cuda_on_cpu_error().decode()}")
+
+
+def _run(*command: str) -> None:
+    try:
+        made = subprocess.run(command, capture_output=True, text=True)
+    except FileNotFoundError:
+        raise OutsideError("there is no g++, which runs GPU kernels on the CPU", "apt install g++") from None
+    if made.returncode:
+        raise OutsideError(f"g++ refuses the kernels: {made.stderr[:2000]}")

@@ -87,6 +87,11 @@ struct Machine {
     char *stacks = nullptr;
     void (*body)(void **) = nullptr;
     void **parameters = nullptr;
+    /* For trace.cpp: whether a thread of a kernel runs, what is done whenever a warp has got to a barrier, and how many
+     * blocks of a launch run, of those that come first in its order. */
+    bool running = false;
+    void (*after_warp)() = nullptr;
+    unsigned most_blocks = ~0u;
     char error[200] = "";
 };
 inline Machine machine;
@@ -154,7 +159,9 @@ inline void run_warp(int warp, const std::vector<int> &lanes) {
             int thread = first + lane;
             if (thread < last && machine.state[thread] == RUNS) {
                 machine.current = thread;
+                machine.running = true;
                 go(machine.scheduler, machine.fibre[thread]);
+                machine.running = false;
             }
         }
         int waiting = 0, left = 0;
@@ -179,7 +186,10 @@ inline int run_block(unsigned order, std::mt19937 &random) {
     for (;;) {
         if (order > 1) std::shuffle(sequence.begin(), sequence.end(), random);
         if (order > 1) std::shuffle(lanes.begin(), lanes.end(), random);
-        for (int warp : sequence) run_warp(warp, lanes);
+        for (int warp : sequence) {
+            run_warp(warp, lanes);
+            if (machine.after_warp) machine.after_warp();
+        }
         int at_block = 0, at_warp = 0, done = 0;
         for (int thread = 0; thread < count; ++thread) {
             at_block += machine.state[thread] == AT_BLOCK;
@@ -217,6 +227,7 @@ inline int launch(void (*body)(void **), void **parameters, const unsigned *exte
     for (unsigned block = 0; block < blocks.size(); ++block) blocks[block] = block;
     if (order == 1) std::reverse(blocks.begin(), blocks.end());
     if (order > 1) std::shuffle(blocks.begin(), blocks.end(), random);
+    blocks.resize(std::min<size_t>(blocks.size(), machine.most_blocks));
     for (unsigned block : blocks) {
         machine.block = {block % extents[0], block / extents[0] % extents[1], block / extents[0] / extents[1]};
         if (run_block(order, random)) return 1;

@@ -32,7 +32,7 @@ def build_standin(source: str, folder: Path, compiler: str = "g++") -> Path:
     ]
     (folder / "kernels.cpp").write_text("\n".join(text) + "\n", encoding="utf-8")
     output = folder / "libcuda.so.1"
-    command = [compiler, *FLAGS, "-g", *(f"-I{path}" for path in (HEADERS, HERE, RUNTIME)), "kernels.cpp"]
+    command = [compiler, *FLAGS, "-shared", "-g", *(f"-I{path}" for path in (HEADERS, HERE, RUNTIME)), "kernels.cpp"]
     command += [str(HERE / "libcuda.cpp"), "-Wl,-soname,libcuda.so.1", "-o", str(output)]
     try:
         done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from tvm import tirx
@@ -11,7 +12,7 @@ from tvm.script.ir_builder import tirx as T
 
 from mncc.kernels.gpu_join import join_of
 from mncc.kernels.gpu_product import GpuProduct, ProductShape, ProductTiles
-from mncc.kernels.gpu_tiles import QUAD, pitch
+from mncc.kernels.gpu_tiles import QUAD
 from mncc.schedules.cuda.epilogue import Epilogue, Meeting, finished
 from mncc.schedules.cuda.writer import (
     BlockWriter,
@@ -19,6 +20,7 @@ from mncc.schedules.cuda.writer import (
     TensorPlace,
     ThreadPlace,
     kernel_function,
+    loaded,
     multiply,
     registers,
     shared_array,
@@ -133,6 +135,12 @@ class _ProductWriter:
         full = self.spec.last.channels % self.tiles.sums.width == 0
         self.epilogue().write(self.element(pixel, quad), inside, full, value)
 
+    def write_one(self, pixel: Expr, channel: Expr, value: Any) -> None:
+        """One channel of a pixel of the block, likewise."""
+        full = self.spec.last.channels % self.tiles.sums.width == 0
+        write = partial(self.epilogue().piece, self.element(pixel, channel), 0, 1, full, lambda v: value)
+        store_if([self.in_picture(pixel)], write)
+
     def epilogue(self) -> Epilogue:
         """What becomes of the sums."""
         bias, activation = (self.weights, self.shape.bias), self.spec.last.activation
@@ -152,50 +160,44 @@ class _ProductWriter:
     def join(self) -> None:
         """Sums of the same element meet in shared memory, and so do the pixels of a pool."""
         sums, shape, place = self.tiles.sums, self.shape, self.place
-        met, apart = shared_array(shape.join_floats), pitch(sums.width)
+        met, apart = shared_array(shape.join_floats), shape.join_pitch
         with T.unroll(0, sums.pixels) as i, T.unroll(0, sums.channels // QUAD) as j:
             start = (place.part * sums.height + place.pixel(i)) * apart + place.quad(j)
             at = i * sums.channels + j * QUAD
             vector(QUAD, lambda v: T.buffer_store(met, self.sums[at + v], [start + v]))
-        parts = range(sums.split)
-
-        def total(pixel: Expr, channel: Expr) -> Expr:
-            first = met[pixel * apart + channel]
-            return sum((met[(p * sums.height + pixel) * apart + channel] for p in parts[1:]), first)
-
-        quads = sums.width // QUAD
+        # Where elements are few every one is a thread's: a quarter of the instructions that quads would take.
+        lanes = 1 if self.spec.pool or shape.pixels * sums.width <= sums.threads else QUAD
         if self.spec.pool:
-            self.pool(met, apart, total)
+            self.pool(met)
             return
-        if shape.pixels * sums.width <= sums.threads:
-            # So few that every one is a thread's: a quarter of the instructions that quads would take.
-            with self.block.shared_out(shape.pixels * sums.width, place.thread) as item:
-                pixel, channel = item // sums.width, item % sums.width
-                full = self.spec.last.channels % sums.width == 0
-                at = self.element(pixel, channel)
+        across = sums.width // lanes
+        with self.block.shared_out(shape.pixels * across, place.thread) as item, T.sblock("joined"):
+            pixel, channel = item // across, item % across * lanes
+            total = self.total(met, pixel, channel, lanes)
+            if lanes == QUAD:
+                self.write_quad(pixel, channel, lambda v: total[v])
+            else:
+                self.write_one(pixel, channel, total[0])
 
-                def write() -> None:
-                    self.epilogue().piece(at, 0, 1, full, lambda v: total(pixel, channel))
+    def total(self, met: Any, pixel: Expr, channel: Expr, lanes: int) -> Any:
+        """The sums of all parts of the depth, of `lanes` channels of a pixel of the block."""
+        sums, total = self.tiles.sums, registers(lanes)
+        for part in range(sums.split):
+            found = loaded(met, (part * sums.height + pixel) * self.shape.join_pitch + channel, lanes)
+            with T.unroll(0, lanes) as v:
+                T.buffer_store(total, total[v] + found[v] if part else found[v], [v])
+        return total
 
-                store_if([self.in_picture(pixel)], write)
-            return
-        with self.block.shared_out(shape.pixels * quads, place.thread) as item:
-            pixel, quad = item // quads, item % quads * QUAD
-            self.write_quad(pixel, quad, lambda v: total(pixel, quad + v))
-
-    def pool(self, met: Any, apart: int, total: Any) -> None:
+    def pool(self, met: Any) -> None:
         """The mean over all pixels, which are one tile."""
         stage, shape, width = self.spec.last, self.shape, self.tiles.sums.width
-        first = self.panel * width
-
-        def finish(pixel: Expr, channel: Expr) -> Expr:
-            value = total(pixel, channel) + self.weights[shape.bias + first + channel]
-            return finished(value, None, stage.activation, False)
-
+        first, apart = self.panel * width, shape.join_pitch
         acted = shared_array(shape.pool_floats)
-        with self.block.shared_out(shape.pixels * width, self.place.thread) as item:
+        with self.block.shared_out(shape.pixels * width, self.place.thread) as item, T.sblock("acted"):
             pixel, channel = item // width, item % width
-            T.buffer_store(acted, finish(pixel, channel), [pixel * apart + channel])
+            total = self.total(met, pixel, channel, 1)
+            value = total[0] + self.weights[shape.bias + first + channel]
+            T.buffer_store(acted, finished(value, None, stage.activation, False), [pixel * apart + channel])
         with self.block.shared_out(width, self.place.thread) as channel, T.sblock("pool"):
             mean = registers(1)
             T.buffer_store(mean, T.float32(0), [0])
