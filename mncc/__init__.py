@@ -13,11 +13,22 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from mncc.language.diagnostic import DiagnosticError, OutsideError
-    from mncc.verbs.api import bench, build, check, cost, emit, verify
+    from mncc.verbs.api import bench, build, check, cost, emit, tune, verify
 
 __version__ = "0.1.0"
 _ERRORS = ("DiagnosticError", "OutsideError")
-__all__ = ["DiagnosticError", "OutsideError", "__version__", "bench", "build", "check", "cost", "emit", "verify"]
+__all__ = [
+    "DiagnosticError",
+    "OutsideError",
+    "__version__",
+    "bench",
+    "build",
+    "check",
+    "cost",
+    "emit",
+    "tune",
+    "verify",
+]
 
 
 def __getattr__(name: str) -> Any:

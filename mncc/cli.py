@@ -232,6 +232,47 @@ def bench(
     show(report.json()) if json else show(*report.tables())
 
 
+@app.command(
+    epilog="Example: mncc tune examples/mobilenet_v2.mn --target arm64-cortex-a76 --device ssh://pi@board --minutes 30"
+)
+def tune(
+    network: NetworkFile,
+    settings: Settings = None,
+    target: Target = "native",
+    weights: Weights = "random:0",
+    weights_dtype: WeightsDtype = "float32",
+    dtype: Dtype = "float32",
+    cc: Cc = None,
+    device: Annotated[
+        str,
+        typer.Option(
+            "--device",
+            metavar="D[,D]",
+            help="Where candidates run: as for bench, several of one kind, or tracker://host:port/key for a farm.",
+        ),
+    ] = "local",
+    trials: Annotated[
+        int | None, typer.Option("--trials", min=1, metavar="N", help="Candidates, those of earlier runs included.")
+    ] = None,
+    minutes: Annotated[
+        float | None, typer.Option("--minutes", min=0.1, metavar="M", help="How long at most; 30 if left out.")
+    ] = None,
+    report: Annotated[
+        Path | None, typer.Option("--report", metavar="FILE.html", help="Draw the search into a file.")
+    ] = None,
+) -> None:
+    """Search the tiles of a network's kernels on a device; every later build for the target uses what is found."""
+    from mncc.verbs.job import parse_settings, prepare
+    from mncc.verbs.tune import parse_devices, parse_limits, tune
+
+    limits, places = parse_limits(trials, minutes), parse_devices(device)
+    with Progress():
+        given = parse_settings(settings or ())
+        job = prepare(network, given, target, weights, None, cc, weights_dtype, dtype, "none")
+    found = tune(job, places, limits, report)
+    show(*found.tables())
+
+
 @app.command(epilog="Example: mncc emit examples/mobilenet_v2.mn --stage plan")
 def emit(
     network: NetworkFile,

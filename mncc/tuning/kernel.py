@@ -20,9 +20,18 @@ CLOSE = 0.03
 
 
 class Kernel:
-    """What is known and tried of one kernel; `key` tells it from all others in the database."""
+    """What is known and tried of one kernel; `key` tells it from all others in the database, `incumbent` are the tiles
+    that a table has for it."""
 
-    def __init__(self, standing: Standing, key: str, definition: str, database: Database, learned: Learned) -> None:
+    def __init__(
+        self,
+        standing: Standing,
+        key: str,
+        definition: str,
+        database: Database,
+        learned: Learned,
+        incumbent: Tiles | None = None,
+    ) -> None:
         task = standing.task
         self.standing, self._learned = standing, learned
         self._spec, self._target = task.spec, task.target
@@ -30,6 +39,8 @@ class Kernel:
         self._costs: dict[Decisions, float] = {}
         self._tiles: dict[Decisions, Tiles | None] = {}
         self._seen: dict[Decisions, tuple[float, np.ndarray]] = {}
+        in_space = incumbent is not None and decisions_of(task.spec, task.target, incumbent) is not None
+        self._first = (task.default, incumbent) if in_space else (task.default,)
         sizes = [len(knob.choices) for knob in knobs(task.spec, task.target)]
         default = decisions_of(task.spec, task.target, task.default)
         if default is None or max(sizes, default=1) == 1:
@@ -48,8 +59,8 @@ class Kernel:
         return len(self._earlier)
 
     def batch(self) -> list[Candidate]:
-        """What to measure next; the default tiles before anything else. Sets the standing's `done` where nothing is
-        left, or MetaSchedule fails."""
+        """What to measure next; the default tiles before anything else, and what a table has. Sets the standing's
+        `done` where nothing is left, or MetaSchedule fails."""
         task, first = self.standing.task, self.standing.default is None
         try:
             proposed = self._evolution.propose()
@@ -58,7 +69,7 @@ class Kernel:
             proposed = []
         if not proposed and not self.standing.done and not first:
             self.standing.done = "every choice tried"
-        tiles = [*([task.default] if first else []), *map(self._of, proposed)]
+        tiles = [*(self._first if first else ()), *map(self._of, proposed)]
         return [Candidate(task, each) for each in dict.fromkeys(tiles) if each is not None]
 
     def take(self, outcome: Outcome, trial: int) -> bool:

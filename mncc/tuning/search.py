@@ -42,9 +42,9 @@ class Trial:
 
 
 class Search:
-    """The search over several kernels. `keys` tell them apart in the database, `bounds` are their rooflines, by the
-    tasks' names; `keep` is called with a standing whenever its best tiles are better than ever, `watch` with every
-    trial."""
+    """The search over several kernels. By the tasks' names, `keys` tell them apart in the database, `bounds` are their
+    rooflines, and `incumbents` the tiles that a table has. `keep` is called with a standing whenever its best tiles are
+    better than ever, `watch` with every trial."""
 
     def __init__(
         self,
@@ -55,16 +55,24 @@ class Search:
         database: Database,
         definition: str,
         limits: Limits,
-        watch: Callable[[Trial], None] = lambda trial: None,
-        keep: Callable[[Standing], None] = lambda standing: None,
+        watch: Callable[[Trial], object] = lambda trial: None,
+        keep: Callable[[Standing], object] = lambda standing: None,
         devices: int = 1,
+        incumbents: Mapping[str, Tiles] | None = None,
     ) -> None:
         self._measurer, self._database, self._limits = measurer, database, limits
-        self._watch, self._keep, self._most = watch, keep, AHEAD * devices * BATCH
+        self.watch, self._keep, self._most = watch, keep, AHEAD * devices * BATCH
         self._began, self._flying = time.monotonic(), 0
         learned = Learned()
         self._kernels = {
-            task.name: Kernel(Standing(task, bounds[task.name]), keys[task.name], definition, database, learned)
+            task.name: Kernel(
+                Standing(task, bounds[task.name]),
+                keys[task.name],
+                definition,
+                database,
+                learned,
+                (incumbents or {}).get(task.name),
+            )
             for task in tasks
         }
         self._pending: dict[str, int] = dict.fromkeys(self._kernels, 0)
@@ -154,4 +162,4 @@ class Search:
         if better and standing.ratio < 1 - NOISE / 2:
             self._keep(standing)
         predicted = kernel.predicted(outcome.candidate.tiles)
-        self._watch(Trial(self.trials, outcome, standing, better, predicted))
+        self.watch(Trial(self.trials, outcome, standing, better, predicted))

@@ -81,9 +81,10 @@ class Standing:
 
 
 def next_standing(standings: Iterable[Standing]) -> Standing | None:
-    """The one to try next; those that have no default yet come first, as they are. None where all wait or are done."""
+    """The one to try next; those that nothing is known of come first, the one that counts most in the network before
+    others. None where all wait or are done."""
     free = [standing for standing in standings if not standing.waiting and not standing.done]
     fresh = [standing for standing in free if standing.spent == 0]
     if fresh:
-        return fresh[0]
+        return max(fresh, key=lambda standing: standing.task.times * (standing.bound or 0.0))
     return max(free, key=Standing.expected_gain, default=None)

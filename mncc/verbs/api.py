@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from mncc.report.bench import BenchReport
 from mncc.report.cost import CostReport
 from mncc.report.progress import Progress
+from mncc.report.tune import TuneReport
 from mncc.report.verify import VerifyReport
 from mncc.verbs import job as jobs
 
@@ -127,6 +128,29 @@ def bench(
         python = Path(peer_python) if peer_python else None
         place = jobs.parse_device(device)
         return bench_job(job, threads, against, profile, progress, peer_python=python, device=place)
+
+
+def tune(
+    path: str | Path,
+    target: str = "native",
+    weights: str | Path = jobs.RANDOM_WEIGHTS,
+    device: str = "local",
+    trials: int | None = None,
+    minutes: float | None = None,
+    report: str | Path | None = None,
+    weights_dtype: str = "float32",
+    dtype: str = "float32",
+    **settings: Setting,
+) -> TuneReport:
+    """Searches the tiles of the network's kernels on `device`, as --device has it, until so many candidates were tried
+    or so many minutes are over (30 if neither is given); later builds for the target use what is found. `report` is an
+    HTML file that the search is drawn into."""
+    from mncc.verbs.tune import parse_devices, parse_limits
+    from mncc.verbs.tune import tune as tune_job
+
+    limits, places = parse_limits(trials, minutes), parse_devices(device)
+    job = jobs.prepare(path, _texts(settings), target, str(weights), None, None, weights_dtype, dtype, "none")
+    return tune_job(job, places, limits, Path(report) if report else None)
 
 
 def emit(

@@ -20,7 +20,7 @@ COMMANDS = sorted(str(command.name or command.callback.__name__) for command in 
 
 
 def test_the_commands_are_those_of_the_contract() -> None:
-    assert COMMANDS == ["bench", "build", "check", "cost", "emit", "run", "targets", "verify"]
+    assert COMMANDS == ["bench", "build", "check", "cost", "emit", "run", "targets", "tune", "verify"]
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -47,7 +47,7 @@ Program = Callable[..., Answer]
         (("bench", "TINY", "--device", "qemu", "--target", "x86-64-v3"), "counted for arm64 and armv7"),
         (("bench", "TINY", "--device", "qemu", "--target", "arm64", "--threads", "1,2"), "on one thread"),
         (("bench", "TINY", "--device", "qemu", "--target", "arm64", "--against", "ncnn"), "python -m bench.arm64"),
-        (("tune", "TINY"), "tune"),
+        (("tune", "TINY", "--trials", "0"), "--trials"),
         (("build", "TINY", "--target", "cuda-sm80,x86-64-v3"), "x86-64-v3 is a CPU"),
         (("build", "TINY", "--target", "cuda-sm80,cuda-sm12"), "cuda-sm12"),
         (("build", "TINY", "--target", "cuda-sm80", "--cc", ""), "--cc names no compiler"),

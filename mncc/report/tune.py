@@ -1,0 +1,206 @@
+"""What `mncc tune` shows: a live table while it searches, plain lines where there is no terminal, and the gain."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from mncc.report.console import err, say
+from mncc.report.numbers import percent, plural, short_count
+from mncc.report.table import table
+
+if TYPE_CHECKING:
+    from rich.console import Group
+    from rich.live import Live
+
+    from mncc.tuning.search import Search, Trial
+    from mncc.tuning.share import Standing
+    from mncc.tuning.task import Unit
+
+REDRAWN, SAID = 0.25, 15.0
+"""Seconds between two drawings of the live table, and between two plain lines that say how far the search is."""
+COLUMNS = ("kernel", ">times", ">default", ">best", ">best / default", ">roofline", ">trials", ">failed", "")
+
+
+def cost_text(cost: float | None, unit: Unit) -> str:
+    """A kernel's cost: microseconds, or how many instructions."""
+    if cost is None:
+        return "-"
+    return short_count(cost) if unit == "instructions" else f"{1e6 * cost:.4g} us"
+
+
+def state_text(standing: Standing) -> str:
+    """What is being done about a kernel."""
+    if standing.done:
+        return standing.done
+    return "measuring" if standing.waiting else ""
+
+
+def standings_table(title: str, standings: Sequence[Standing], unit: Unit) -> Group:
+    """A line a kernel. `roofline` is the share of it that the best reaches."""
+    rows = []
+    for standing in standings:
+        share = standing.bound / standing.best if standing.bound and standing.best else None
+        costs = (cost_text(standing.default, unit), cost_text(standing.best, unit))
+        ratio = f"{standing.ratio:.3f}" if standing.best and standing.default else "-"
+        counts = (str(standing.spent), str(standing.failed))
+        rows.append((standing.task.name, str(standing.task.times), *costs, ratio, percent(share), *counts))
+    states = [state_text(standing) for standing in standings]
+    return table(title, COLUMNS, [(*row, state) for row, state in zip(rows, states, strict=True)])
+
+
+def network_ratio(standings: Sequence[Standing]) -> float:
+    """The tuned kernels' time by that of their defaults, all of the network together; 1 where nothing is known."""
+    known = [s for s in standings if s.default and s.best]
+    default = sum(s.task.times * (s.default or 0.0) for s in known)
+    return sum(s.task.times * (s.best or 0.0) for s in known) / default if default else 1.0
+
+
+class TuneView:
+    """A context that shows a search as it goes on: on a terminal a table that is redrawn, else a line for every
+    improvement and failure, and now and then one on the whole. `limit` is in seconds."""
+
+    def __init__(self, search: Search, unit: Unit, limit: float | None, trials: int | None) -> None:
+        self._search, self._unit, self._limit, self._trials = search, unit, limit, trials
+        self._live: Live | None = None
+        self._drawn = time.monotonic()
+
+    def __enter__(self) -> TuneView:
+        if self._search.earlier:
+            say(f"goes on behind {plural(self._search.earlier, 'trial')} of earlier runs")
+        if err().is_terminal:
+            from rich.live import Live
+
+            # Redrawn when there is something new, not by a thread, whose CPU time would be measured too.
+            self._live = Live(self._table(), console=err(), auto_refresh=False, transient=True)
+            self._live.start(refresh=True)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        if self._live is not None:
+            self._live.stop()
+            self._live = None
+
+    def show(self, trial: Trial) -> None:
+        """Tells of a trial."""
+        if self._live is not None:
+            if time.monotonic() - self._drawn >= REDRAWN:
+                self._drawn = time.monotonic()
+                self._live.update(self._table(), refresh=True)
+            return
+        line = trial_line(trial, self._unit)
+        if line:
+            say(line)
+        if time.monotonic() - self._drawn >= SAID:
+            self._drawn = time.monotonic()
+            say(self._summary())
+
+    def _table(self) -> Group:
+        return standings_table(self._summary(), self._search.standings, self._unit)
+
+    def _summary(self) -> str:
+        of = f" of {self._trials}" if self._trials is not None else ""
+        left = "" if self._limit is None else f", {clock_text(self._limit - self._search.seconds)} left"
+        gained = 1 - network_ratio(self._search.standings)
+        return f"{self._search.trials}{of} trials, {percent(gained)} less than the default tiles so far{left}"
+
+
+def clock_text(seconds: float) -> str:
+    """`12:05`."""
+    whole = max(0, round(seconds))
+    return f"{whole // 60}:{whole % 60:02}"
+
+
+def trial_line(trial: Trial, unit: Unit) -> str:
+    """The plain line of a trial; empty where there is nothing to tell."""
+    outcome, standing = trial.outcome, trial.standing
+    name, head = standing.task.name, f"trial {trial.number}: {standing.task.name}"
+    if outcome.failure is not None:
+        first = (outcome.failure.text.strip().splitlines() or [""])[0]
+        return f"{head}: a candidate failed ({outcome.failure.kind}): {first}"
+    if outcome.candidate.tiles == standing.task.default:
+        bound = "" if standing.bound is None else f", roofline {cost_text(standing.bound, unit)}"
+        return f"{head}: {cost_text(outcome.cost, unit)} with the default tiles{bound}"
+    if trial.better and standing.ratio < 1:
+        return f"{head}: {cost_text(outcome.cost, unit)}, {percent(1 - standing.ratio)} less than the default tiles"
+    if standing.done:
+        return f"{name}: {standing.done}, {percent(1 - standing.ratio)} gained in {plural(standing.spent, 'trial')}"
+    return ""
+
+
+@dataclass(frozen=True)
+class KernelGain:
+    """A kernel that was searched: its cost alone, and in the whole network, with default and with tuned tiles; `kept`
+    says whether the tuned ones are in the table. Costs in the network are of all its kernels of this shape."""
+
+    name: str
+    times: int
+    default: float
+    best: float
+    network_default: float
+    network_tuned: float
+    kept: bool
+    roofline: float | None
+    trials: int
+    failed: int
+    done: str
+
+
+@dataclass(frozen=True)
+class TuneReport:
+    """The answer of `mncc tune`. `default` and `tuned` are costs of the whole network, measured in turn."""
+
+    network: str
+    target: str
+    device: str
+    unit: Unit
+    kernels: tuple[KernelGain, ...]
+    default: float
+    tuned: float
+    trials: int
+    earlier: int
+    seconds: float
+    drift: float | None
+    """The largest change of a reference kernel's time while the search went on, which costs are free of."""
+    tuned_table: Path
+    database: Path
+
+    def tables(self) -> tuple[Group | str, ...]:
+        """The gain by kernel, and what was gained in the whole network."""
+        columns = ("kernel", ">times", ">default", ">tuned", ">gain", ">roofline", ">trials", ">failed", "")
+        rows = [self._row(kernel) for kernel in self.kernels]
+        title = f"{self.network} for {self.target} on {self.device}, kernels in the whole network"
+        return (table(title, columns, rows), self.verdict())
+
+    def _row(self, kernel: KernelGain) -> tuple[str, ...]:
+        tuned = kernel.network_tuned if kernel.kept else kernel.network_default
+        gain = percent(1 - tuned / kernel.network_default) if kernel.kept else "-"
+        share = kernel.roofline * kernel.times / tuned if kernel.roofline and tuned else None
+        state = "tuned" if kernel.kept else "keeps its default"
+        if not kernel.kept and kernel.best < kernel.default:
+            state += ", which is faster in the network"
+        costs = (cost_text(kernel.network_default, self.unit), cost_text(tuned, self.unit))
+        counts = (str(kernel.trials), str(kernel.failed))
+        return (kernel.name, str(kernel.times), *costs, gain, percent(share), *counts, state)
+
+    def verdict(self) -> str:
+        """What was gained, and where it lies."""
+        kept = sum(kernel.kept for kernel in self.kernels)
+        whole = f"{self._whole(self.default)} with default tiles, {self._whole(self.tuned)} with tuned ones"
+        drift = "" if self.drift is None else f"; reference kernels drifted by {percent(self.drift)} at most"
+        earlier = f", {self.earlier} of them by earlier runs" if self.earlier else ""
+        gained = f"{percent(1 - self.tuned / self.default)} gained by {plural(kept, 'kernel')}"
+        kept_in = f"tuned tiles are in {self.tuned_table}, which `mncc build` uses" if kept else "no tiles were kept"
+        lines = (
+            f"the whole network: {whole}: {gained}",
+            f"{plural(self.trials, 'trial')}{earlier}, {clock_text(self.seconds)} minutes{drift}",
+            f"{kept_in}; trials are in {self.database}",
+        )
+        return "\n".join(lines)
+
+    def _whole(self, cost: float) -> str:
+        return short_count(cost) + " instructions" if self.unit == "instructions" else f"{1e3 * cost:.4g} ms"

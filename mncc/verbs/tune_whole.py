@@ -1,0 +1,100 @@
+"""A network with default and with tuned tiles, both libraries measured in turn, kernel by kernel."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from mncc.devices.process import Local
+from mncc.devices.qemu import Qemu
+from mncc.devices.requests import AboutMachine, NetworkRun, PeakSample, Place, Repeat
+from mncc.peers.process import choose_cpus, pinned
+from mncc.report.machine import cpu_name
+from mncc.report.progress import Progress
+from mncc.verbs.cache import compiled
+from mncc.verbs.inputs import random_inputs
+from mncc.verbs.job import Job
+from mncc.verbs.loading import placed
+
+if TYPE_CHECKING:
+    from mncc.devices.device import Device
+
+ROUNDS = 9
+_PROFILED, _TURN = Repeat(least=4, most=9, seconds=1.0), Repeat(least=3, most=50, seconds=0.05)
+_PEAK_SAMPLES = 6
+
+
+@dataclass(frozen=True)
+class Whole:
+    """What a run of a network costs, in seconds or instructions, and each of its kernels, in their order."""
+
+    total: float
+    kernels: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Facts:
+    """The processor that a device has, as it calls itself, and the FMA peak of one of its cores in GFLOP/s; None where
+    there is none to measure."""
+
+    processor: str
+    peak: float | None
+
+
+def facts_of(job: Job, device: Device, progress: Progress) -> Facts:
+    """Asks a device what it is; the job's library is compiled on the way. Raises as `placed` does."""
+    if isinstance(device, Qemu):
+        from mncc.devices.counting import emulator_version, find_emulator
+
+        return Facts(f"qemu-user {emulator_version(find_emulator(job.target))}, {job.target.emulated}", None)
+    with placed(job, progress, device) as place:
+        progress(f"measuring the FMA peak on {device.name}")
+        about, *peaks = place.answers([AboutMachine(), *[PeakSample(1)] * _PEAK_SAMPLES])
+    peak = max(answer.gflops for answer in peaks)
+    return Facts(cpu_name(about.machine.cpuinfo) if about.machine else "", peak or None)
+
+
+def measure_in_turn(jobs: Sequence[Job], device: Device, progress: Progress) -> tuple[Whole, ...]:
+    """The libraries of several jobs of one network, a round after the other. Raises as `placed` does."""
+    if isinstance(device, Qemu):
+        return tuple(_counted(job, progress) for job in jobs)
+    inputs = tuple(random_inputs(jobs[0].network))
+    totals: list[list[float]] = [[] for _ in jobs]
+    kernels: list[list[np.ndarray]] = [[] for _ in jobs]
+    with ExitStack() as stack:
+        places = [stack.enter_context(placed(job, progress, device)) for job in jobs]
+        if isinstance(device, Local):
+            stack.enter_context(pinned(choose_cpus(1)))
+        for turn in range(ROUNDS):
+            progress("measuring the whole network with default and tuned tiles in turn", turn / ROUNDS)
+            for number, place in enumerate(places):
+                total, each = _round(place, inputs)
+                totals[number].append(total)
+                kernels[number].append(each)
+    middles = zip(totals, kernels, strict=True)
+    return tuple(Whole(float(np.median(t)), tuple(map(float, np.median(k, axis=0)))) for t, k in middles)
+
+
+def _round(place: Place, inputs: tuple[np.ndarray, ...]) -> tuple[float, np.ndarray]:
+    """Seconds of a run, and of every kernel of one; the first runs warm up."""
+    profiled, whole = place.answers([NetworkRun(inputs, 1, _PROFILED, profile=True), NetworkRun(None, 1, _TURN)])
+    return float(np.median(whole.seconds[1:])), np.median(profiled.kernels[1:], axis=0)
+
+
+def _counted(job: Job, progress: Progress) -> Whole:
+    """Instructions."""
+    from mncc.devices.counting import count_library
+    from mncc.library.write import write_library
+
+    spec = compiled(job, progress)
+    with tempfile.TemporaryDirectory(prefix="mncc-", ignore_cleanup_errors=True) as folder:
+        files = write_library(spec, Path(folder, job.name), cc=job.cc)
+        progress("counting instructions of the whole network")
+        counted = count_library(files.directory, job.name, job.target, cc=job.cc)
+    return Whole(counted.whole.total, tuple(float(kernel.total) for kernel in counted.kernels))
