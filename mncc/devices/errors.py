@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from mncc.language.diagnostic import Diagnostic
 
-FORMS = "local, qemu, command:WORDS, ssh://user@host or adb://serial"
+FORMS = "local, qemu, command:WORDS, ssh://user@host, adb://serial or tracker://host:port/key"
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 
 from mncc.devices.adb import parse_adb
@@ -10,12 +11,16 @@ from mncc.devices.errors import UnknownDevice
 from mncc.devices.process import Command, Local
 from mncc.devices.qemu import Qemu
 from mncc.devices.ssh import parse_ssh
+from mncc.devices.tracker import parse_tracker
 from mncc.language.diagnostic import DiagnosticError
+
+_BETWEEN = re.compile(r",(?=local\b|qemu\b|command:|ssh://|adb://|tracker://)")
+"""Two devices."""
 
 
 def find_device(text: str) -> Device:
-    """The device of that name: local, qemu, command:WORDS, ssh://user@host[:port][/folder] or adb://serial.
-    Raises DiagnosticError."""
+    """The device of that name: local, qemu, command:WORDS, ssh://user@host[:port][/folder], adb://serial or
+    tracker://host:port/key. Raises DiagnosticError."""
     if text == "local":
         return Local()
     if text == "qemu":
@@ -27,8 +32,13 @@ def find_device(text: str) -> Device:
     if text.startswith("adb://"):
         return parse_adb(text)
     if text.startswith("tracker://"):
-        raise DiagnosticError([UnknownDevice(text, "a tracker hands out devices for tuning, which mncc cannot do yet")])
+        return parse_tracker(text)
     raise DiagnosticError([UnknownDevice(text)])
+
+
+def find_devices(text: str) -> tuple[Device, ...]:
+    """The devices of `A,B`; a comma inside of a command's words is no end of it. Raises DiagnosticError."""
+    return tuple(map(find_device, _BETWEEN.split(text)))
 
 
 def _words(text: str, rest: str) -> tuple[str, ...]:

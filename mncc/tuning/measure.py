@@ -30,7 +30,6 @@ from mncc.tuning.builder import Batch, Builder, take_group
 from mncc.tuning.compiler import Compile, Compilers, compile_kernel
 from mncc.tuning.program import PROGRAM
 from mncc.tuning.race import EXECUTED, Limits, Raced, count, race
-from mncc.tuning.stopping import stoppable
 from mncc.tuning.task import Candidate, Failure, Outcome, Task, Unit
 
 READY = 1
@@ -245,6 +244,22 @@ class DeviceMeasurer:
                 self._done.put(OutsideError(f"no device is left to measure on: {error.message}", error.help))
 
 
+def _opened(device: Device, target: Target, stack: ExitStack) -> list[_Place]:
+    """The seats of a device that can be had; others may use some of them. Raises OutsideError where there is none."""
+    seats = device.seats()
+    places: list[_Place] = []
+    for seat in range(seats):
+        place = _Place(device, target, f"{device.name} #{seat + 1}" if seats > 1 else device.name)
+        stack.callback(place.close)
+        try:
+            place.open()
+            places.append(place)
+        except OutsideError:
+            if not places and seat + 1 == seats:
+                raise
+    return places
+
+
 @contextmanager
 def open_measurer(
     devices: Sequence[Device],
@@ -255,9 +270,7 @@ def open_measurer(
     compile: Compile = compile_kernel,
 ) -> Iterator[DeviceMeasurer]:
     """Measures on all of `devices`, which are of one kind, for the length of the block; `workers` processes compile,
-    `cc` is the target's C compiler. A device that cannot be reached is told at once.
-
-    SIGTERM raises KeyboardInterrupt inside, so that everything is cleaned up then, too. Raises DiagnosticError,
+    `cc` is the target's C compiler. A device that cannot be reached is told at once. Raises DiagnosticError,
     OutsideError.
     """
     for device in devices:
@@ -269,19 +282,10 @@ def open_measurer(
     chosen = limits or (Limits(run=EMULATED_SECONDS) if all(emulated) else Limits())
     with tempfile.TemporaryDirectory(prefix="mncc-tune-", ignore_cleanup_errors=True) as name, ExitStack() as stack:
         folder = Path(name)
-        stack.enter_context(stoppable())
         if all(emulated):
             plugin = build_plugin(find_emulator(target), folder)
             devices = [Qemu(plugin_options(plugin, Path(EXECUTED)))] * len(devices)
-        places = [
-            _Place(device, target, device.name if seats == 1 else f"{device.name} #{seat}")
-            for device in devices
-            for seats in (device.seats(),)
-            for seat in range(seats)
-        ]
-        for place in places:
-            stack.callback(place.close)
-            place.open()
+        places = [place for device in devices for place in _opened(device, target, stack)]
         compilers = stack.enter_context(Compilers(workers, chosen.build, compile))
         builder = stack.enter_context(Builder(compilers, toolchain, folder))
         measurer = DeviceMeasurer(places, "instructions" if all(emulated) else "s", builder, chosen, folder)

@@ -39,7 +39,7 @@ Program = Callable[..., Answer]
         (("emit", "TINY", "--stage", "asm", "--target", "cuda-sm80"), "--stage cuda"),
         (("emit", "TINY", "--stage", "cuda", "--target", "cuda-sm81"), "cuda-sm86"),
         (("emit", "TINY", "--stage", "llvmm"), "write one of tree, network, plan"),
-        (("verify", "TINY", "--device", "tracker://host:9190/key"), "ssh://user@host"),
+        (("verify", "TINY", "--device", "tracker://host:9190"), "ssh://user@host"),
         (("verify", "TINY", "--target", "arm64-apple", "--device", "qemu"), "emulates no processor"),
         (("run", "TINY", "--target", "armv7", "--image", "p.png"), "--device qemu emulates it"),
         (("bench", "TINY", "--device", "toaster"), "no such device"),

@@ -315,9 +315,9 @@ def runs(pid: int) -> bool:
 
 
 def test_what_devices_are_called() -> None:
-    for text in ("ssh://board", "ssh://pi@board:22/tmp/x", "ssh://pi@[::1]:2222", "adb://", "adb://R58M123"):
+    for text in ("ssh://board", "ssh://pi@board:22/tmp/x", "ssh://pi@[::1]:2222", "adb://", "adb://R58M123", "tracker://h:9190/pi-5"):
         assert find_device(text).name == text
-    wrong = ("ssh://", "ssh://pi@", "ssh://a b", "ssh://h:port", "ssh:h", "adb://-x", "adb://a/b", "tracker://h:9190/k")
+    wrong = ("ssh://", "ssh://pi@", "ssh://a b", "ssh://h:port", "ssh:h", "adb://-x", "adb://a/b", "tracker://h/k")
     for text in wrong:
         with pytest.raises(DiagnosticError):
             find_device(text)
