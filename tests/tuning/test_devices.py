@@ -24,6 +24,13 @@ from tests.tuning.toys import CRASH, GOOD, OTHER_CPU, SLOW, WRONG, candidates, c
 SHORT = Limits(build=20.0, run=5.0, least=5, most=10, seconds=0.02)
 
 
+TOGETHER = """case "$SSH_ORIGINAL_COMMAND" in *./race*)
+case "$SSH_ORIGINAL_COMMAND" in *second*) touch {folder}/b;; *) touch {folder}/a;; esac
+n=0; while [ $n -lt 200 ] && ! [ -e {folder}/a -a -e {folder}/b ]; do sleep 0.1; n=$((n + 1)); done
+esac"""
+"""No candidate runs before one does on each of both devices."""
+
+
 @pytest.fixture
 def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Sshd]:
     sshd = start_sshd(tmp_path / "server")
@@ -64,7 +71,9 @@ def test_a_command_is_timed(name: str) -> None:
 def test_two_machines_behind_ssh_of_which_one_is_lost(server: Sshd) -> None:
     task = toy_task(load_target("native"))
     given = [one for seed in range(6) for one in candidates(toy_task(task.target, seed), GOOD, CRASH, SLOW)]
-    devices = find_devices(f"{server.text},{server.text}/tmp")
+    (server.folder / "second").mkdir()
+    server.before(TOGETHER.format(folder=server.folder))
+    devices = find_devices(f"{server.text},{server.text}{server.folder}/second")
     with open_measurer(devices, task.target, 2, limits=SHORT, compile=compile_toy) as measurer:
         measurer.submit(given)
         outcomes = measurer.outcomes()
@@ -73,7 +82,7 @@ def test_two_machines_behind_ssh_of_which_one_is_lost(server: Sshd) -> None:
         found += outcomes
     assert failures(in_order(given, found)) == [None, "crash", None] * 6
     assert {outcome.device for outcome in found} == {device.name for device in devices}
-    assert not list(server.place.iterdir())
+    assert not [*server.place.iterdir(), *(server.folder / "second").iterdir()]
 
 
 @needs_sshd
