@@ -48,7 +48,7 @@ def _cuts(chain: Chain, default: ChainTiles) -> tuple[Cut, ...]:
     """Strips of equal height and bands of these; all rows at once where tasks share out channels."""
     if default.split == "channels":
         return (Cut(default.strip, default.band, default.split),)
-    fused = fuses_band(chain, len(chain.stages) - 2)
+    fused = len(chain.stages) > 1 and fuses_band(chain, len(chain.stages) - 2)
     return tuple(
         Cut(strip, band, "rows")
         for strip in parts(chain.last.height)

@@ -141,6 +141,12 @@ def test_choices_that_do_not_fit_together_give_no_tiles() -> None:
     assert tiles_of(chain, target, (high, steps[2])) is not None
 
 
+def test_a_single_stage_has_no_bands() -> None:
+    """There is nothing that could run ahead of it."""
+    chain, target = Chain(16, 16, 24, (Stage("conv", 16, 16, 40),)), load_target("x86-64-v3")
+    assert all(cut.band == cut.strip for cut in knobs(chain, target)[1].choices)
+
+
 def test_a_kernel_without_knobs_has_one_point() -> None:
     spec, target = Plain(((4, 4, 8),), (PlainOp(RELU6, (-1,)),)), load_target("x86-64-v3")
     tiles = family_of(spec).choose_tiles(spec, target)
