@@ -221,7 +221,7 @@ def bench(
         from mncc.verbs.static import static_report
 
         with Progress():
-            told = static_report(network, parse_settings(settings or ()), target)
+            told = static_report(network, parse_settings(settings or ()), target, weights_dtype, dtype)
         show(told.json()) if json else show(*told.tables())
         return
     place = parse_device(device)

@@ -13,19 +13,23 @@ from mncc.kernels.gpu_join import counters_offset
 from mncc.kernels.gpu_plain import GpuPlain
 from mncc.kernels.gpu_product import GpuProduct
 from mncc.kernels.gpu_tiles import vector_lanes
+from mncc.kernels.gpu_warp_fused import WarpFused
+from mncc.kernels.gpu_warp_product import WarpProduct
 from mncc.plan.model import Plan, PlannedKernel, Tiles
 
 if TYPE_CHECKING:
     import tvm
 
+ACCESS = 16
+"""Bytes of the widest access."""
 Extent3 = tuple[int, int, int]
 Progress = Callable[[str, float], None]
 
 
 @dataclass(frozen=True)
 class TensorFacts:
-    """What the code of a kernel depends on of a tensor in memory: floats from pixel to pixel and from image to image,
-    and the width in floats of accesses that are aligned."""
+    """What the code of a kernel depends on of a tensor in memory: elements from pixel to pixel and from image to image,
+    and the width in elements of accesses that are aligned."""
 
     pitch: int
     stride: int
@@ -138,9 +142,9 @@ def _facts(plan: Plan, kernel: PlannedKernel, value: str) -> TensorFacts:
     view = plan.views.views.get(plan.root(value))
     channels = view.channels if view else tensor.type.shape[-1]
     pitch = channels + plan.spare(value)
-    stride = tensor.image_stride // 4 * kernel.images_per_call
+    stride = tensor.image_stride // tensor.each * kernel.images_per_call
     shared = (stride,) if kernel.images > 1 else ()
-    return TensorFacts(pitch, stride, vector_lanes(channels, pitch, start, *shared))
+    return TensorFacts(pitch, stride, vector_lanes(ACCESS // tensor.each, channels, pitch, start, *shared))
 
 
 def _launches(plan: Plan, number: int, kernel: PlannedKernel, compiled: Compiled) -> list[Launch]:
@@ -162,7 +166,7 @@ def _argument(plan: Plan, kernel: PlannedKernel, name: str, image: int) -> CudaA
         return CudaArgument(None, int(name.removeprefix("weight").removeprefix("s") or 0) * 4)
     value = _named(kernel, name)
     tensor, (_, start) = plan.tensor(value), plan.storage(value)
-    return CudaArgument(value, start * 4 + image * tensor.image_stride * kernel.images_per_call)
+    return CudaArgument(value, start * tensor.each + image * tensor.image_stride * kernel.images_per_call)
 
 
 def _named(kernel: PlannedKernel, name: str) -> str:
@@ -184,6 +188,8 @@ def _scheduled(symbol: str, function: CudaFunction) -> tvm.tirx.PrimFunc:
     from mncc.schedules.cuda.fused import fused_function
     from mncc.schedules.cuda.plain import plain_function
     from mncc.schedules.cuda.product import product_function
+    from mncc.schedules.cuda.warp_fused import warp_fused_function
+    from mncc.schedules.cuda.warp_product import warp_product_function
     from mncc.schedules.cuda.writer import TensorPlace
 
     if isinstance(function.spec, GpuPlain):
@@ -192,6 +198,8 @@ def _scheduled(symbol: str, function: CudaFunction) -> tvm.tirx.PrimFunc:
         GpuFused: fused_function,
         GpuProduct: product_function,
         GpuDirect: direct_function,
+        WarpFused: warp_fused_function,
+        WarpProduct: warp_product_function,
     }
     places = [TensorPlace(t.pitch, t.stride, t.lanes) for t in function.tensors]
     return schedules[type(function.spec)](function.spec, function.tiles, places, symbol)

@@ -13,6 +13,7 @@ from tvm.ir.transform import Sequential
 from tvm.tirx.build import codegen_build
 
 from mncc.backend.lower import BLOCKS_TO_LOOPS
+from mncc.schedules.cuda.fragments import FRAGMENTS
 
 Extent3 = tuple[int, int, int]
 
@@ -43,7 +44,7 @@ def lower(function: tirx.PrimFunc, symbol: str) -> Lowered:
     target = tvm.target.Target(OPTIONS, host="llvm")
     module = tirx.transform.BindTarget(target)(tvm.IRModule({symbol: function}))
     with target:
-        module = Sequential(_TO_LOOPS)(module)
+        module = Sequential(_APART if FRAGMENTS in function.attrs else _TO_LOOPS)(module)
         module = _nan_stays(module)
         module = Sequential(_TO_KERNELS)(module)
     found = {str(name.name_hint): made for name, made in module.functions.items()}
@@ -117,6 +118,10 @@ _TO_LOOPS = [
     *BLOCKS_TO_LOOPS,
     tirx.transform.AnnotateEntryFunc(),
 ]
+
+_APART = [step for step in _TO_LOOPS if str(step.info.name) != "tirx.StorageRewrite"]
+"""For functions on fragments: arrays of two types that share memory have no pointer that the loads and stores of
+fragments accept."""
 
 _TO_KERNELS = [
     s_tir.transform.ThreadSync("shared"),

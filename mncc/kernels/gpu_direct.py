@@ -11,6 +11,7 @@ import numpy as np
 
 from mncc.kernels.chain import Chain
 from mncc.kernels.gpu_tiles import QUAD, rounded
+from mncc.kernels.tiles import stored_in_float
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ class DirectTiles:
 
 def bias_offset(spec: GpuDirect) -> int:
     """Where the biases begin, in floats."""
-    return rounded(spec.depth(0) * spec.last.channels, QUAD)
+    return rounded(-(-spec.depth(0) * spec.last.channels // stored_in_float(spec.weights_dtype)), QUAD)
 
 
 def weight_floats(spec: GpuDirect) -> int:
@@ -45,11 +46,11 @@ def weight_floats(spec: GpuDirect) -> int:
 
 
 def pack(spec: GpuDirect, tiles: DirectTiles, arrays: Sequence[Mapping[str, np.ndarray]]) -> np.ndarray:
-    """One flat float32 array from `kernel` (kh, kw, in / groups, out; depthwise kh, kw, channels, 1) and `bias`: the
-    (depth, out) matrix, then the biases."""
+    """One flat array, in the memory of float32, from `kernel` (kh, kw, in / groups, out; depthwise kh, kw, channels, 1)
+    and `bias`: the (depth, out) matrix in the type in which it is stored, then the biases in float32."""
     packed = np.zeros(weight_floats(spec), np.float32)
     matrix = arrays[0]["kernel"].reshape(spec.depth(0), spec.last.channels)
-    packed[: matrix.size] = matrix.ravel()
+    packed.view(spec.weights_dtype)[: matrix.size] = matrix.ravel()
     packed[bias_offset(spec) :][: spec.last.channels] = arrays[0]["bias"]
     return packed
 

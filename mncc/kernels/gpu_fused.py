@@ -290,7 +290,12 @@ def executed_macs(spec: GpuFused, tiles: FusedTiles) -> int:
 
 def describe(spec: GpuFused, tiles: FusedTiles) -> list[str]:
     """A line a stage, then how blocks and threads share them, for printed plans."""
-    shape, lines = FusedShape(spec, tiles), []
+    return describe_shape(FusedShape(spec, tiles))
+
+
+def describe_shape(shape: FusedShape) -> list[str]:
+    """The same of a kernel and its tiles."""
+    spec, tiles, lines = shape.spec, shape.tiles, []
     for index, stage in enumerate(spec.stages):
         mixed = [] if stage.kind == "depthwise" else [spec.in_channels(index)]
         size = "x".join(map(str, (*stage.kernel, *mixed, stage.channels)))

@@ -12,6 +12,8 @@ from mncc.kernels.chain import Chain
 from mncc.kernels.gpu_fused import FusedShape, FusedTiles, GpuFused
 from mncc.kernels.gpu_product import GpuProduct, ProductShape, ProductTiles
 from mncc.kernels.gpu_tiles import ThreadTiles
+from mncc.kernels.gpu_warp_fused import WarpFused, WarpFusedShape
+from mncc.kernels.gpu_warp_product import WarpProduct, WarpProductShape
 from mncc.kernels.tiles import Scratch, aligned
 
 
@@ -26,7 +28,7 @@ class Join:
     @property
     def block_floats(self) -> int:
         """What one block leaves."""
-        return self.sums.threads * self.sums.pixels * self.sums.channels
+        return self.sums.threads * self.sums.kept
 
 
 def join_of(spec: object, tiles: object) -> Join | None:
@@ -50,6 +52,10 @@ def joined_array(spec: Chain, tiles: object) -> Scratch | None:
 
 def own_weights(spec: object, tiles: object) -> int:
     """Floats of a kernel's weights, on whole lines."""
+    if isinstance(spec, WarpFused) and isinstance(tiles, FusedTiles):
+        return aligned(WarpFusedShape(spec, tiles).weight_floats)
+    if isinstance(spec, WarpProduct) and isinstance(tiles, ProductTiles):
+        return aligned(WarpProductShape(spec, tiles).weight_floats)
     if isinstance(spec, GpuFused) and isinstance(tiles, FusedTiles):
         return aligned(FusedShape(spec, tiles).weight_floats)
     assert isinstance(spec, GpuProduct) and isinstance(tiles, ProductTiles)

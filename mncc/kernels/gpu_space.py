@@ -95,10 +95,10 @@ def product_space(spec: GpuProduct, target: GpuTarget) -> Iterator[ProductTiles]
 def _product_slices(spec: GpuProduct, tiles: ProductTiles, target: GpuTarget) -> list[int]:
     shape = ProductShape(spec, tiles)
     across, columns, rows = shape.grid
-    return [1] if shape.joins else _slices(shape.steps, across * columns * rows, target)
+    return [1] if shape.joins else slices_of(shape.steps, across * columns * rows, target)
 
 
-def _slices(steps: int, blocks: int, target: GpuTarget) -> list[int]:
+def slices_of(steps: int, blocks: int, target: GpuTarget) -> list[int]:
     """Into how many slices of equal size the steps of so few blocks can be cut."""
     cuts = [steps // size for size in range(1, steps) if steps % size == 0]
     fits = [count for count in cuts if blocks * count <= FULL * target.multiprocessors]
@@ -112,10 +112,10 @@ def _tiles(spec: GpuProduct) -> Iterator[tuple[int, int]]:
     elif last.height == 1:
         yield from ((1, cols) for cols in sorted({min(cols, last.width) for cols in FLAT}))
     else:
-        yield from _pictures(last.height, last.width)
+        yield from pictures(last.height, last.width)
 
 
-def _pictures(height: int, width: int) -> Iterator[tuple[int, int]]:
+def pictures(height: int, width: int) -> Iterator[tuple[int, int]]:
     rows, cols = sorted({min(side, height) for side in ROWS}), sorted({min(side, width) for side in COLUMNS})
     least = min(LEAST_PIXELS, rows[-1] * cols[-1])
     for pair in product(rows, cols):
@@ -140,13 +140,13 @@ def predict_product(spec: GpuProduct, tiles: ProductTiles, target: GpuTarget) ->
     across, columns, rows = shape.grid
     unique = 4 * (spec.height * spec.width * spec.channels + shape.weight_floats + last_floats(spec))
     blocks = across * columns * rows * spec.images
-    work += _joined(spec, tiles)
+    work += joined(spec, tiles)
     return predict(
         target, work, blocks, sums.threads, product_registers(sums), shape.shared_bytes, spec.macs, unique
     )
 
 
-def _joined(spec: GpuProduct | GpuFused, tiles: ProductTiles | FusedTiles) -> Work:
+def joined(spec: GpuProduct | GpuFused, tiles: ProductTiles | FusedTiles) -> Work:
     """Where there are slices: what every block leaves, and what the last one reads, shared out among all in what it
     moves but not in how long it takes."""
     join = join_of(spec, tiles)
@@ -174,7 +174,7 @@ def fused_space(spec: GpuFused, target: GpuTarget) -> Iterator[FusedTiles]:
     """All tiles that fit."""
     last, channels = spec.last, spec.depthwise.channels
     chunks = sorted({min(size, rounded(channels, QUAD)) for size in (32, 64)})
-    for (rows, cols), threads, chunk in product(_pictures(last.height, last.width), THREADS, chunks):
+    for (rows, cols), threads, chunk in product(pictures(last.height, last.width), THREADS, chunks):
         run = next(size for size in (4, 3, 2, 1) if cols % size == 0)
         for tail, lead in product(_tails(spec, rows * cols, threads), _leads(spec, rows, cols, chunk, threads)):
             tiles = FusedTiles(rows, cols, chunk, 1, threads, run, lead, tail)
@@ -182,7 +182,7 @@ def fused_space(spec: GpuFused, target: GpuTarget) -> Iterator[FusedTiles]:
             if shape.shared_bytes > STATIC_SHARED:
                 continue
             across, columns, grid_rows = shape.grid
-            slices = _slices(shape.steps, across * columns * grid_rows, target) if tail else [1]
+            slices = slices_of(shape.steps, across * columns * grid_rows, target) if tail else [1]
             yield from (replace(tiles, slices=count) for count in slices)
 
 
@@ -255,7 +255,7 @@ def predict_fused(spec: GpuFused, tiles: FusedTiles, target: GpuTarget) -> GpuPr
     chunks, columns, rows = shape.grid
     unique = 4 * (spec.height * spec.width * spec.channels + shape.weight_floats + last_floats(spec))
     blocks = chunks * columns * rows * spec.images
-    work += _joined(spec, tiles)
+    work += joined(spec, tiles)
     return predict(
         target, work, blocks, tiles.threads, fused_registers(tiles), shape.shared_bytes, spec.macs, unique
     )

@@ -22,9 +22,9 @@ REGISTER_UNIT = 256
 class GpuTarget:
     """A GPU architecture, and the board that stands for it where tiles are chosen and bounds computed.
 
-    `ghz` and `memory` (bytes a second) are the board's. Per multiprocessor: `lanes` fp32 multiply-adds a cycle,
-    32-bit `registers`, resident `threads` and `blocks`, bytes of `shared` memory; `block_shared` is the most of these
-    that one block may ask for. `l2` in bytes.
+    `ghz` and `memory` (bytes a second) are the board's. Per multiprocessor: `lanes` fp32 multiply-adds a cycle, and
+    `tensor` of float16 that add up in fp32, on its tensor cores; 32-bit `registers`, resident `threads` and `blocks`,
+    bytes of `shared` memory; `block_shared` is the most of these that one block may ask for. `l2` in bytes.
     """
 
     name: str
@@ -41,11 +41,17 @@ class GpuTarget:
     blocks: int
     shared: int
     block_shared: int
+    tensor: int
 
     @property
     def flops(self) -> float:
         """fp32 operations a second of the whole board; a multiply-add is two."""
         return 2 * self.multiprocessors * self.lanes * self.ghz * 1e9
+
+    @property
+    def tensor_flops(self) -> float:
+        """float16 operations a second of the whole board, added up in fp32 on tensor cores."""
+        return 2 * self.multiprocessors * self.tensor * self.ghz * 1e9
 
     def resident_blocks(self, threads: int, registers: int, shared: int) -> int:
         """Blocks of `threads` threads with `registers` registers each and `shared` bytes that one multiprocessor holds
@@ -76,4 +82,5 @@ def read_gpu(name: str, data: Mapping[str, Any]) -> GpuTarget:
         blocks=part["blocks"],
         shared=part["shared"],
         block_shared=block["shared"],
+        tensor=part["tensor"],
     )

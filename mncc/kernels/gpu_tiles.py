@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import gcd
 
 import numpy as np
+
+from mncc.kernels.gpu_target import WARP
 
 QUAD = 4
 """Floats of a 128-bit access."""
 PHASE = 8
 """Threads whose 128-bit accesses shared memory serves at once: all of its 32 banks."""
+OCTET = 8
+"""float16 numbers of a 128-bit access."""
+FRAGMENT = 16
+"""Rows and columns of the matrices that tensor cores multiply."""
 
 
 @dataclass(frozen=True)
@@ -41,10 +48,45 @@ class ThreadTiles:
         """Pixels that the block computes together."""
         return self.down * self.pixels
 
+    @property
+    def kept(self) -> int:
+        """Sums that a thread keeps."""
+        return self.pixels * self.channels
+
     def describe(self) -> str:
         """For printed plans."""
         split = f" x {self.split} parts of a chunk" if self.split > 1 else ""
         return f"{self.pixels}x{self.channels} sums a thread, {self.down}x{self.across} threads{split}"
+
+
+@dataclass(frozen=True)
+class WarpTiles(ThreadTiles):
+    """The same for tensor cores: a warp keeps the sums of `pixels` x `channels`, whole fragments, and `across` and
+    `down` count warps."""
+
+    @property
+    def threads(self) -> int:
+        """Of the block."""
+        return self.warps * WARP
+
+    @property
+    def warps(self) -> int:
+        """Of the block."""
+        return self.across * self.down
+
+    @property
+    def fragments(self) -> tuple[int, int]:
+        """Of a warp, along the pixels and along the channels."""
+        return self.pixels // FRAGMENT, self.channels // FRAGMENT
+
+    @property
+    def kept(self) -> int:
+        """Sums that a thread keeps."""
+        return self.pixels * self.channels // WARP
+
+    def describe(self) -> str:
+        """For printed plans."""
+        return f"{self.pixels}x{self.channels} sums a warp, {self.down}x{self.across} warps"
 
 
 def rounded(count: int, unit: int) -> int:
@@ -71,9 +113,17 @@ def joined_pitch(tiles: ThreadTiles) -> int:
     return next(count for count in range(quads, quads + 2 * PHASE) if count % (2 * across) == across) * QUAD
 
 
-def vector_lanes(*floats: int) -> int:
-    """The widest access, in floats, that sizes and offsets which are multiples of all `floats` allow: 4, 2 or 1."""
-    return next(lanes for lanes in (4, 2, 1) if all(size % lanes == 0 for size in floats))
+def half_pitch(channels: int) -> int:
+    """The same for float16, in numbers of these: an odd multiple of eight. The rows of a fragment, which are loaded
+    eight at once, lie in different banks."""
+    octets = -(-channels // OCTET)
+    return (octets + 1 - octets % 2) * OCTET
+
+
+def vector_lanes(most: int, *sizes: int) -> int:
+    """The widest access, in elements of which 128 bits hold `most`, that sizes and offsets which are multiples of all
+    `sizes` allow: a power of two."""
+    return gcd(most, *sizes)
 
 
 def padded_matrix(matrix: np.ndarray, rows: int, columns: int) -> np.ndarray:

@@ -3,10 +3,10 @@ and are never shown as a speed."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 
 from mncc.kernels.gpu_target import WARP, GpuTarget
-from mncc.kernels.gpu_tiles import QUAD, ThreadTiles
+from mncc.kernels.gpu_tiles import FRAGMENT, QUAD, ThreadTiles, WarpTiles
 
 LAUNCH = 2.5e-6
 """Seconds from one kernel of a graph to the next that depends on it."""
@@ -23,19 +23,22 @@ L2_BYTES = 12
 A100), so that of equal tiles those win that read less again."""
 SHARED_BYTES = 128
 """Bytes a cycle that shared memory gives a multiprocessor."""
+TENSOR_ISSUES = 2
+"""Instructions of a product of fragments."""
 
 
 @dataclass(frozen=True)
 class Work:
     """What one block does, counted for all its threads in warps of 32: multiply-adds, other instructions, cycles of
-    shared memory; bytes that it moves from and to global memory; and the cycles that a block alone on a multiprocessor
-    waits: for fetches, barriers and loads from shared memory."""
+    shared memory; bytes that it moves from and to global memory; the cycles that a block alone on a multiprocessor
+    waits: for fetches, barriers and loads from shared memory; and products of fragments on tensor cores."""
 
     multiplies: float = 0
     others: float = 0
     shared: float = 0
     moved: float = 0
     waits: float = 0
+    tensor: float = 0
 
     def __add__(self, other: Work) -> Work:
         return Work(
@@ -44,11 +47,12 @@ class Work:
             self.shared + other.shared,
             self.moved + other.moved,
             self.waits + other.waits,
+            self.tensor + other.tensor,
         )
 
     def times(self, count: float) -> Work:
         """This `count` times."""
-        return Work(*(value * count for value in (self.multiplies, self.others, self.shared, self.moved, self.waits)))
+        return Work(*(value * count for value in astuple(self)))
 
 
 @dataclass(frozen=True)
@@ -90,6 +94,27 @@ def product_work(tiles: ThreadTiles, depth: int, bytes_from_memory: bool = False
     )
 
 
+def fragments_work(tiles: WarpTiles, depth: int) -> Work:
+    """A product of all warps over `depth` on tensor cores. A fragment is 512 bytes of shared memory."""
+    down, across = tiles.fragments
+    steps = depth / FRAGMENT
+    loads = down + across
+    return Work(
+        others=tiles.warps * steps * (loads + 4),
+        shared=tiles.warps * steps * loads * 2 * FRAGMENT**2 / SHARED_BYTES,
+        waits=steps * 2 * STEP,
+        tensor=tiles.warps * steps * down * across,
+    )
+
+
+def unload_work(tiles: WarpTiles) -> Work:
+    """Sums through shared memory, a fragment of each warp at once: stored as they lie, read back in rows."""
+    down, across = tiles.fragments
+    count = down * across
+    stored = 2 * 4 * FRAGMENT**2 / SHARED_BYTES
+    return Work(others=tiles.warps * count * 14, shared=tiles.warps * count * 2 * stored, waits=count * 3 * STEP)
+
+
 def copy_work(threads: int, floats: float, lanes: int = QUAD, stored: bool = True) -> Work:
     """Floats from global to shared memory; about six instructions an access, for its address and its guard."""
     accesses = floats / lanes / WARP
@@ -111,19 +136,21 @@ def predict(
 ) -> GpuPrediction:
     """The time of `blocks` blocks of that work. `unique` are the bytes of tensors and weights, moved once."""
     resident = target.resident_blocks(threads, registers, shared)
-    ideal = 2 * macs / target.flops
+    ideal = 2 * macs / (target.tensor_flops if work.tensor else target.flops)
     if not resident:
         return GpuPrediction(float("inf"), ideal, blocks, 0, 0.0, unique, target)
     each = -(-blocks // target.multiprocessors)
     busy = max(
         work.multiplies * WARP / target.lanes,
-        (work.multiplies + work.others) / SCHEDULERS,
+        (work.multiplies + work.others + work.tensor * TENSOR_ISSUES) / SCHEDULERS,
         work.shared,
         work.moved / L2_BYTES,
+        work.tensor * FRAGMENT**3 / target.tensor,
     )
     warps = -(-threads // WARP)
     # What a block alone takes: its warps on the schedulers, one instruction after the other.
     issued = work.multiplies * max(1, WARP * SCHEDULERS / target.lanes) + work.others
+    issued += work.tensor * max(TENSOR_ISSUES, FRAGMENT**3 * SCHEDULERS / target.tensor)
     alone = work.waits + issued / min(warps, SCHEDULERS)
     rounds = -(-each // resident)
     cycles = max(each * busy, rounds * alone)

@@ -48,8 +48,8 @@ def check_cuda_spec(spec: CudaSpec) -> None:
         for argument in launch.arguments:
             buffers = sizes[argument.base]
             inside = 0 <= argument.index < len(buffers) and 0 <= argument.offset < buffers[argument.index]
-            if not inside or argument.offset % 4:
-                problems.append(f"launch {launch.name}: {argument} lies outside of its buffer, or not on a float")
+            if not inside or argument.offset % 2:
+                problems.append(f"launch {launch.name}: {argument} lies outside of its buffer, or not on a number")
     if problems:
         raise ValueError("\n".join(problems))
 

@@ -253,10 +253,11 @@ def _is_pixel(chain: Chain) -> bool:
 
 def _lines_up(network: Network, nodes: tuple[Node, ...]) -> bool:
     """True where the images of a batch of vectors lie without a gap, so that they can be one row of pixels: those of
-    the caller always do, those in the workspace where they fill whole lines."""
+    the caller always do, those in the workspace where they fill whole lines, in float16 too."""
     ends = {i.name for i in network.inputs} | {o.value for o in network.outputs}
     values = (nodes[0].inputs[0], nodes[-1].name)
-    return all(network.types[v].shape[-1] % FLOATS_PER_LINE == 0 or ends & _reshapes_of(network, v) for v in values)
+    lines = 2 * FLOATS_PER_LINE
+    return all(network.types[v].shape[-1] % lines == 0 or ends & _reshapes_of(network, v) for v in values)
 
 
 def _chain(network: Network, units: tuple[Unit, ...], pool: bool, shuffles: Mapping[str, int]) -> Chain:

@@ -15,7 +15,10 @@ from mncc.kernels.gpu_plain import GpuPlain
 from mncc.kernels.gpu_product import GpuProduct, multiplies
 from mncc.kernels.gpu_target import GpuTarget
 from mncc.kernels.gpu_time import GpuPrediction
+from mncc.kernels.gpu_warp_fused import WarpFused
+from mncc.kernels.gpu_warp_product import WarpProduct
 from mncc.kernels.plain import Plain
+from mncc.kernels.precision import Precision
 from mncc.network.graph import Network
 from mncc.network.ops import Conv2d
 from mncc.plan.fuse import kernel_of, only_readers, pools
@@ -24,10 +27,14 @@ from mncc.plan.units import Unit
 
 LONGEST = 3
 """Convolutions of one kernel, at most."""
+Machine = tuple[GpuTarget, Precision]
 
 
-def group_for_gpu(network: Network, units: tuple[Unit, ...], target: GpuTarget) -> list[tuple[Unit, ...]]:
+def group_for_gpu(
+    network: Network, units: tuple[Unit, ...], target: GpuTarget, precision: Precision
+) -> list[tuple[Unit, ...]]:
     """Units that become one kernel together, in the order of their last nodes."""
+    machine = target, precision
     reader = only_readers(network, units)
     groups: list[tuple[Unit, ...]] = []
     lined: set[str] = set()
@@ -36,9 +43,9 @@ def group_for_gpu(network: Network, units: tuple[Unit, ...], target: GpuTarget) 
             continue
         line = _line(unit, reader)
         lined |= {member.output for member in line}
-        groups += _fastest(network, line, target)
+        groups += _fastest(network, line, machine)
     order = {u.output: i for i, u in enumerate(units)}
-    pooled = _with_pools(network, groups, reader, target)
+    pooled = _with_pools(network, groups, reader, machine)
     return sorted(pooled, key=lambda group: order[group[-1].output])
 
 
@@ -56,21 +63,21 @@ def _line(unit: Unit, reader: dict[str, Unit]) -> list[Unit]:
     return line
 
 
-def _fastest(network: Network, line: list[Unit], target: GpuTarget) -> list[tuple[Unit, ...]]:
+def _fastest(network: Network, line: list[Unit], machine: Machine) -> list[tuple[Unit, ...]]:
     """The line in groups."""
     best: list[tuple[float, list[tuple[Unit, ...]]]] = [(0.0, [])]
     for end in range(1, len(line) + 1):
         ways = []
         for begin in range(max(0, end - LONGEST), end):
             group, (before, groups) = tuple(line[begin:end]), best[begin]
-            seconds = _seconds(network, group, target)
+            seconds = _seconds(network, group, machine)
             if seconds is not None:
                 ways.append((before + seconds, [*groups, group]))
         best.append(min(ways, key=lambda way: way[0]))
     return best[-1][1]
 
 
-def _seconds(network: Network, group: tuple[Unit, ...], target: GpuTarget) -> float | None:
+def _seconds(network: Network, group: tuple[Unit, ...], machine: Machine) -> float | None:
     """The predicted time of a group as one kernel; None where it cannot be one. That of a single unit is never None."""
     if len(group) == 1 and not group[0].is_convolution:
         return 0.0
@@ -78,7 +85,7 @@ def _seconds(network: Network, group: tuple[Unit, ...], target: GpuTarget) -> fl
         return None
     kernel = kernel_of(network, group)
     assert isinstance(kernel.spec, Chain)
-    return _chain_seconds(kernel.spec, kernel.images, target)
+    return _chain_seconds(typed(kernel.spec, machine[1]), kernel.images, machine[0])
 
 
 @cache
@@ -92,7 +99,7 @@ def _chain_seconds(chain: Chain, images: int, target: GpuTarget) -> float | None
 
 
 def _with_pools(
-    network: Network, groups: list[tuple[Unit, ...]], reader: dict[str, Unit], target: GpuTarget
+    network: Network, groups: list[tuple[Unit, ...]], reader: dict[str, Unit], machine: Machine
 ) -> list[tuple[Unit, ...]]:
     """A global mean joins the pointwise convolution before it where that stands alone and a block holds all pixels."""
     joined = {}
@@ -100,22 +107,28 @@ def _with_pools(
         pool = reader.get(group[0].output)
         alone = len(group) == 1 and isinstance(group[0].head.op, Conv2d)
         fits = alone and pool is not None and pools(network, group[0], pool)
-        if fits and pool is not None and _seconds(network, (*group, pool), target) is not None:
+        if fits and pool is not None and _seconds(network, (*group, pool), machine) is not None:
             joined[pool.output] = (*group, pool)
     taken = {group[0].output for group in joined.values()}
     return [joined.get(group[-1].output, group) for group in groups if group[-1].output not in taken]
 
 
+def typed(chain: Chain, precision: Precision) -> Chain:
+    """The chain as it is computed."""
+    return replace(chain, dtype=precision.values, weights_dtype=precision.weights)
+
+
 def gpu_chain(chain: Chain, images: int, target: GpuTarget) -> Chain | None:
     """The chain as a kernel of a GPU family, for so many images; None where no family takes it."""
     if len(chain.stages) == 1 and multiplies(chain.stages):
-        product = GpuProduct(**_values(_flattened(chain)), images=images)
+        kind = WarpProduct if chain.dtype == "float16" else GpuProduct
+        product = kind(**_values(_flattened(chain)), images=images)
         if family_of(product).choose_tiles(product, target) is not None:
             return product
     if chain.pool:
         return None
     if fuses(chain.stages):
-        fused = GpuFused(**_values(chain), images=images)
+        fused = (WarpFused if chain.dtype == "float16" else GpuFused)(**_values(chain), images=images)
         if family_of(fused).choose_tiles(fused, target) is not None:
             return fused
     return GpuDirect(**_values(chain), images=images) if len(chain.stages) == 1 else None
@@ -140,7 +153,7 @@ def choose_gpu_families(plan: Plan) -> Plan:
     for kernel in plan.kernels:
         spec = kernel.spec
         if isinstance(spec, Chain):
-            found = gpu_chain(spec, kernel.images, plan.gpu)
+            found = gpu_chain(typed(spec, plan.precision), kernel.images, plan.gpu)
             assert found is not None, f"{kernel.name} has no family"
             kernels.append(replace(kernel, spec=found))
         else:

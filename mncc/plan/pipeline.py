@@ -58,7 +58,15 @@ def rewrite(network: Network) -> Network:
     return network
 
 
-GPU_PASSES = (choose_gpu_families, tell_spares, choose_tiles, share_between_phases, place_weights, place_tensors)
+GPU_PASSES = (
+    choose_gpu_families,
+    compute_in_half,
+    tell_spares,
+    choose_tiles,
+    share_between_phases,
+    place_weights,
+    place_tensors,
+)
 """The same for GPUs: no borders, because threads leave out what is outside; a second phase is a second launch."""
 
 
@@ -76,7 +84,7 @@ def make_plan(
     views = find_views(network)
     units = find_units(network, views)
     if isinstance(target, GpuTarget):
-        groups = group_for_gpu(network, units, target)
+        groups = group_for_gpu(network, units, target, precision)
     else:
         groups = group_units(network, units, target)
     plan = replace(fuse(network, groups, views, target), precision=precision, tuned=tuned)

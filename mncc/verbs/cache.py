@@ -69,7 +69,7 @@ def compiled_gpu(job: GpuJob, nvcc: Nvcc, progress: Progress) -> tuple[CudaSpec,
     from mncc.verbs.compile_gpu import compile_gpu_network
 
     def compile() -> tuple[CudaSpec, bytes]:
-        spec = compile_gpu_network(job.network, job.targets, job.weights, job.name, progress)
+        spec = compile_gpu_network(job.network, job.targets, job.weights, job.name, progress, job.precision)
         progress("compiling the kernels with nvcc", 0.96)
         return spec, compile_fatbin(spec.source, spec.architectures, nvcc)
 
@@ -111,7 +111,10 @@ def key_of(job: Job | GpuJob, *tools: object) -> str:
     """A hash over everything that decides the compiled library of a job; `tools` beside what mncc stands on."""
     digest = hashlib.sha256()
     weights = (job.weights.source, job.weights.digest())
-    target = (job.target, job.precision, _tuned(job)) if isinstance(job, Job) else job.targets
+    if isinstance(job, Job):
+        target: object = (job.target, job.precision, _tuned(job))
+    else:
+        target = (job.targets, job.precision)
     parts = (_compiler(), repr(tools), job.name, repr(job.network), repr(target), *weights)
     for part in parts:
         digest.update(hashlib.sha256(part.encode("utf-8", "surrogateescape")).digest())

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from mncc.kernels.precision import FULL, Precision
 from mncc.library.cuda_spec import CudaArgument, CudaLaunch, CudaSpec
 from mncc.verbs.compile import Progress, goldens_of, interface_of, model_hash, network_facts
 
@@ -22,18 +24,21 @@ def compile_gpu_network(
     weights: Weights,
     name: str,
     progress: Progress | None = None,
+    precision: Precision = FULL,
 ) -> CudaSpec:
     """The library's parts but for the machine code, which nvcc makes of the source. Tiles are chosen for the first of
     the targets; the kernels run on all of them.
 
-    Raises OutsideError where TVM is missing or of another version.
+    Raises DiagnosticError for weights that their stored type cannot hold, OutsideError where TVM is missing or of
+    another version.
     """
     from mncc.backend import compile_cuda
-    from mncc.plan import make_plan, pack_weights
+    from mncc.plan import make_plan, pack_weights, stored_tensors
 
     tell: Progress = progress or (lambda text, share: None)
     tell("planning", 0.0)
-    plan = make_plan(network, targets[0])
+    plan = make_plan(network, targets[0], precision)
+    held = stored_tensors(plan, weights.tensors)
     kernels = compile_cuda(plan, lambda text, share: tell(text, 0.05 + 0.7 * share))
     tell("packing the weights", 0.75)
     packed = pack_weights(plan, weights.tensors)
@@ -41,7 +46,7 @@ def compile_gpu_network(
     inputs, outputs = interface_of(network)
     return CudaSpec(
         name=name,
-        model_hash=model_hash(network, weights),
+        model_hash=model_hash(network, weights, precision),
         inputs=inputs,
         outputs=outputs,
         source=kernels.source,
@@ -49,7 +54,7 @@ def compile_gpu_network(
         launches=tuple(_launch(plan, launch) for launch in kernels.launches),
         weights=packed,
         workspace_bytes=plan.tensor_bytes,
-        goldens=goldens_of(network, weights),
+        goldens=goldens_of(network, replace(weights, tensors=held), precision),
         manifest=_manifest(network, plan, targets, weights, kernels),
     )
 
@@ -89,4 +94,5 @@ def _kernel_facts(plan: Plan, launch: Launch) -> Mapping[str, Any]:
         "tiles": kernel.tile_table,
         "macs": kernel.macs,
         "weight_bytes": kernel.weight_floats * 4,
+        "weights_dtype": kernel.weights_dtype,
     }

@@ -79,11 +79,7 @@ class Job:
     def held_weights(self) -> Weights:
         """The weights with the rounding of their stored type: what the library computes with. Raises DiagnosticError
         where that type cannot hold them."""
-        from mncc.plan import stored_tensors
-
-        if self.precision.weights == "float32":
-            return self.weights
-        return replace(self.weights, tensors=stored_tensors(self.plan(), self.weights.tensors))
+        return _held(self)
 
     @property
     def random(self) -> bool:
@@ -101,17 +97,30 @@ class GpuJob:
     weights: Weights
     name: str
     cc: str | None = None
+    precision: Precision = FULL
 
     def plan(self) -> Plan:
         """The network's plan. Tiles are chosen for the first of the targets; the kernels run on all of them."""
         from mncc.plan import make_plan
 
-        return make_plan(self.network, self.targets[0])
+        return make_plan(self.network, self.targets[0], self.precision)
+
+    def held_weights(self) -> Weights:
+        """As a Job's."""
+        return _held(self)
 
     @property
     def random(self) -> bool:
         """As a Job's."""
         return self.weights.source.startswith("random:")
+
+
+def _held(job: Job | GpuJob) -> Weights:
+    from mncc.plan import stored_tensors
+
+    if job.precision.weights == "float32":
+        return job.weights
+    return replace(job.weights, tensors=stored_tensors(job.plan(), job.weights.tensors))
 
 
 def parse_settings(items: Iterable[str]) -> dict[str, str]:
@@ -229,8 +238,8 @@ def prepare_build(
     refuse_for_gpus(tuned)
     _check_options(name, cc)
     found = find_gpus(target)
-    find_precision(weights_dtype, dtype, found[0])
-    return GpuJob(*_loaded(path, settings, weights, name, found), cc)
+    precision = find_precision(weights_dtype, dtype, found[0])
+    return GpuJob(*_loaded(path, settings, weights, name, found), cc, precision)
 
 
 def _check_options(name: str | None, cc: str | None) -> None:

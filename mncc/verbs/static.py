@@ -11,6 +11,7 @@ from mncc.language.diagnostic import OutsideError
 from mncc.report.failures import UsageError
 from mncc.report.static import Bound, StaticKernel, StaticReport
 from mncc.verbs.job import find_machine, load_network
+from mncc.verbs.precision import find_precision
 
 if TYPE_CHECKING:
     from mncc.backend import CudaKernels, Launch
@@ -29,7 +30,13 @@ BOARDS = ("cuda-sm80", "cuda-sm87", "cuda-sm90")
 """Targets whose boards the bounds are given for: A100, Orin, H100."""
 
 
-def static_report(path: str | Path, settings: Mapping[str, str], target: str) -> StaticReport:
+def static_report(
+    path: str | Path,
+    settings: Mapping[str, str],
+    target: str,
+    weights_dtype: str = "float32",
+    dtype: str = "float32",
+) -> StaticReport:
     """The report of a network for one GPU target; what needs nvcc is missing without it. Raises DiagnosticError,
     UsageError."""
     from mncc.backend import compile_cuda
@@ -39,8 +46,9 @@ def static_report(path: str | Path, settings: Mapping[str, str], target: str) ->
     machine = find_machine(target)
     if not isinstance(machine, GpuTarget):
         raise UsageError(f"--static: {machine.name} is a CPU, which can be timed", "name a GPU: --target cuda-sm80")
+    precision = find_precision(weights_dtype, dtype, machine)
     network = load_network(path, settings)
-    plan = make_plan(network, machine)
+    plan = make_plan(network, machine, precision)
     kernels = compile_cuda(plan)
     uses: Mapping[str, KernelUse] = {}
     loops: Mapping[str, Loop] = {}
@@ -56,7 +64,7 @@ def static_report(path: str | Path, settings: Mapping[str, str], target: str) ->
         notes.append(f"sectors and banks are missing: {error}")
     return StaticReport(
         network=network.name,
-        target=machine.name,
+        target=machine.name + (f" in {dtype}" if dtype != "float32" else ""),
         board=machine.board,
         multiprocessors=machine.multiprocessors,
         kernels=tuple(
@@ -156,5 +164,6 @@ def _bound(plan: Plan, board: str) -> Bound:
     gpu = find_machine(board)  # type: ignore[assignment]
     ends = sum(tensor.bytes for tensor in plan.tensors.values() if tensor.base != "workspace")
     macs = sum(kernel.macs for kernel in plan.kernels)
-    seconds = max(2 * macs / gpu.flops, (plan.weight_bytes + ends) / gpu.memory)
+    flops = gpu.flops if plan.precision.values == "float32" else gpu.tensor_flops
+    seconds = max(2 * macs / flops, (plan.weight_bytes + ends) / gpu.memory)
     return Bound(gpu.board, seconds * 1e6)

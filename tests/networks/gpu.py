@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import mmap
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,27 +13,32 @@ import numpy as np
 from mncc.backend import CudaKernels, Launch, compile_cuda
 from mncc.devices.cuda_on_cpu import CudaOnCpu
 from mncc.kernels.gpu_target import GpuTarget
+from mncc.kernels.precision import FULL, Precision
 from mncc.kernels.target import load_machine
 from mncc.network.graph import Network
-from mncc.plan import make_plan, pack_weights, rewrite
+from mncc.plan import make_plan, pack_weights, rewrite, stored_tensors
 from mncc.reference import Twin
 from mncc.weights import Weights
-from tests.networks.compare import expect_close, inputs_of
+from tests.networks.compare import errors, expect_close, inputs_of
 
+HALF = Precision("float16", "float16")
+HALF_ERROR = 4e-3
+"""Of the largest element, where float16 has 11 bits: the operands rounded, the sum, and the result; in between the
+stages of a fused kernel once more each."""
 ALIGN = 16
 """Bytes: what the driver's allocations are aligned to is more, what kernels count on is this."""
 
 
 def guarded(array: np.ndarray) -> np.ndarray:
-    """The array as float32, between pages that nobody may touch: its end as near to one as alignment allows."""
-    size = -(-max(array.size * 4, ALIGN) // ALIGN) * ALIGN
+    """The array between pages that nobody may touch: its end as near to one as alignment allows."""
+    size = -(-max(array.nbytes, ALIGN) // ALIGN) * ALIGN
     page = mmap.PAGESIZE
     span = -(-size // page) * page
     raw = np.frombuffer(mmap.mmap(-1, span + 2 * page), np.uint8)
     for start in (0, page + span):
         assert ctypes.CDLL(None).mprotect(ctypes.c_void_p(raw.ctypes.data + start), page, 0) == 0
     start = page + span - size
-    placed = raw[start : start + array.size * 4].view(np.float32).reshape(array.shape)
+    placed = raw[start : start + array.nbytes].view(array.dtype).reshape(array.shape)
     placed[...] = array
     return placed
 
@@ -47,11 +53,12 @@ class GpuNetwork:
         weights: Weights,
         folder: Path,
         changed: Callable[[CudaKernels], CudaKernels] = lambda kernels: kernels,
+        precision: Precision = FULL,
     ) -> None:
         machine = load_machine(target)
         assert isinstance(machine, GpuTarget)
         self.network, self.weights = network, weights
-        self.plan = make_plan(network, machine)
+        self.plan = make_plan(network, machine, precision)
         self.kernels = changed(compile_cuda(self.plan))
         self.code = CudaOnCpu(self.kernels.source, folder)
         self.whole = pack_weights(self.plan, weights.tensors)
@@ -70,6 +77,19 @@ class GpuNetwork:
         self.memory = memory
         return {kernel.output: self._value(memory, kernel.output) for kernel in self.plan.kernels}
 
+    def run_alone(self, inputs: list[np.ndarray], known: dict[str, np.ndarray], order: int) -> dict[str, np.ndarray]:
+        """What every kernel makes of the values that are known, rounded to the type of their tensors."""
+        self.memory, made = self._memory(inputs), {}
+        for number, kernel in enumerate(self.plan.kernels):
+            for value in kernel.inputs:
+                inside = self.value(value)
+                inside[...] = known[self.plan.root(value)].reshape(inside.shape)
+            for launch in self.kernels.launches:
+                if launch.kernel == number:
+                    self._launch(launch, self.memory, order)
+            made[kernel.output] = self.value(kernel.output).copy()
+        return made
+
     def value(self, name: str) -> np.ndarray:
         """A value as the last run left it, one that no kernel writes whole (a concat) too."""
         return self._value(self.memory, name)
@@ -80,7 +100,7 @@ class GpuNetwork:
         kernel = self.plan.kernels[launch.kernel]
         written = {self.plan.tensor(value).name for value in kernel.values[len(kernel.inputs) :]}
         memory = {
-            name: guarded(np.full(array.size, np.nan)) if name in written else array
+            name: guarded(np.full_like(array, np.nan)) if name in written else array
             for name, array in self.memory.items()
         }
         self.packed[launch.kernel][...] = guarded(self._packed(launch.kernel))
@@ -89,7 +109,9 @@ class GpuNetwork:
         return {kernel.output: self._value(memory, kernel.output)}
 
     def _memory(self, inputs: list[np.ndarray]) -> dict[str, np.ndarray]:
-        memory = {name: guarded(np.full(t.bytes // 4, np.nan)) for name, t in self.plan.tensors.items()}
+        memory = {
+            name: guarded(np.full(t.bytes // t.each, np.nan, t.dtype)) for name, t in self.plan.tensors.items()
+        }
         for tensor, array in zip(self.network.inputs, inputs, strict=True):
             memory[tensor.name][...] = array.ravel()
         return memory
@@ -106,7 +128,7 @@ class GpuNetwork:
         """A value out of the tensor that holds it."""
         tensor, (_, start) = self.plan.tensor(value), self.plan.storage(value)
         images = memory[tensor.name].reshape(tensor.type.shape[0], -1)
-        whole = images[:, : tensor.image_bytes // 4].reshape(tensor.type.shape)
+        whole = images[:, : tensor.image_bytes // tensor.each].reshape(tensor.type.shape)
         view = self.plan.views.views.get(self.plan.root(value))
         return whole[..., start : start + view.channels] if view else whole
 
@@ -118,10 +140,16 @@ def expect_right_on_gpu(
     target: str,
     orders: tuple[int, ...] = (0, 1, 2),
     ill_conditioned: bool = False,
+    precision: Precision = FULL,
 ) -> GpuNetwork:
     """Every kernel agrees with the twin, whatever the order of the threads; as `expect_right`, where the network may be
-    ill-conditioned, as closely as torch's float32."""
-    gpu, inputs = GpuNetwork(network, target, weights, folder), inputs_of(network)
+    ill-conditioned, as closely as torch's float32. In float16 each runs on the twin's values, and that of the weights
+    as they are stored."""
+    gpu, inputs = GpuNetwork(network, target, weights, folder, precision=precision), inputs_of(network)
+    if precision != FULL:
+        held = replace(weights, tensors=stored_tensors(gpu.plan, weights.tensors))
+        expect_near_on_gpu(gpu, held, inputs, orders)
+        return gpu
     planned = rewrite(network)
     outputs = {kernel.output for kernel in gpu.plan.kernels}
     twin = Twin(planned, weights).run(inputs, keep=outputs)
@@ -136,3 +164,21 @@ def expect_right_on_gpu(
         first = first or made
         assert all(np.array_equal(made[value], first[value]) for value in made), f"order {order} changes bits"
     return gpu
+
+
+def expect_near_on_gpu(gpu: GpuNetwork, weights: Weights, inputs: list[np.ndarray], orders: tuple[int, ...]) -> None:
+    """Every kernel alone is as near to the twin as float16 allows; its bits do not depend on the order of threads."""
+    wanted = {gpu.plan.root(name) for kernel in gpu.plan.kernels for name in (*kernel.inputs, kernel.output)}
+    planned = rewrite(gpu.network)
+    twin = dict(zip((i.name for i in planned.inputs), inputs, strict=True)) | Twin(planned, weights).run(
+        inputs, keep=wanted
+    )
+    first: dict[str, np.ndarray] = {}
+    for order in orders:
+        made = gpu.run_alone(inputs, twin, order)
+        for kernel in gpu.plan.kernels:
+            want = twin[kernel.output]
+            error, _ = errors(made[kernel.output].reshape(want.shape).astype(np.float64), want)
+            assert error < HALF_ERROR, f"{kernel.name} {kernel.tiles}: {error}"
+        first = first or made
+        assert all(np.array_equal(made[value], first[value]) for value in made), f"order {order} changes bits"

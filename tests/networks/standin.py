@@ -11,8 +11,10 @@ from pathlib import Path
 import numpy as np
 
 from mncc.devices.cuda_standin import build_standin
+from mncc.kernels.precision import FULL, Precision
 from mncc.library.cuda_write import write_cuda_library
 from mncc.library.nvcc import Nvcc
+from mncc.library.selftest import TOLERANCES
 from mncc.library.write import LibraryFiles
 from mncc.network.graph import Network
 from mncc.reference import Twin
@@ -20,7 +22,7 @@ from mncc.verbs.compile_gpu import compile_gpu_network
 from mncc.verbs.job import find_gpus
 from mncc.weights import Weights
 from tests.library.cuda.toy import CUDA_13, FATBIN
-from tests.networks.compare import expect_close, inputs_of
+from tests.networks.compare import errors, expect_close, inputs_of
 
 PROGRAM = """
 import sys
@@ -49,11 +51,16 @@ def run_on_standin(files: LibraryFiles, folder: Path, inputs: Sequence[np.ndarra
 
 
 def expect_right_on_standin(
-    network: Network, weights: Weights, folder: Path, targets: str, nvcc: Nvcc | None
+    network: Network,
+    weights: Weights,
+    folder: Path,
+    targets: str,
+    nvcc: Nvcc | None,
+    precision: Precision = FULL,
 ) -> LibraryFiles:
     """Every output of the library agrees with the twin. Without `nvcc` the library's machine code is empty, which the
     stand-in does not mind."""
-    spec = compile_gpu_network(network, find_gpus(targets), weights, network.name)
+    spec = compile_gpu_network(network, find_gpus(targets), weights, network.name, precision=precision)
     fatbin = None if nvcc else FATBIN
     files = write_cuda_library(spec, folder / "library", nvcc=nvcc or CUDA_13, fatbin=fatbin)
     (folder / "driver").mkdir()
@@ -61,5 +68,8 @@ def expect_right_on_standin(
     inputs = inputs_of(network)
     twin = Twin(network, weights).run(inputs, keep={o.value for o in network.outputs})
     for output, got in zip(network.outputs, run_on_standin(files, folder / "driver", inputs), strict=True):
-        expect_close(got, twin[output.value], output.name)
+        if precision == FULL:
+            expect_close(got, twin[output.value], output.name)
+        else:
+            assert errors(got, twin[output.value])[0] < TOLERANCES["float16"], output.name
     return files

@@ -13,9 +13,10 @@ import pytest
 from mncc.backend import CudaKernels
 from mncc.devices.cuda_on_cpu import KERNEL
 from mncc.elaborate import load
+from mncc.kernels.precision import FULL, Precision
 from mncc.weights.random_weights import random_weights
 from tests.networks.compare import inputs_of
-from tests.networks.gpu import GpuNetwork
+from tests.networks.gpu import HALF, GpuNetwork
 
 BARRIER = "__syncthreads();"
 
@@ -46,13 +47,16 @@ def goes_wrong(gpu: GpuNetwork, kernel: str, right: dict[str, np.ndarray]) -> bo
 
 
 @pytest.mark.parametrize(
-    "name, settings, target",
+    "name, settings, target, precision",
     [
-        ("mobilenet_v2", {"width": "0.35", "resolution": "96"}, "cuda-sm80"),
-        ("mobilenet_v1", {"width": "0.25", "resolution": "64"}, "cuda-sm87"),
+        ("mobilenet_v2", {"width": "0.35", "resolution": "96"}, "cuda-sm80", FULL),
+        ("mobilenet_v1", {"width": "0.25", "resolution": "64"}, "cuda-sm87", FULL),
+        ("mobilenet_v2", {"width": "0.35", "resolution": "64"}, "cuda-sm87", HALF),
     ],
 )
-def test_no_barrier_can_be_left_out(name: str, settings: dict[str, str], target: str, tmp_path: Path) -> None:
+def test_no_barrier_can_be_left_out(
+    name: str, settings: dict[str, str], target: str, precision: Precision, tmp_path: Path
+) -> None:
     network = load(f"examples/{name}.mn", settings)
     owners: list[str] = []
 
@@ -61,7 +65,7 @@ def test_no_barrier_can_be_left_out(name: str, settings: dict[str, str], target:
         owners.extend(found)
         return switched
 
-    gpu = GpuNetwork(network, target, random_weights(network, 3), tmp_path, changed)
+    gpu = GpuNetwork(network, target, random_weights(network, 3), tmp_path, changed, precision)
     right = gpu.run(inputs_of(network))
     dropped = ctypes.c_int.in_dll(gpu.code.library, "dropped_barrier")
     # A softmax's are TVM's own, around its reductions over all threads: two more than it needs.

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from typing import Any
+
 import pytest
 
 from mncc.backend import compile_cuda
@@ -9,12 +12,22 @@ from mncc.elaborate import load
 from mncc.kernels.gpu_fused import FusedShape, GpuFused
 from mncc.kernels.gpu_product import GpuProduct, ProductShape
 from mncc.kernels.gpu_target import GpuTarget
+from mncc.kernels.gpu_warp_fused import WarpFused, WarpFusedShape
+from mncc.kernels.gpu_warp_product import WarpProduct, WarpProductShape
+from mncc.kernels.precision import FULL, Precision
 from mncc.kernels.target import load_machine, target_names
 from mncc.language.diagnostic import OutsideError
 from mncc.library.nvcc import find_nvcc
 from mncc.library.ptxas import kernel_uses
 from mncc.plan import Plan, make_plan
+from tests.networks.gpu import HALF
 
+SHAPES: Mapping[type, Callable[..., Any]] = {
+    GpuFused: FusedShape,
+    GpuProduct: ProductShape,
+    WarpFused: WarpFusedShape,
+    WarpProduct: WarpProductShape,
+}
 GPUS = [name for name, _ in target_names() if name.startswith("cuda-")]
 
 
@@ -39,18 +52,23 @@ def check(plan: Plan, targets: list[GpuTarget]) -> None:
             assert (use.stack, use.spill_stores, use.spill_loads) == (0, 0, 0), what
             threads = launch.block[0] * launch.block[1] * launch.block[2]
             assert target.resident_blocks(threads, use.registers, use.shared + launch.shared_bytes) > 0, what
-            if isinstance(planned.spec, GpuFused):
-                assert use.shared <= FusedShape(planned.spec, planned.tiles).shared_bytes + 64, what
-            if isinstance(planned.spec, GpuProduct):
-                assert use.shared <= ProductShape(planned.spec, planned.tiles).shared_bytes + 64, what
+            shape = SHAPES.get(type(planned.spec))
+            if shape is not None:
+                assert use.shared <= shape(planned.spec, planned.tiles).shared_bytes + 64, what
 
 
 def test_one_text_for_every_architecture() -> None:
     check(make_plan(load("examples/mobilenet_v2.mn"), gpu("cuda-sm80")), [gpu(name) for name in GPUS])
 
 
+def test_one_text_in_float16() -> None:
+    network = load("examples/mobilenet_v2.mn", {"width": "0.35", "resolution": "96"})
+    check(make_plan(network, gpu("cuda-sm80"), HALF), [gpu(name) for name in ("cuda-sm75", "cuda-sm80", "cuda-sm90")])
+
+
 @pytest.mark.full
 @pytest.mark.parametrize("name", GPUS)
+@pytest.mark.parametrize("precision", [FULL, HALF])
 @pytest.mark.parametrize("network", ["mobilenet_v1", "mobilenet_v2"])
-def test_the_plan_for_each_target(network: str, name: str) -> None:
-    check(make_plan(load(f"examples/{network}.mn"), gpu(name)), [gpu(name)])
+def test_the_plan_for_each_target(network: str, precision: Precision, name: str) -> None:
+    check(make_plan(load(f"examples/{network}.mn"), gpu(name), precision), [gpu(name)])

@@ -9,20 +9,28 @@ from hypothesis import given, note, settings
 from hypothesis import strategies as st
 
 from mncc.elaborate import load, show_network
+from mncc.kernels.precision import FULL, Precision
 from mncc.network.graph import Network
 from mncc.reference import Twin
 from mncc.weights.random_weights import random_weights
 from tests.networks.compare import inputs_of
-from tests.networks.gpu import expect_right_on_gpu
+from tests.networks.gpu import HALF, expect_right_on_gpu
 from tests.networks.small import networks
 from tests.networks.specials import expect_specials, with_specials
 from tests.networks.test_odd import ODD, SIZES
 from tests.networks.test_small import LONG, QUICK, is_simplified
 
 
-def check(file: str, values: dict[str, str], target: str, folder: Path) -> None:
+def check(
+    file: str,
+    values: dict[str, str],
+    target: str,
+    folder: Path,
+    precision: Precision = FULL,
+    orders: tuple[int, ...] = (0, 1, 2),
+) -> None:
     network = load(file, values)
-    expect_right_on_gpu(network, random_weights(network, 3), folder, target)
+    expect_right_on_gpu(network, random_weights(network, 3), folder, target, orders, precision=precision)
 
 
 @pytest.mark.parametrize(
@@ -35,6 +43,17 @@ def check(file: str, values: dict[str, str], target: str, folder: Path) -> None:
 )
 def test_small_mobilenets(name: str, values: dict[str, str], target: str, tmp_path: Path) -> None:
     check(f"examples/{name}.mn", values, target, tmp_path)
+
+
+@pytest.mark.parametrize("name", ["mobilenet_v1", "mobilenet_v2"])
+def test_small_mobilenets_in_float16(name: str, tmp_path: Path) -> None:
+    values = {"width": "0.35" if name == "mobilenet_v2" else "0.25", "resolution": "64"}
+    check(f"examples/{name}.mn", values, "cuda-sm87", tmp_path, HALF, (0, 2))
+
+
+def test_every_operator_in_float16(tmp_path: Path) -> None:
+    values = {"batch": "2", "width": "0.5", "padding": "same"}
+    check("tests/networks/primitives.mn", values, "cuda-sm80", tmp_path, HALF, (2,))
 
 
 @pytest.mark.parametrize("values", [{}, {"batch": "2", "width": "0.5", "padding": "same"}])
@@ -103,6 +122,13 @@ def expect_network(folder: Path, network: Network, seed: int) -> None:
 @pytest.mark.parametrize("name", ["mobilenet_v1", "mobilenet_v2"])
 def test_published_mobilenets(name: str, target: str, tmp_path: Path) -> None:
     check(f"examples/{name}.mn", {}, target, tmp_path)
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("target", ("cuda-sm80", "cuda-sm87"))
+@pytest.mark.parametrize("name", ["mobilenet_v1", "mobilenet_v2"])
+def test_published_mobilenets_in_float16(name: str, target: str, tmp_path: Path) -> None:
+    check(f"examples/{name}.mn", {}, target, tmp_path, HALF, (0, 2))
 
 
 @pytest.mark.full

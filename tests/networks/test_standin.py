@@ -12,6 +12,7 @@ import pytest
 from mncc.elaborate import load
 from mncc.library.nvcc import find_nvcc
 from mncc.weights.random_weights import random_weights
+from tests.networks.gpu import HALF
 from tests.networks.standin import expect_right_on_standin
 
 NVCC = pytest.mark.skipif(shutil.which("nvcc") is None, reason="nvcc is not installed")
@@ -40,6 +41,11 @@ def test_other_networks(name: str, settings: dict[str, str], tmp_path: Path) -> 
     """Batches; every operator, several outputs."""
     network = load(name, settings)
     expect_right_on_standin(network, random_weights(network, 3), tmp_path, "cuda-sm80", None)
+
+
+def test_float16(tmp_path: Path) -> None:
+    network = load("docs/tiny.mn", {})
+    expect_right_on_standin(network, random_weights(network, 3), tmp_path, "cuda-sm80", None, HALF)
 
 
 @NVCC

@@ -39,6 +39,10 @@ def test_a_cpu_without_arithmetic_of_float16(name: str) -> None:
     assert caught.value.help == f"leave it out, or build for one of {able}"
 
 
-def test_gpus_are_float32() -> None:
-    with pytest.raises(UsageError, match="float32 so far"):
-        find_precision("float16", "float32", load_machine("cuda-sm80"))
+def test_gpus_multiply_one_type() -> None:
+    gpu = load_machine("cuda-sm80")
+    assert find_precision("float32", "float16", gpu) == Precision("float16", "float16")
+    assert find_precision("float32", "float32", gpu) == FULL
+    with pytest.raises(UsageError, match="float32 with float32, or float16 with float16") as caught:
+        find_precision("float16", "float32", gpu)
+    assert "--dtype float16" in str(caught.value.help)

@@ -13,6 +13,7 @@ from mncc.kernels.gpu_join import Join
 from mncc.kernels.gpu_tiles import QUAD
 from mncc.network.ops import Activation
 from mncc.schedules.cuda.writer import SHARED, Expr, Tensor, loaded, store_if, stored, vector
+from mncc.schedules.types import cast
 
 
 class Meeting:
@@ -36,7 +37,7 @@ class Meeting:
         """What only the last block of a group does, with the sums of all slices; `at` is (image, group)."""
         join, (image, group) = self.join, at
         begin = image * self.stride + group * join.slices * join.block_floats + thread * QUAD
-        quads, apart = join.sums.pixels * join.sums.channels // QUAD, join.sums.threads * QUAD
+        quads, apart = join.sums.kept // QUAD, join.sums.threads * QUAD
         own = begin + part * join.block_floats
         with T.unroll(0, quads) as i:
             vector(QUAD, lambda v: T.buffer_store(self.left, sums[i * QUAD + v], [own + i * apart + v]))
@@ -64,26 +65,27 @@ class Meeting:
 @dataclass(frozen=True)
 class Epilogue:
     """What becomes of a sum on its way out: `bias` (an array and where in it that of channel 0 lies) and a residual are
-    added, and the activation is applied."""
+    added, and the activation is applied. `width` channels go together."""
 
     output: Tensor
     residual: Tensor | None
     residual_first: bool
     activation: Activation | None
     bias: tuple[Any, Expr] | None
+    width: int = QUAD
 
     def write(
         self, at: tuple[Expr, Expr, Expr, Expr], inside: Sequence[Expr], full: bool, value: Callable[[Expr], Expr]
     ) -> None:
-        """Four channels of a pixel from `at` (image, row, column, channel) on, where it is `inside`, and unless `full`
+        """`width` channels of a pixel from `at` (image, row, column, channel) on, where it is `inside`, unless `full`
         only those that the output has. `value(v)` is the sum of the `v`th of them."""
         lanes = min(tensor.place.lanes for tensor in (self.output, self.residual) if tensor is not None)
 
         def pieces() -> None:
-            if lanes == QUAD:
+            if lanes == self.width:
                 self.piece(at, 0, lanes, full, value)
                 return
-            with T.unroll(0, QUAD // lanes) as number:
+            with T.unroll(0, self.width // lanes) as number:
                 self.piece(at, number * lanes, lanes, full, value)
 
         store_if(inside, pieces)
@@ -91,7 +93,7 @@ class Epilogue:
     def piece(
         self, at: tuple[Expr, Expr, Expr, Expr], start: Expr, lanes: int, full: bool, value: Callable[[Expr], Expr]
     ) -> None:
-        """Of the four channels, `lanes` from `start` on."""
+        """Of these channels, `lanes` from `start` on."""
         image, row, column, channel = at
         first = channel + start
 
@@ -106,7 +108,8 @@ class Epilogue:
 
                 def total(v: Expr) -> Expr:
                     whole = value(start + v) if bias is None else value(start + v) + bias[v]
-                    return finished(whole, None if added is None else added[v], self.activation, self.residual_first)
+                    other = None if added is None else cast(added[v], "float32")
+                    return finished(whole, other, self.activation, self.residual_first)
 
                 stored(self.output.buffer, self.output.at(*place), lanes, total)
 

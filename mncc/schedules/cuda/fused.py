@@ -73,7 +73,7 @@ class _FusedWriter:
                 self.sums = registers(tiles.tail.pixels * tiles.tail.channels)
                 zero(self.sums, tiles.tail)
             if spec.lead:
-                at = _begin(self.middle_begin(), spec.lead)
+                at = begin(self.middle_begin(), spec.lead)
                 self.block.copy_window(
                     self.window, shape.window, shape.input_pitch, self.input, self.image, at, (0, shape.depth)
                 )
@@ -99,7 +99,7 @@ class _FusedWriter:
 
     def middle_begin(self) -> list[Expr]:
         """The first row and column that the depthwise convolution reads; may lie outside of the picture."""
-        return _begin((self.row, self.column), self.spec.depthwise)
+        return begin((self.row, self.column), self.spec.depthwise)
 
     def chunk(self, step: Expr) -> None:
         """One chunk of channels through all stages."""
@@ -273,6 +273,6 @@ class _FusedWriter:
             epilogue.write((self.image, row, column, self.panel * tiles.width + quad), inside, full, total)
 
 
-def _begin(begin: Sequence[Expr], stage: Stage) -> list[Expr]:
+def begin(begin: Sequence[Expr], stage: Stage) -> list[Expr]:
     """The first row and column of a stage's input behind an output position."""
     return [at * stride - pad[0] for at, stride, pad in zip(begin, stage.stride, stage.padding, strict=True)]

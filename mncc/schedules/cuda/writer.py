@@ -12,8 +12,10 @@ from tvm import tirx
 from tvm.s_tir import Schedule
 from tvm.script.ir_builder import tirx as T
 
-from mncc.kernels.gpu_tiles import QUAD, ThreadTiles
+from mncc.kernels.gpu_tiles import OCTET, QUAD, ThreadTiles
+from mncc.kernels.precision import StoredType
 from mncc.schedules.function import scheduled_function
+from mncc.schedules.types import store
 
 Expr = Any
 SHARED = "shared"
@@ -25,8 +27,8 @@ GRID = ("blockIdx.z", "blockIdx.y", "blockIdx.x", "threadIdx.x")
 
 @dataclass(frozen=True)
 class TensorPlace:
-    """How a tensor of pictures lies in global memory, in floats: `pitch` from pixel to pixel, `stride` from image to
-    image; accesses of `lanes` floats are aligned."""
+    """How a tensor of pictures lies in global memory, in elements: `pitch` from pixel to pixel, `stride` from image to
+    image; accesses of `lanes` elements are aligned."""
 
     pitch: int
     stride: int
@@ -48,21 +50,33 @@ class Tensor:
         return image * self.place.stride + (row * self.width + column) * self.place.pitch + channel
 
 
-def tensor_argument(name: str, images: int, shape: Sequence[int], place: TensorPlace) -> Tensor:
+def tensor_argument(
+    name: str, images: int, shape: Sequence[int], place: TensorPlace, dtype: StoredType = "float32"
+) -> Tensor:
     """Declares the parameter of a tensor of `images` images of `shape` (height, width, channels)."""
     height, width, channels = shape
-    floats = (images - 1) * place.stride + (height * width - 1) * place.pitch + channels
-    return Tensor(T.arg(name, T.buffer((floats,), "float32")), height, width, channels, place)
+    size = (images - 1) * place.stride + (height * width - 1) * place.pitch + channels
+    return Tensor(T.arg(name, T.buffer((size,), dtype)), height, width, channels, place)
 
 
-def shared_array(floats: int) -> Any:
+def shared_array(size: int, dtype: StoredType = "float32") -> Any:
     """An array that the threads of a block share."""
-    return T.sblock_alloc_buffer((floats,), "float32", scope=SHARED)
+    return T.sblock_alloc_buffer((size,), dtype, scope=SHARED)
 
 
-def registers(floats: int) -> Any:
+def registers(size: int, dtype: StoredType = "float32") -> Any:
     """An array of one thread's, all of whose indices are constants in the end."""
-    return T.sblock_alloc_buffer((floats,), "float32", scope="local")
+    return T.sblock_alloc_buffer((size,), dtype, scope="local")
+
+
+def type_of(buffer: Any) -> StoredType:
+    """Of a buffer's elements."""
+    return "float16" if str(buffer.dtype) == "float16" else "float32"
+
+
+def widest(buffer: Any) -> int:
+    """Elements of a buffer in an access of 128 bits."""
+    return QUAD if type_of(buffer) == "float32" else OCTET
 
 
 def vector(count: int, body: Callable[[Expr], None]) -> None:
@@ -97,7 +111,7 @@ def all_of(conditions: Sequence[Expr]) -> Expr:
 def guarded(conditions: Sequence[Expr], value: Expr) -> Expr:
     """The value where all conditions hold, else 0; what it reads is not read there."""
     condition = all_of(conditions)
-    return value if isinstance(condition, bool) else T.if_then_else(condition, value, T.float32(0))
+    return value if isinstance(condition, bool) else T.if_then_else(condition, value, tirx.const(0, str(value.ty)))
 
 
 class BlockWriter:
@@ -123,7 +137,7 @@ class BlockWriter:
         """A window of `size` (rows, columns) of a tensor from `origin` (row, column) on, and of its channels `count`
         from the first on; zeros outside of the picture and behind the last channel. `channels` is (first, count)."""
         (first, count), lanes = channels, source.place.lanes
-        if count % lanes:
+        if count % lanes or source.buffer.dtype != window.dtype:
             lanes = 1
         row, column = origin
 
@@ -134,18 +148,26 @@ class BlockWriter:
             if not (isinstance(first, int) and first + count <= source.channels):
                 inside.append(channel < source.channels)
             value = guarded(inside, source.buffer[source.at(image, y, x, channel + lane)])
-            T.buffer_store(window, value, [pixel * pitch + quad * lanes + lane])
+            store(window, value, [pixel * pitch + quad * lanes + lane])
 
         self.copy(size[0] * size[1], count // lanes, lanes, move)
 
-    def copy_run(self, target: Any, source: Any, start: Expr, floats: int) -> None:
-        """A run of floats, a multiple of four."""
-        assert floats % QUAD == 0
+    def copy_run(self, target: Any, source: Any, start: Expr, size: int) -> None:
+        """A run of elements, whole accesses of 128 bits."""
+        self.copy_matrix(target, size, source, start, (1, size))
+
+    def copy_matrix(self, target: Any, pitch: int, source: Any, start: Expr, shape: tuple[int, int]) -> None:
+        """Rows and columns, whole accesses of 128 bits, that follow one another in the source; `pitch` apart in the
+        target."""
+        (rows, columns), lanes = shape, widest(source)
+        assert columns % lanes == 0 and target.dtype == source.dtype
 
         def move(row: Expr, quad: Expr, lane: Expr) -> None:
-            T.buffer_store(target, source[start + quad * QUAD + lane], [quad * QUAD + lane])
+            from_row, to_row = (row * columns, row * pitch) if rows > 1 else (0, 0)
+            value = source[start + from_row + quad * lanes + lane]
+            T.buffer_store(target, value, [to_row + quad * lanes + lane])
 
-        self.copy(1, floats // QUAD, QUAD, move)
+        self.copy(rows, columns // lanes, lanes, move)
 
     @contextmanager
     def shared_out(self, items: int, thread: Expr) -> Iterator[Expr]:
@@ -245,18 +267,31 @@ def multiply(
 
 
 def loaded(buffer: Any, start: Expr, lanes: int) -> Any:
-    """`lanes` floats in registers, by one access."""
-    values = registers(lanes)
-    vector(lanes, lambda v: T.buffer_store(values, buffer[start + v], [v]))
+    """`lanes` elements in registers, by as few accesses as there can be."""
+    values, most = registers(lanes, type_of(buffer)), min(lanes, widest(buffer))
+    with _accesses(lanes, most) as first:
+        vector(most, lambda v: T.buffer_store(values, buffer[start + first + v], [first + v]))
     return values
 
 
 def stored(buffer: Any, start: Expr, lanes: int, value: Callable[[Expr], Expr]) -> None:
-    """`lanes` floats computed one by one and stored by one access: TVM writes no vector's comparison as CUDA."""
-    values = registers(lanes)
+    """`lanes` elements computed one by one and stored by as few accesses as there can be: TVM writes no vector's
+    comparison as CUDA."""
+    values, most = registers(lanes, type_of(buffer)), min(lanes, widest(buffer))
     with T.unroll(0, lanes) as lane:
-        T.buffer_store(values, value(lane), [lane])
-    vector(lanes, lambda v: T.buffer_store(buffer, values[v], [start + v]))
+        store(values, value(lane), [lane])
+    with _accesses(lanes, most) as first:
+        vector(most, lambda v: T.buffer_store(buffer, values[first + v], [start + first + v]))
+
+
+@contextmanager
+def _accesses(count: int, most: int) -> Iterator[Expr]:
+    """The first element of every access."""
+    if count == most:
+        yield 0
+        return
+    with T.unroll(0, count // most) as number:
+        yield number * most
 
 
 def kernel_function(make: Callable[[], Any], symbol: str) -> tirx.PrimFunc:

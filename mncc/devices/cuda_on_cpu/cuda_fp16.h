@@ -1,0 +1,32 @@
+/* Found by `#include <cuda_fp16.h>` in the kernels' text where on_cpu.h runs it: numbers of 16 bits, each operation rounded
+ * to the nearest of them, ties to even. */
+#ifndef MNCC_CUDA_FP16_ON_CPU_H
+#define MNCC_CUDA_FP16_ON_CPU_H
+
+struct __half {
+    _Float16 value;
+    __half() = default;
+    /* As the GPU's: of a float, and of whole numbers where the text casts a constant. */
+    __half(float number) : value(static_cast<_Float16>(number)) {}
+    __half(double number) : value(static_cast<_Float16>(number)) {}
+    __half(int number) : value(static_cast<_Float16>(number)) {}
+    operator float() const { return static_cast<float>(value); }
+};
+using half = __half;
+struct __attribute__((aligned(4))) __half2 {
+    half x, y;
+};
+using half2 = __half2;
+
+inline float __half2float(half a) { return a; }
+inline half __float2half(float a) { return half(a); }
+inline half __float2half_rn(float a) { return half(a); }
+inline bool __hgt(half a, half b) { return a.value > b.value; }
+inline bool __hlt(half a, half b) { return a.value < b.value; }
+/* One rounding: a double holds the product and, of numbers that a kernel meets, the sum. */
+inline half __hfma(half a, half b, half c) {
+    return half(static_cast<double>(a.value) * static_cast<double>(b.value) + static_cast<double>(c.value));
+}
+inline half2 __hfma2(half2 a, half2 b, half2 c) { return {__hfma(a.x, b.x, c.x), __hfma(a.y, b.y, c.y)}; }
+
+#endif

@@ -1,0 +1,187 @@
+"""The GPU family of gpu_fused in float16: both products on tensor cores, added up in float32, and between them the
+depthwise convolution two channels at once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from mncc.kernels.gpu_fused import FusedShape, FusedTiles, GpuFused, describe_shape
+from mncc.kernels.gpu_tiles import FRAGMENT, WarpTiles, half_pitch, padded_matrix, rounded
+from mncc.kernels.gpu_warp_product import staged_floats
+
+
+@dataclass(frozen=True)
+class WarpFused(GpuFused):
+    """As its base, of float16."""
+
+    family: ClassVar[str] = "gpu_warp_fused"
+
+
+@dataclass(frozen=True)
+class HalfPlace:
+    """Where, in float16 numbers from the start of a chunk's weights, they lie: the lead's, the depthwise taps, and the
+    end."""
+
+    lead: int
+    taps: int
+    halves: int
+
+
+@dataclass(frozen=True)
+class WarpFusedShape(FusedShape):
+    """Sizes that follow from a fused kernel and its tiles, in pixels, and in numbers of the type that is named. The
+    lead's depth is that of its unrolled window."""
+
+    spec: WarpFused
+    tiles: FusedTiles
+
+    @property
+    def depth(self) -> int:
+        """Unrolled depth of the lead with padding."""
+        return rounded(self.unrolled, FRAGMENT)
+
+    @property
+    def unrolled(self) -> int:
+        """Multiply-adds behind one element of the lead."""
+        return self.lead_taps * self.spec.channels
+
+    @property
+    def input_pitch(self) -> int:
+        """Of the lead's unrolled input in shared memory."""
+        return half_pitch(self.depth)
+
+    @property
+    def chunk_pitch(self) -> int:
+        """Of a chunk's pixels, and of the rows of the lead's weights, in shared memory."""
+        return half_pitch(self.tiles.chunk)
+
+    @property
+    def tail_pitch(self) -> int:
+        """Of the rows of the projection's weights in shared memory."""
+        return half_pitch(self.width)
+
+    @property
+    def places(self) -> HalfPlace:
+        """The layout of one chunk's float16 weights."""
+        taps = self.depth * self.tiles.chunk
+        return HalfPlace(0, taps, taps + self.taps * self.tiles.chunk)
+
+    @property
+    def tail_halves(self) -> int:
+        """The projection's weights of one chunk and panel."""
+        return self.tiles.chunk * self.width
+
+    @property
+    def tail(self) -> int:
+        """Where the projection's weights begin, in float16 numbers: behind all chunks; panel after panel."""
+        return self.chunks * self.places.halves
+
+    @property
+    def halves(self) -> int:
+        """All float16 weights."""
+        return self.tail + self.panels * self.chunks * (self.tail_halves if self.spec.tail else 0)
+
+    @property
+    def biases(self) -> int:
+        """Where the biases begin, in floats: per chunk those of the lead and of the depthwise convolution, then the
+        projection's."""
+        return rounded(self.halves, 8) // 2
+
+    @property
+    def chunk_biases(self) -> int:
+        """Biases of one chunk."""
+        return self.tiles.chunk * (2 if self.spec.lead else 1)
+
+    @property
+    def bias(self) -> int:
+        """Where, among the biases, the projection's begin."""
+        return self.chunks * self.chunk_biases
+
+    @property
+    def bias_floats(self) -> int:
+        """All biases."""
+        return self.bias + (self.panels * self.width if self.spec.tail else 0)
+
+    @property
+    def weight_floats(self) -> int:
+        """All weights and biases of the kernel."""
+        return self.biases + self.bias_floats
+
+    @property
+    def window_halves(self) -> int:
+        """Shared memory of the lead's input, unrolled."""
+        return self.made_rows * self.input_pitch if self.spec.lead else 0
+
+    @property
+    def middle_halves(self) -> int:
+        """Shared memory of what the depthwise convolution reads."""
+        return (self.made_rows if self.spec.lead else self.middle_pixels) * self.chunk_pitch
+
+    @property
+    def made_halves(self) -> int:
+        """Shared memory of what the projection reads."""
+        return self.tiles.tail.height * self.chunk_pitch if self.tiles.tail else 0
+
+    @property
+    def lead_halves(self) -> int:
+        """Shared memory of the lead's weights of a chunk."""
+        return self.depth * self.chunk_pitch if self.spec.lead else 0
+
+    @property
+    def staged_tail_halves(self) -> int:
+        """Shared memory of the projection's weights of a chunk."""
+        return self.tiles.chunk * self.tail_pitch if self.spec.tail else 0
+
+    @property
+    def staged_floats(self) -> int:
+        """Shared memory of sums on their way out."""
+        parts = (self.tiles.lead, self.tiles.tail)
+        return max((staged_floats(part) for part in parts if isinstance(part, WarpTiles)), default=0)
+
+    @property
+    def shared_bytes(self) -> int:
+        """Of a block."""
+        halves = self.window_halves + self.middle_halves + self.made_halves + self.lead_halves
+        halves += self.staged_tail_halves + self.taps * self.tiles.chunk
+        return 2 * halves + 4 * (self.chunk_biases + self.staged_floats)
+
+
+def pack(spec: WarpFused, tiles: FusedTiles, arrays: Sequence[Mapping[str, np.ndarray]]) -> np.ndarray:
+    """One flat array, in the memory of float32, from every stage's `kernel` and `bias`: the float16 weights chunk after
+    chunk as `HalfPlace` says, zeros where channels or depth are padding, the projection's, then biases in float32."""
+    shape, chunk = WarpFusedShape(spec, tiles), tiles.chunk
+    places, whole = shape.places, shape.chunks * chunk
+    packed = np.zeros(shape.weight_floats, np.float32)
+    halves, biases = packed[: shape.biases].view(np.float16), packed[shape.biases :]
+    runs = halves[: shape.tail].reshape(shape.chunks, places.halves)
+    chunk_biases = biases[: shape.bias].reshape(shape.chunks, -1, chunk)
+
+    def fill(start: int, matrix: np.ndarray, rows: int) -> None:
+        """A matrix of (rows, channels of the depthwise stage), cut along the channels."""
+        cut = padded_matrix(matrix, rows, whole).reshape(rows, shape.chunks, chunk).transpose(1, 0, 2)
+        runs[:, start : start + rows * chunk] = cut.reshape(shape.chunks, -1)
+
+    def fill_bias(number: int, bias: np.ndarray) -> None:
+        chunk_biases[:, number] = np.pad(bias, (0, whole - bias.size)).reshape(shape.chunks, chunk)
+
+    if spec.lead:
+        fill(places.lead, arrays[0]["kernel"].reshape(shape.unrolled, spec.lead.channels), shape.depth)
+        fill_bias(0, arrays[0]["bias"])
+    middle = arrays[spec.middle]
+    fill(places.taps, middle["kernel"].reshape(shape.taps, spec.depthwise.channels), shape.taps)
+    fill_bias(-1, middle["bias"])
+    if spec.tail:
+        matrix = arrays[-1]["kernel"].reshape(spec.depthwise.channels, spec.tail.channels)
+        full = padded_matrix(matrix, whole, shape.panels * shape.width)
+        halves[shape.tail : shape.halves] = full.reshape(whole, shape.panels, -1).transpose(1, 0, 2).ravel()
+        biases[shape.bias :][: spec.tail.channels] = arrays[-1]["bias"]
+    return packed
+
+
+def describe(spec: WarpFused, tiles: FusedTiles) -> list[str]:
+    """As gpu_fused's."""
+    return describe_shape(WarpFusedShape(spec, tiles))

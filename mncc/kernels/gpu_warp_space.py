@@ -1,0 +1,216 @@
+"""Which tiles GPU kernels of float16 can have, and which of them the cost model takes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import cache
+from itertools import product
+
+from mncc.kernels.gpu_fused import FusedTiles
+from mncc.kernels.gpu_product import ProductTiles
+from mncc.kernels.gpu_space import SPARE_REGISTERS, joined, last_floats, pictures, slices_of
+from mncc.kernels.gpu_target import STATIC_SHARED, WARP, GpuTarget
+from mncc.kernels.gpu_tiles import FRAGMENT, OCTET, WarpTiles, rounded
+from mncc.kernels.gpu_time import (
+    BEGIN,
+    STEP,
+    GpuPrediction,
+    Work,
+    barrier,
+    copy_work,
+    fetch,
+    fragments_work,
+    predict,
+    unload_work,
+)
+from mncc.kernels.gpu_warp_fused import WarpFused, WarpFusedShape
+from mncc.kernels.gpu_warp_product import WarpProduct, WarpProductShape
+
+WARPS = (4, 8)
+"""Of a block."""
+FRAGMENTS = 8
+"""The most fragments of a warp; each is eight registers of a thread."""
+FLAT = (16, 32, 64, 128)
+"""Pixels of a tile of a row."""
+
+
+def warp_sharing(pixels: int, width: int, warps: int) -> Iterator[WarpTiles]:
+    """The ways in which so many warps share a product of `pixels` x `width` channels: all of whose fragments they
+    have, and as few others as that takes."""
+    down_all, across_all = -(-pixels // FRAGMENT), -(-width // FRAGMENT)
+    for across in (1, 2, 4, 8):
+        if warps % across or across > across_all:
+            continue
+        down = warps // across
+        rows, columns = -(-down_all // down), -(-across_all // across)
+        if rows * columns <= FRAGMENTS and rows <= 4 and (rows == 1 or down * (rows - 1) < down_all):
+            yield WarpTiles(rows * FRAGMENT, columns * FRAGMENT, across, down)
+
+
+def warp_registers(tiles: WarpTiles) -> int:
+    """Registers of a thread: sums, the fragments that meet in them, addresses."""
+    down, across = tiles.fragments
+    return tiles.kept + OCTET * (down + across) + SPARE_REGISTERS
+
+
+@cache
+def choose_product(spec: WarpProduct, target: GpuTarget) -> ProductTiles | None:
+    """The tiles of the least predicted time; None where none fit."""
+    space = product_space(spec, target)
+    return min(space, key=lambda tiles: predict_product(spec, tiles, target).seconds, default=None)
+
+
+def product_space(spec: WarpProduct, target: GpuTarget) -> Iterator[ProductTiles]:
+    """All tiles that fit."""
+    last, depth = spec.last, rounded(spec.unrolled, FRAGMENT)
+    chunks = sorted({min(size, depth) for size in (32, 64, 128, 256)})
+    widths = sorted({min(size, rounded(last.channels, FRAGMENT)) for size in (16, 32, 64, 128)})
+    for (rows, cols), warps, width in product(_tiles(spec), WARPS, widths):
+        for sums, chunk in product(warp_sharing(rows * cols, width, warps), chunks):
+            tiles = ProductTiles(rows, cols, chunk, 1, sums)
+            shape = WarpProductShape(spec, tiles)
+            if shape.shared_bytes <= STATIC_SHARED:
+                across, columns, down = shape.grid
+                cuts = [1] if spec.pool else slices_of(shape.steps, across * columns * down, target)
+                yield from (replace(tiles, slices=slices) for slices in cuts)
+
+
+def _tiles(spec: WarpProduct) -> Iterator[tuple[int, int]]:
+    last = spec.last
+    if spec.pool:
+        yield last.height, last.width
+    elif last.height == 1:
+        yield from ((1, cols) for cols in sorted({min(cols, last.width) for cols in FLAT}))
+    else:
+        yield from pictures(last.height, last.width)
+
+
+def predict_product(spec: WarpProduct, tiles: ProductTiles, target: GpuTarget) -> GpuPrediction:
+    """Chunk after chunk: fetch, barrier, multiply, barrier."""
+    shape = WarpProductShape(spec, tiles)
+    sums, threads = shape.sums, shape.sums.threads
+    vectors = spec.channels % OCTET == 0 and spec.input_dtype == "float16"
+    real = min(sums.height, shape.pixels) * tiles.chunk
+    work = half_copy(real, vectors) + half_copy(shape.chunk_weights) + fetch(1) + barrier(2)
+    work += fragments_work(sums, tiles.chunk)
+    work = work.times(shape.steps) + unload_work(sums) + Work(waits=BEGIN)
+    work += Work(moved=2 * (1 if spec.pool else shape.pixels) * sums.width, others=sums.kept * threads / WARP * 3)
+    if spec.pool:
+        work += Work(shared=shape.join_floats * 2 / WARP, waits=100 + 10 * shape.pixels)
+    across, columns, rows = shape.grid
+    unique = 2 * (spec.height * spec.width * spec.channels + last_floats(spec)) + 4 * shape.weight_floats
+    blocks = across * columns * rows * spec.images
+    work += joined(spec, tiles)
+    return predict(target, work, blocks, threads, warp_registers(sums), shape.shared_bytes, spec.macs, unique)
+
+
+def half_copy(halves: float, vectors: bool = True) -> Work:
+    """float16 numbers from global to shared memory, as `copy_work` counts them."""
+    work = copy_work(0, halves, OCTET if vectors else 1)
+    return replace(work, shared=work.shared / 2, moved=work.moved / 2)
+
+
+@cache
+def choose_fused(spec: WarpFused, target: GpuTarget) -> FusedTiles | None:
+    """The tiles of the least predicted time; None where none fit."""
+    space = fused_space(spec, target)
+    return min(space, key=lambda tiles: predict_fused(spec, tiles, target).seconds, default=None)
+
+
+def fused_space(spec: WarpFused, target: GpuTarget) -> Iterator[FusedTiles]:
+    """All tiles that fit."""
+    last, channels = spec.last, spec.depthwise.channels
+    chunks = sorted({min(size, rounded(channels, FRAGMENT)) for size in (16, 32, 64)})
+    for (rows, cols), warps, chunk in product(pictures(last.height, last.width), WARPS, chunks):
+        run = next(size for size in (4, 3, 2, 1) if cols % size == 0)
+        for tail, lead in product(_tails(spec, rows * cols, warps), _leads(spec, (rows, cols), chunk, warps)):
+            tiles = FusedTiles(rows, cols, chunk, 1, warps * WARP, run, lead, tail)
+            shape = WarpFusedShape(spec, tiles)
+            if shape.shared_bytes > STATIC_SHARED:
+                continue
+            across, columns, grid_rows = shape.grid
+            slices = slices_of(shape.steps, across * columns * grid_rows, target) if tail else [1]
+            yield from (replace(tiles, slices=count) for count in slices)
+
+
+def _tails(spec: WarpFused, pixels: int, warps: int) -> list[WarpTiles | None]:
+    """The projection whole, or in two or four panels."""
+    if not spec.tail:
+        return [None]
+    found: dict[WarpTiles | None, None] = {}
+    for panels in (1, 2, 4):
+        width = rounded(-(-spec.tail.channels // panels), FRAGMENT)
+        found |= dict.fromkeys(warp_sharing(pixels, width, warps))
+    return list(found)
+
+
+def _leads(spec: WarpFused, tile: tuple[int, int], chunk: int, warps: int) -> Iterator[WarpTiles | None]:
+    """The expansion in as many rounds as leave a warp one or two fragments."""
+    if not spec.lead:
+        yield None
+        return
+    pixels = WarpFusedShape(spec, FusedTiles(*tile, chunk, 1, warps * WARP, 1, None, None)).middle_pixels
+    down_all = -(-pixels // FRAGMENT)
+    for across in (1, 2, 4):
+        if warps % across or chunk % (across * FRAGMENT):
+            continue
+        down, columns = warps // across, chunk // across // FRAGMENT
+        if columns > 4:
+            continue
+        for most in (1, 2):
+            rounds = -(-down_all // (down * most))
+            yield WarpTiles(-(-down_all // (down * rounds)) * FRAGMENT, columns * FRAGMENT, across, down)
+
+
+def fused_registers(tiles: FusedTiles) -> int:
+    """Registers of a thread: the projection's sums stay while the expansion and the depthwise convolution run."""
+    kept = tiles.tail.kept if tiles.tail else 0
+    passing = [4 * (tiles.run + tiles.run + 2 + 3) + OCTET + SPARE_REGISTERS]
+    passing += [warp_registers(part) for part in (tiles.lead,) if isinstance(part, WarpTiles)]
+    passing += [warp_registers(part) - kept for part in (tiles.tail,) if isinstance(part, WarpTiles)]
+    return kept + max(passing)
+
+
+def predict_fused(spec: WarpFused, tiles: FusedTiles, target: GpuTarget) -> GpuPrediction:
+    """Chunk after chunk: fetch the weights, expand, depthwise, project, a barrier behind each."""
+    shape = WarpFusedShape(spec, tiles)
+    vectors = spec.channels % OCTET == 0 and spec.input_dtype == "float16"
+    work = half_copy(shape.places.halves) + copy_work(0, shape.chunk_biases) + fetch(1) + barrier(4 if spec.tail else 2)
+    if isinstance(tiles.lead, WarpTiles):
+        parts = shape.made_rows // tiles.lead.height
+        epilogue = Work(others=tiles.lead.kept * tiles.lead.warps * 4)
+        work += (fragments_work(tiles.lead, shape.depth) + unload_work(tiles.lead) + epilogue).times(parts)
+    else:
+        work += half_copy(shape.middle_pixels * tiles.chunk, vectors)
+    work += _depthwise_work(spec, tiles)
+    if isinstance(tiles.tail, WarpTiles):
+        work += fragments_work(tiles.tail, tiles.chunk) + half_copy(shape.tail_halves)
+    work = work.times(shape.steps)
+    if spec.lead:
+        work += half_copy(shape.middle_pixels * shape.depth, vectors) + fetch(1)
+    if isinstance(tiles.tail, WarpTiles):
+        work += unload_work(tiles.tail) + Work(others=tiles.tail.kept * tiles.tail.warps * 3)
+    work += Work(moved=shape.pixels * (shape.width or tiles.chunk) * 2, waits=BEGIN)
+    chunks, columns, rows = shape.grid
+    unique = 2 * (spec.height * spec.width * spec.channels + last_floats(spec)) + 4 * shape.weight_floats
+    blocks = chunks * columns * rows * spec.images
+    work += joined(spec, tiles)
+    return predict(
+        target, work, blocks, tiles.threads, fused_registers(tiles), shape.shared_bytes, spec.macs, unique
+    )
+
+
+def _depthwise_work(spec: WarpFused, tiles: FusedTiles) -> Work:
+    """A thread makes runs of pixels of eight channels, two at once."""
+    shape, stage = WarpFusedShape(spec, tiles), spec.depthwise
+    warps = tiles.threads / WARP
+    rounds = -(-(tiles.chunk // OCTET * shape.pixels // tiles.run) // tiles.threads)
+    span = (tiles.run - 1) * stage.stride[1] + (stage.kernel[1] - 1) * stage.dilation[1] + 1
+    loads = stage.kernel[0] * (span + stage.kernel[1]) + 2 * tiles.run
+    return Work(
+        multiplies=rounds * warps * tiles.run * OCTET // 2 * shape.taps,
+        others=rounds * warps * (loads + 4 * OCTET * tiles.run + 10),
+        shared=rounds * warps * loads * 4,
+        waits=rounds * STEP * stage.kernel[0],
+    )

@@ -1,0 +1,259 @@
+"""A planned fused GPU kernel of float16 -> TensorIR: chunks of channels pass through shared memory from stage to stage,
+the products on tensor cores."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from tvm import tirx
+from tvm.script.ir_builder import tirx as T
+
+from mncc.kernels.gpu_fused import FusedTiles
+from mncc.kernels.gpu_join import join_of
+from mncc.kernels.gpu_tiles import OCTET, WarpTiles
+from mncc.kernels.gpu_warp_fused import WarpFused, WarpFusedShape
+from mncc.schedules.cuda.epilogue import Epilogue, Meeting, finished
+from mncc.schedules.cuda.fragments import FRAGMENTS, Matrix, WarpSums, multiply_halves, opaque
+from mncc.schedules.cuda.fused import begin
+from mncc.schedules.cuda.warp_product import copy_unrolled
+from mncc.schedules.cuda.writer import (
+    BlockWriter,
+    Expr,
+    TensorPlace,
+    all_of,
+    kernel_function,
+    loaded,
+    registers,
+    shared_array,
+    stored,
+    tensor_argument,
+    vector,
+)
+from mncc.schedules.types import cast
+
+
+def warp_fused_function(
+    spec: WarpFused, tiles: FusedTiles, places: Sequence[TensorPlace], symbol: str
+) -> tirx.PrimFunc:
+    """The scheduled function; parameters (weights, biases, input, [residual], output). `places` are those of the
+    tensors."""
+    return kernel_function(lambda: _WarpFusedWriter(spec, tiles, places), symbol).with_attr(FRAGMENTS, True)
+
+
+class _WarpFusedWriter:
+    """Declares the parameters and writes the block."""
+
+    def __init__(self, spec: WarpFused, tiles: FusedTiles, places: Sequence[TensorPlace]) -> None:
+        self.spec, self.tiles, images = spec, tiles, spec.images
+        self.shape, last = WarpFusedShape(spec, tiles), spec.last
+        made = (last.height, last.width, last.channels)
+        self.weights = T.arg("weights", T.buffer((2 * self.shape.biases,), "float16"))
+        self.biases = T.arg(f"weight{self.shape.biases}", T.buffer((self.shape.bias_floats,), "float32"))
+        whole = (spec.height, spec.width, spec.channels)
+        self.input = tensor_argument("input", images, whole, places[0], spec.input_dtype)
+        self.residual = None
+        if spec.residual:
+            self.residual = tensor_argument("residual", images, made, places[1], spec.residual_dtype)
+        join = join_of(spec, tiles)
+        self.meeting = Meeting(join, images, places[-2].stride) if join else None
+        self.output = tensor_argument("output", images, made, places[-1], spec.output_dtype)
+        self.block = BlockWriter(tiles.threads)
+        whole_tiles = last.height % tiles.rows == 0 and last.width % tiles.cols == 0
+        self.whole, self.lead, self.tail = whole_tiles, _warps(tiles.lead), _warps(tiles.tail)
+
+    def schedule(self, sch: Any) -> None:
+        """Schedules everything that was written."""
+        self.block.schedule(sch)
+
+    def write(self) -> None:
+        """One block."""
+        shape, tiles, spec = self.shape, self.tiles, self.spec
+        chunks, columns, rows = shape.grid
+        with T.grid(self.spec.images, rows * columns, chunks, tiles.threads) as indices, T.sblock("block"):
+            self.image, tile, first, self.thread = T.axis.remap("SSSS", list(indices))
+            if self.meeting:
+                self.meeting.declare(self.output)
+            else:
+                opaque(self.output.buffer)
+            self.row = tile // columns * tiles.rows if rows > 1 else 0
+            self.column = tile % columns * tiles.cols if columns > 1 else 0
+            self.declare()
+            if self.tail:
+                self.sums = WarpSums(self.tail, self.thread)
+                self.sums.zero()
+            if spec.lead:
+                at, size = begin(self.middle_begin(), spec.lead), (shape.made_rows, shape.middle[1])
+                copy_unrolled(
+                    self.block, self.window, shape.input_pitch, self.input, self.image, spec.lead, at, size,
+                    (0, shape.depth),
+                )  # fmt: skip
+            self.slice, self.panel = first % tiles.slices, first // tiles.slices
+            with T.serial(0, shape.steps) as step, T.sblock("chunk"):
+                opaque()
+                step = T.axis.opaque(shape.steps, step) if shape.steps > 1 else 0
+                self.chunk(self.slice * shape.steps + step if self.tail else first)
+            if not self.tail:
+                return
+            kept = self.sums.unloaded(self.staged_sums)
+            if self.meeting:
+                group = self.panel * rows * columns + tile
+                with self.meeting.last(kept, self.slice, (self.image, group), self.thread):
+                    self.finish(self.tail, kept)
+            else:
+                self.finish(self.tail, kept)
+
+    def declare(self) -> None:
+        """The arrays that threads share."""
+        shape, chunk = self.shape, self.tiles.chunk
+        if self.lead:
+            self.window = shared_array(shape.window_halves, "float16")
+            self.staged_lead = shared_array(shape.lead_halves, "float16")
+        if self.tail:
+            self.made = shared_array(shape.made_halves, "float16")
+            self.staged_tail = shared_array(shape.staged_tail_halves, "float16")
+        if self.lead or self.tail:
+            self.staged_sums = shared_array(shape.staged_floats)
+        self.staged_taps = shared_array(shape.taps * chunk, "float16")
+        self.staged_biases = shared_array(shape.chunk_biases)
+        self.middle = shared_array(shape.middle_halves, "float16")
+
+    def middle_begin(self) -> list[Expr]:
+        """The first row and column that the depthwise convolution reads; may lie outside of the picture."""
+        return begin((self.row, self.column), self.spec.depthwise)
+
+    def chunk(self, step: Expr) -> None:
+        """One chunk of channels through all stages."""
+        shape, tiles, block = self.shape, self.tiles, self.block
+        start, chunk = step * shape.places.halves, tiles.chunk
+        if self.lead:
+            block.copy_matrix(self.staged_lead, shape.chunk_pitch, self.weights, start, (shape.depth, chunk))
+        block.copy_run(self.staged_taps, self.weights, start + shape.places.taps, shape.taps * chunk)
+        block.copy_run(self.staged_biases, self.biases, step * shape.chunk_biases, shape.chunk_biases)
+        if self.tail:
+            start = shape.tail + (self.panel * shape.chunks + step) * shape.tail_halves
+            block.copy_matrix(self.staged_tail, shape.tail_pitch, self.weights, start, (chunk, shape.width))
+        if self.lead:
+            self.expand(self.lead, step)
+        else:
+            block.copy_window(
+                self.middle, shape.middle, shape.chunk_pitch, self.input, self.image, self.middle_begin(),
+                (step * chunk, chunk),
+            )  # fmt: skip
+        self.depthwise(step)
+        if self.tail:
+            self.sums.multiply(
+                Matrix(self.made, shape.chunk_pitch), Matrix(self.staged_tail, shape.tail_pitch), chunk
+            )
+
+    def expand(self, tiles: WarpTiles, step: Expr) -> None:
+        """The chunk's channels of the convolution in front, at all pixels that the depthwise one reads; zeros outside
+        of the picture, and in channels that only fill the last chunk: an infinite input times their weights is NaN."""
+        shape, lead, count = self.shape, self.spec.lead, self.shape.made_rows // tiles.height
+        assert lead is not None
+        full = lead.channels % self.tiles.chunk == 0
+        with T.serial(0, count) as part, T.sblock("expand"):
+            opaque()
+            sums, first = WarpSums(tiles, self.thread), part * tiles.height if count > 1 else 0
+            sums.zero()
+            sums.multiply(
+                Matrix(self.window, shape.input_pitch, first), Matrix(self.staged_lead, shape.chunk_pitch), shape.depth
+            )
+
+            def write(number: Expr, row: Expr, column: Expr, values: Any) -> None:
+                pixel = first + row
+                inside = self.inside(pixel)
+
+                def element(v: Expr) -> Expr:
+                    value = finished(values[v] + self.staged_biases[column + v], None, lead.activation, False)
+                    exists = all_of([inside, full or step * self.tiles.chunk + column + v < lead.channels])
+                    return value if exists is True else T.Select(exists, value, T.float32(0))
+
+                stored(self.middle, pixel * shape.chunk_pitch + column, OCTET, element)
+
+            sums.each(self.staged_sums, write)
+
+    def inside(self, pixel: Expr) -> Expr:
+        """Whether a pixel of the middle window lies in the picture; True where all do."""
+        height, width, _ = self.spec.in_shape(self.spec.middle)
+        conditions: list[Expr] = []
+        position = pixel // self.shape.middle[1], pixel % self.shape.middle[1]
+        axes = zip(position, self.middle_begin(), self.shape.middle, (height, width), strict=True)
+        for at, first, size, whole in axes:
+            if isinstance(first, int) and first >= 0 and first + size <= whole:
+                continue
+            conditions += [first + at >= 0, first + at < whole]
+        return all_of(conditions)
+
+    def depthwise(self, step: Expr) -> None:
+        """The chunk's depthwise convolution: a thread makes a run of pixels of eight channels, loading each row of its
+        window once."""
+        shape, tiles = self.shape, self.tiles
+        octets, runs = tiles.chunk // OCTET, tiles.cols // tiles.run
+        bias = shape.chunk_biases - tiles.chunk
+        with self.block.shared_out(octets * runs * tiles.rows, self.thread) as item, T.sblock("depthwise"):
+            octet, run = item % octets * OCTET, item // octets
+            row, column = run // runs, run % runs * tiles.run
+            sums = registers(tiles.run * OCTET, "float16")
+            self.taps(sums, octet, row, column)
+            with T.unroll(0, tiles.run) as i, T.sblock("acted"):
+                biases = loaded(self.staged_biases, bias + octet, OCTET)
+
+                def total(v: Expr) -> Expr:
+                    return cast(sums[i * OCTET + v], "float32") + biases[v]
+
+                if self.tail:
+                    start = (row * tiles.cols + column + i) * shape.chunk_pitch + octet
+                    activation = self.spec.depthwise.activation
+                    stored(self.made, start, OCTET, lambda v: finished(total(v), None, activation, False))
+                else:
+                    self.write_depthwise(step, row, column + i, octet, total)
+
+    def taps(self, sums: Any, octet: Expr, row: Expr, column: Expr) -> None:
+        """The sums of a run of pixels, two channels at once; nine or twenty-five steps lose little in float16."""
+        shape, stage, run = self.shape, self.spec.depthwise, self.tiles.run
+        with T.unroll(0, run * OCTET) as i:
+            T.buffer_store(sums, T.float16(0), [i])
+        span = (run - 1) * stage.stride[1] + (stage.kernel[1] - 1) * stage.dilation[1] + 1
+        with T.unroll(0, stage.kernel[0]) as y, T.sblock("taps"):
+            line, taps = registers(span * OCTET, "float16"), registers(stage.kernel[1] * OCTET, "float16")
+            first = (row * stage.stride[0] + y * stage.dilation[0]) * shape.middle[1] + column * stage.stride[1]
+            with T.unroll(0, span) as x:
+                start = (first + x) * shape.chunk_pitch + octet
+                vector(OCTET, lambda v: T.buffer_store(line, self.middle[start + v], [x * OCTET + v]))
+            with T.unroll(0, stage.kernel[1]) as x:
+                start = (y * stage.kernel[1] + x) * self.tiles.chunk + octet
+                vector(OCTET, lambda v: T.buffer_store(taps, self.staged_taps[start + v], [x * OCTET + v]))
+            with T.unroll(0, run) as i, T.unroll(0, stage.kernel[1]) as x:
+                place = (i * stage.stride[1] + x * stage.dilation[1]) * OCTET
+                multiply_halves(sums, i * OCTET, line, place, taps, x * OCTET)
+
+    def write_depthwise(
+        self, step: Expr, row: Expr, column: Expr, octet: Expr, value: Callable[[Expr], Expr]
+    ) -> None:  # fmt: skip
+        """Eight channels of a pixel straight into the output."""
+        last, tiles = self.spec.last, self.tiles
+        row, column = self.row + row, self.column + column
+        inside = True if self.whole else tirx.all(row < last.height, column < last.width)
+        epilogue = Epilogue(self.output, self.residual, self.spec.residual_first, last.activation, None, OCTET)
+        at = (self.image, row, column, step * tiles.chunk + octet)
+        epilogue.write(at, [inside], last.channels % tiles.chunk == 0, value)
+
+    def finish(self, tiles: WarpTiles, sums: Any) -> None:
+        """Every thread writes its sums of the projection."""
+        last, shape = self.spec.last, self.shape
+        bias, full = (self.biases, shape.bias), last.channels % tiles.width == 0
+        epilogue = Epilogue(self.output, self.residual, self.spec.residual_first, last.activation, bias, OCTET)
+        with self.sums.octets() as (number, pixel, octet):
+            row, column = self.row + pixel // self.tiles.cols, self.column + pixel % self.tiles.cols
+            inside = [
+                tiles.height == shape.pixels or pixel < shape.pixels,
+                self.whole or tirx.all(row < last.height, column < last.width),
+            ]
+            at = (self.image, row, column, self.panel * tiles.width + octet)
+            epilogue.write(at, inside, full, lambda v: sums[number + v])
+
+
+def _warps(tiles: object) -> WarpTiles | None:
+    assert tiles is None or isinstance(tiles, WarpTiles)
+    return tiles

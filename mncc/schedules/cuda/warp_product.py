@@ -1,0 +1,175 @@
+"""A planned GPU product of float16 -> TensorIR: chunks of the unrolled depth through shared memory to tensor cores."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from tvm import tirx
+from tvm.script.ir_builder import tirx as T
+
+from mncc.kernels.chain import Stage
+from mncc.kernels.gpu_join import join_of
+from mncc.kernels.gpu_product import ProductTiles
+from mncc.kernels.gpu_tiles import OCTET
+from mncc.kernels.gpu_warp_product import WarpProduct, WarpProductShape
+from mncc.schedules.cuda.epilogue import Epilogue, Meeting, finished
+from mncc.schedules.cuda.fragments import FRAGMENTS, Matrix, WarpSums, opaque
+from mncc.schedules.cuda.writer import (
+    BlockWriter,
+    Expr,
+    Tensor,
+    TensorPlace,
+    guarded,
+    kernel_function,
+    registers,
+    shared_array,
+    store_if,
+    tensor_argument,
+)
+from mncc.schedules.types import store
+
+
+def warp_product_function(
+    spec: WarpProduct, tiles: ProductTiles, places: Sequence[TensorPlace], symbol: str
+) -> tirx.PrimFunc:
+    """The scheduled function; parameters (weights, biases, input, [residual], output). `places` are those of the
+    tensors."""
+    return kernel_function(lambda: _WarpProductWriter(spec, tiles, places), symbol).with_attr(FRAGMENTS, True)
+
+
+class _WarpProductWriter:
+    """Declares the parameters and writes the block."""
+
+    def __init__(self, spec: WarpProduct, tiles: ProductTiles, places: Sequence[TensorPlace]) -> None:
+        self.spec, self.tiles, images = spec, tiles, spec.images
+        self.shape = shape = WarpProductShape(spec, tiles)
+        last = spec.last
+        made = (1, 1, last.channels) if spec.pool else (last.height, last.width, last.channels)
+        self.weights = T.arg("weights", T.buffer((2 * shape.bias,), "float16"))
+        self.biases = T.arg(f"weight{shape.bias}", T.buffer((shape.weight_floats - shape.bias,), "float32"))
+        whole = (spec.height, spec.width, spec.channels)
+        self.input = tensor_argument("input", images, whole, places[0], spec.input_dtype)
+        self.residual = None
+        if spec.residual:
+            self.residual = tensor_argument("residual", images, made, places[1], spec.residual_dtype)
+        join = join_of(spec, tiles)
+        self.meeting = Meeting(join, images, places[-2].stride) if join else None
+        self.output = tensor_argument("output", images, made, places[-1], spec.output_dtype)
+        self.block = BlockWriter(shape.sums.threads)
+
+    def schedule(self, sch: Any) -> None:
+        """Schedules everything that was written."""
+        self.block.schedule(sch)
+
+    def write(self) -> None:
+        """One block."""
+        shape, tiles = self.shape, self.tiles
+        across, columns, rows = shape.grid
+        with T.grid(self.spec.images, rows * columns, across, self.block.threads) as indices, T.sblock("block"):
+            image, tile, panel, self.thread = T.axis.remap("SSSS", list(indices))
+            if self.meeting:
+                self.meeting.declare(self.output)
+            else:
+                opaque(self.output.buffer)
+            self.image, self.slice, self.panel = image, panel % tiles.slices, panel // tiles.slices
+            self.row = tile // columns * tiles.rows if rows > 1 else 0
+            self.column = tile % columns * tiles.cols if columns > 1 else 0
+            self.sums = WarpSums(shape.sums, self.thread)
+            self.sums.zero()
+            window = shared_array(shape.window_halves, "float16")
+            weights = shared_array(shape.staged_halves, "float16")
+            with T.serial(0, shape.steps) as step, T.sblock("chunk"):
+                opaque()
+                step = T.axis.opaque(shape.steps, step) if shape.steps > 1 else 0
+                self.chunk(self.slice * shape.steps + step if tiles.slices > 1 else step, window, weights)
+            if self.spec.pool:
+                self.pool()
+                return
+            kept = self.sums.unloaded(shared_array(shape.staged_floats))
+            if self.meeting:
+                group = self.panel * rows * columns + tile
+                with self.meeting.last(kept, self.slice, (image, group), self.thread):
+                    self.finish(kept)
+            else:
+                self.finish(kept)
+
+    def chunk(self, step: Expr, window: Any, staged: Any) -> None:
+        """Fetches a chunk of the unrolled input and its weights and adds their products."""
+        shape, tiles, stage = self.shape, self.tiles, self.spec.last
+        origin = [
+            begin * stride - pad[0]
+            for begin, stride, pad in zip((self.row, self.column), stage.stride, stage.padding, strict=True)
+        ]
+        size, depth = (shape.sums.height, tiles.cols), (step * tiles.chunk, tiles.chunk)
+        copy_unrolled(self.block, window, shape.pitch, self.input, self.image, stage, origin, size, depth)
+        start = (self.panel * shape.chunks + step) * shape.chunk_weights
+        self.block.copy_matrix(staged, shape.weights_pitch, self.weights, start, (tiles.chunk, shape.sums.width))
+        self.sums.multiply(Matrix(window, shape.pitch), Matrix(staged, shape.weights_pitch), tiles.chunk)
+
+    def finish(self, sums: Any) -> None:
+        """Every thread writes its sums: bias, residual, activation, and out."""
+        stage, shape, tiles = self.spec.last, self.shape, self.tiles
+        whole = stage.height % tiles.rows == 0 and stage.width % tiles.cols == 0
+        full, first = stage.channels % shape.sums.width == 0, self.panel * shape.sums.width
+        epilogue = Epilogue(
+            self.output, self.residual, self.spec.residual_first, stage.activation, (self.biases, 0), OCTET
+        )
+        with self.sums.octets() as (number, pixel, octet):
+            row, column = self.row + pixel // tiles.cols, self.column + pixel % tiles.cols
+            inside = [
+                shape.sums.height == shape.pixels or pixel < shape.pixels,
+                whole or tirx.all(row < stage.height, column < stage.width),
+            ]
+            at = (self.image, row, column, first + octet)
+            epilogue.write(at, inside, full, lambda v: sums[number + v])
+
+    def pool(self) -> None:
+        """The mean over all pixels, which are one tile."""
+        stage, shape, width = self.spec.last, self.shape, self.shape.sums.width
+        first, apart = self.panel * width, shape.join_pitch
+        met, acted = shared_array(shape.join_floats), shared_array(shape.pool_floats)
+        self.sums.store(met, apart)
+        with self.block.shared_out(shape.pixels * width, self.thread) as item:
+            at, channel = item // width * apart + item % width, item % width
+            value = finished(met[at] + self.biases[first + channel], None, stage.activation, False)
+            T.buffer_store(acted, value, [at])
+        with self.block.shared_out(width, self.thread) as channel, T.sblock("pool"):
+            mean = registers(1)
+            T.buffer_store(mean, T.float32(0), [0])
+            with T.serial(0, shape.pixels) as pixel:
+                T.buffer_store(mean, mean[0] + acted[pixel * apart + channel], [0])
+            value = mean[0] * T.float32(1.0 / shape.pixels)
+            at = [self.output.at(self.image, 0, 0, first + channel)]
+            store_if([first + channel < stage.channels], lambda: store(self.output.buffer, value, at))
+
+
+def copy_unrolled(
+    block: BlockWriter, target: Any, pitch: int, source: Tensor, image: Expr, stage: Stage, origin: Sequence[Expr],
+    size: tuple[int, int], depth: tuple[Expr, int],
+) -> None:  # fmt: skip
+    """The windows of pixels, each a row of (tap, channel): `size` is (pixels, pixels of a row of the picture), `origin`
+    the first tap's place for the first of them, `depth` the (first, count) of the unrolled depth. Zeros outside of the
+    picture and behind the last tap."""
+    (first, count), channels = depth, source.channels
+    lanes = source.place.lanes
+    if count % lanes or channels % lanes or source.buffer.dtype != target.dtype:
+        lanes = 1
+    whole = stage.kernel[0] * stage.kernel[1] * channels
+
+    def move(pixel: Expr, quad: Expr, lane: Expr) -> None:
+        at = first + quad * lanes
+        tap, channel = (at // channels, at % channels) if stage.kernel != (1, 1) else (0, at)
+        flat = source.height == 1 and stage.pointwise
+        line, place = (0, pixel) if flat else (pixel // size[1], pixel % size[1])
+        y = origin[0] + line * stage.stride[0] + tap // stage.kernel[1] * stage.dilation[0]
+        x = origin[1] + place * stage.stride[1] + tap % stage.kernel[1] * stage.dilation[1]
+        inside = [y >= 0, y < source.height, x >= 0, x < source.width]
+        if flat:
+            inside = [x < source.width]
+        if not (isinstance(first, int) and first + count <= whole):
+            inside.append(at < whole)
+        value = guarded(inside, source.buffer[source.at(image, y, x, channel + lane)])
+        store(target, value, [pixel * pitch + quad * lanes + lane])
+
+    block.copy(size[0], count // lanes, lanes, move)
