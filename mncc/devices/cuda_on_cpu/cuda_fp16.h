@@ -4,8 +4,10 @@
 #define MNCC_CUDA_FP16_ON_CPU_H
 
 struct __half {
-    _Float16 value;
-    __half() = default;
+    /* NaN before anything is stored. A constant: without one g++ makes a static array, which is what shared memory is,
+     * anew behind a guard. */
+    _Float16 value = static_cast<_Float16>(__builtin_nanf(""));
+    constexpr __half() = default;
     /* As the GPU's: of a float, and of whole numbers where the text casts a constant. */
     __half(float number) : value(static_cast<_Float16>(number)) {}
     __half(double number) : value(static_cast<_Float16>(number)) {}
