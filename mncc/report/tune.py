@@ -127,7 +127,7 @@ def trial_line(trial: Trial, unit: Unit) -> str:
         return f"{head}: {cost_text(outcome.cost, unit)} with the default tiles{bound}"
     if trial.better and standing.ratio < 1:
         return f"{head}: {cost_text(outcome.cost, unit)}, {percent(1 - standing.ratio)} less than the default tiles"
-    if standing.done:
+    if standing.done and not standing.waiting:
         return f"{name}: {standing.done}, {percent(1 - standing.ratio)} gained in {plural(standing.spent, 'trial')}"
     return ""
 

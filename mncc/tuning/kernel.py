@@ -37,6 +37,7 @@ class Kernel:
         self._spec, self._target = task.spec, task.target
         self._earlier = dict(database.known(key))
         self._costs: dict[Decisions, float] = {}
+        self._next: list[Tiles] = []
         self._tiles: dict[Decisions, Tiles | None] = {}
         self._seen: dict[Decisions, tuple[float, np.ndarray]] = {}
         in_space = incumbent is not None and decisions_of(task.spec, task.target, incumbent) is not None
@@ -58,10 +59,16 @@ class Kernel:
         """Trials of earlier runs."""
         return len(self._earlier)
 
-    def batch(self) -> list[Candidate]:
-        """What to measure next; the default tiles before anything else, and what a table has. Sets the standing's
-        `done` where nothing is left, or MetaSchedule fails."""
-        task, first = self.standing.task, self.standing.default is None
+    def batch(self, most: int) -> list[Candidate]:
+        """What to measure next, at most so many; the default tiles before anything else, and what a table has. Sets the
+        standing's `done` where nothing is left, or MetaSchedule fails."""
+        if not self._next:
+            self._next = self._proposed()
+        batch, self._next = self._next[:most], self._next[most:]
+        return [Candidate(self.standing.task, tiles) for tiles in batch]
+
+    def _proposed(self) -> list[Tiles]:
+        first = self.standing.default is None
         try:
             proposed = self._evolution.propose()
         except RuntimeError as error:
@@ -70,7 +77,7 @@ class Kernel:
         if not proposed and not self.standing.done and not first:
             self.standing.done = "every choice tried"
         tiles = [*(self._first if first else ()), *map(self._of, proposed)]
-        return [Candidate(task, each) for each in dict.fromkeys(tiles) if each is not None]
+        return [each for each in dict.fromkeys(tiles) if each is not None]
 
     def take(self, outcome: Outcome, trial: int) -> bool:
         """Counts an outcome, the run's `trial`-th; answers whether it is the best."""

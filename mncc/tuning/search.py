@@ -98,28 +98,34 @@ class Search:
                 return
             self._fill()
 
-    def settle(self) -> None:
-        """Measures the finalists of every kernel again, beside the default, and takes the one whose median is least.
-        Instructions are the same every time."""
+    def settle(self, seconds: float | None = None) -> None:
+        """Measures the finalists of every kernel again, beside the default, and takes the one whose median is least; no
+        new round begins `seconds` after the search began. Instructions are the same every time."""
         for outcome in self._measurer.outcomes():
             self._take(outcome)
         if self._measurer.unit == "instructions":
             return
-        finalists = {name: kernel.finalists() for name, kernel in self._kernels.items()}
-        for _ in range(HEATS):
-            for name, tiles in finalists.items():
-                self._measurer.submit(Candidate(self._kernels[name].standing.task, each) for each in tiles)
-        costs: dict[str, dict[Tiles, list[float]]] = {name: {} for name, tiles in finalists.items() if tiles}
+        finalists = {name: tiles for name, kernel in self._kernels.items() if (tiles := kernel.finalists())}
+        costs: dict[str, dict[Tiles, list[float]]] = {name: {} for name in finalists}
+        heats = 0
+        while heats < HEATS and (heats == 0 or seconds is None or self.seconds < seconds):
+            heats += 1
+            self._heat(finalists, costs)
+        for name, times in costs.items():
+            self._decide(self._kernels[name].standing, times, heats)
+
+    def _heat(self, finalists: Mapping[str, Sequence[Tiles]], costs: Mapping[str, dict[Tiles, list[float]]]) -> None:
+        """Measures all finalists once, and adds their costs."""
+        for name, tiles in finalists.items():
+            self._measurer.submit(Candidate(self._kernels[name].standing.task, each) for each in tiles)
         for outcome in self._measurer.outcomes():
             candidate = outcome.candidate
-            found = costs[candidate.task.name].setdefault(candidate.tiles, [])
-            found += [] if outcome.cost is None else [outcome.cost]
-        for name, times in costs.items():
-            self._decide(self._kernels[name].standing, times)
+            if outcome.cost is not None:
+                costs[candidate.task.name].setdefault(candidate.tiles, []).append(outcome.cost)
 
-    def _decide(self, standing: Standing, times: Mapping[Tiles, Sequence[float]]) -> None:
+    def _decide(self, standing: Standing, times: Mapping[Tiles, Sequence[float]], heats: int) -> None:
         """Takes the finalist whose median is least. One that failed even once is none."""
-        middle = {tiles: statistics.median(found) for tiles, found in times.items() if len(found) == HEATS}
+        middle = {tiles: statistics.median(found) for tiles, found in times.items() if len(found) == heats}
         default = middle.get(standing.task.default)
         if default is None:
             return
@@ -141,7 +147,7 @@ class Search:
             if left <= 0:
                 standing.done = "the trials are spent"
                 continue
-            batch = kernel.batch()[:left]
+            batch = kernel.batch(min(left, BATCH))
             if batch:
                 standing.waiting = True
                 self._pending[standing.task.name] = len(batch)

@@ -153,7 +153,7 @@ class _Tuning:
             with TuneView(search, self._unit, limits.seconds, limits.trials) as view:
                 search.watch = self._watch(view)
                 search.run()
-                search.settle()
+                search.settle(limits.seconds)
             drifts = [abs(ratio - 1) for each in measurer.drift.values() for _, ratio in each]
             self._drift = max(drifts, default=None)
 

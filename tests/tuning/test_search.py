@@ -12,7 +12,7 @@ from mncc.tuning.roofline import roofline
 from mncc.tuning.search import Limits, Search, Trial
 from mncc.tuning.share import PATIENCE, Standing
 from mncc.tuning.task import Failure, Task, Tiles
-from tests.tuning.fakes import PEAK, FakeMeasurer, machine_cost, tiny_tasks
+from tests.tuning.fakes import PEAK, FakeMeasurer, machine_cost, predicted_seconds, tiny_tasks
 
 DEFINITION = "these kernels"
 
@@ -26,6 +26,7 @@ def searched(
     definition: str = DEFINITION,
     tasks: list[Task] | None = None,
     notes: list[str] | None = None,
+    settling: float | None = None,
 ) -> Search:
     """A search of docs/tiny.mn's kernels in `folder`, run to its end."""
     tasks = tiny_tasks() if tasks is None else tasks
@@ -35,7 +36,7 @@ def searched(
     with open_database(folder, definition, note) as database:
         search = Search(tasks, keys, bounds, measurer, database, definition, limits, watch, keep)
         search.run()
-        search.settle()
+        search.settle(settling)
     return search
 
 
@@ -78,6 +79,28 @@ def test_what_an_earlier_run_found_counts_even_where_no_trial_is_left(tmp_path: 
     again = FakeMeasurer(cost=lambda task, tiles: 2 * machine_cost(task, tiles))
     search = searched(tmp_path, again, Limits(trials=80))
     assert {s.task.name: s.best_tiles for s in search.standings} == best
+
+
+def test_when_the_time_is_over_what_was_found_is_settled_once(tmp_path: Path) -> None:
+    """Of a batch that is under way all are counted, and finalists have one heat."""
+    measurer = FakeMeasurer()
+    search = searched(tmp_path, measurer, Limits(seconds=0.0), settling=0.0)
+    assert 0 < search.trials <= 16
+    assert len(measurer.asked) <= search.trials + 2 * 4
+    assert any(standing.default is not None for standing in search.standings)
+
+
+def test_of_noisy_times_the_median_of_finalists_counts(tmp_path: Path) -> None:
+    """What is measured for the first time seems fast in one case of five: it is not, and is not kept."""
+    seen: set[Tiles] = set()
+
+    def cost(task: Task, tiles: Tiles) -> float:
+        lucky = tiles not in seen and tiles != task.default and len(seen) % 5 == 4
+        seen.add(tiles)
+        return (0.5 if lucky else 1.0) * predicted_seconds(task, tiles) * 3
+
+    for standing in searched(tmp_path, FakeMeasurer(cost), Limits(trials=60)).standings:
+        assert standing.ratio > 0.6
 
 
 def test_a_kernel_without_gain_is_left_alone(tmp_path: Path) -> None:
