@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING
 
 from mncc.report.machine import Machine
-from mncc.report.numbers import short_count
+from mncc.report.numbers import plural, short_count
 from mncc.report.table import table
 
 if TYPE_CHECKING:
@@ -66,6 +66,8 @@ class BenchReport:
     weights: str = ""
     """Where they came from: a file's name or `random:0`."""
     machine: Machine | None = None
+    tuned_kernels: int = 0
+    """Kernels whose tiles are from a table of `mncc tune`, and not the cost model's."""
 
     def json(self) -> str:
         """The report as one JSON object."""
@@ -97,7 +99,8 @@ class BenchReport:
             for t in self.results
         ]
         where = "" if self.device == "local" else f" on {self.device}"
-        title = f"{self.network} for {self.target}{where}, {short_count(self.macs)} multiply-adds"
+        tuned = f", tiles of {plural(self.tuned_kernels, 'kernel')} tuned" if self.tuned_kernels else ""
+        title = f"{self.network} for {self.target}{where}, {short_count(self.macs)} multiply-adds{tuned}"
         columns = ("engine", ">threads", "time", ">median ms", ">min ms", ">of FMA peak", ">peak GFLOP/s", ">runs")
         timings = table(title, (*columns, ">difference"), rows)
         return Group(timings, *(Text(f"{engine} is missing: {reason}") for engine, reason in self.missing))

@@ -26,13 +26,16 @@ class BuildReport:
     workspace_of: str = "one thread"
     tuned: int = 0
     """Kernels whose tiles are from a tuned table."""
+    counted: int = 0
+    """Of these, the ones whose instructions were counted and not their time."""
 
     def text(self) -> str:
         """The folder, its files with sizes, and one line on what is inside."""
         width = max(len(name) for name, _ in self.files)
         lines = [f"{self.directory}: {self.network} for {self.target}, built in {self.seconds:.1f} s"]
         lines += [f"  {name:{width}}  {size(bytes)}" for name, bytes in self.files]
-        tuned = f", {self.tuned} with tuned tiles" if self.tuned else ""
+        tuned = f", {self.tuned} with tiles from a tuned table" if self.tuned else ""
+        tuned += f" ({self.counted} of them tuned by instructions, not by time)" if self.counted else ""
         lines.append(
             f"{plural(self.kernels, 'kernel')}{tuned}, {size(self.weights_bytes)} of weights from {self.weights}, "
             f"workspace {size(self.workspace_bytes)} for {self.workspace_of}"

@@ -97,6 +97,7 @@ def bench(
             fma_peak_gflops=peaks[1],
             results=tuple(_timing(c, macs, peaks[c.threads]) for c in contestants if c.engine not in missing),
             settings=dict(job.network.settings),
+            tuned_kernels=job.tuned_kernels(),
             weights=job.weights.source,
             machine=this_machine(),
             missing=tuple(missing.items()),

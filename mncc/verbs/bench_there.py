@@ -66,6 +66,7 @@ def bench_there(
         fma_peak_gflops=peaks[1],
         results=tuple(_timing(count, times[count], macs, peaks[count]) for count in threads),
         settings=dict(job.network.settings),
+        tuned_kernels=job.tuned_kernels(),
         weights=job.weights.source,
         machine=_machine(about.machine),
         profile=kernel_times(job, _medians(answers[0]), peaks[1]) if answers else (),

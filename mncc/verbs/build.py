@@ -55,6 +55,7 @@ def build(job: Job | GpuJob, output: Path | None, progress: Progress, objects: b
         files=tuple(sizes(directory)),
         kernels=sum(len(of.kernels) for of in spec.sets),
         tuned=job.tuned_kernels(),
+        counted=job.tuned_kernels("instructions"),
         weights=job.weights.source,
         weights_bytes=spec.weights.nbytes,
         workspace_bytes=spec.tensor_bytes + spec.scratch_bytes,

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from mncc.kernels.chain import Chain, ChainTiles
     from mncc.kernels.gpu_target import GpuTarget
     from mncc.kernels.target import Target
-    from mncc.kernels.tuned import Table
+    from mncc.kernels.tuned import Table, Unit
     from mncc.kernels.winograd import WinogradTiles
     from mncc.network.graph import Network
     from mncc.plan import Plan
@@ -71,10 +71,16 @@ class Job:
             return (self,)
         return tuple(replace(self, target=target, within=(), forced=False) for target in self.within)
 
-    def tuned_kernels(self) -> int:
-        """How many kernels have tiles from a table, for all targets together."""
-        plans = [job.plan() for job in self.singles if job.tuned_tiles]
-        return sum(plan.is_tuned(kernel) for plan in plans for kernel in plan.kernels)
+    def tuned_kernels(self, unit: Unit | None = None) -> int:
+        """How many kernels have tiles from a table, for all targets together; those tuned in one unit, or all."""
+        count = 0
+        for job in self.singles:
+            table = job.tuned.get(job.target.name)
+            if table:
+                plan = job.plan()
+                units: Mapping[object, Unit] = {spec: kernel.unit for spec, kernel in table.kernels.items()}
+                count += sum(unit in (None, units.get(k.spec)) for k in plan.kernels if plan.is_tuned(k))
+        return count
 
     def held_weights(self) -> Weights:
         """The weights with the rounding of their stored type: what the library computes with. Raises DiagnosticError

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -44,6 +45,8 @@ def test_bench_json_has_the_contract_s_fields() -> None:
     assert wanted <= set(content["results"][0])
     assert content["missing"] == [{"engine": "ncnn", "reason": "not here"}]
     timings, profile = (printed(table) for table in report.tables())
+    assert "tuned" not in timings
+    assert "tiles of 3 kernels tuned" in printed(replace(report, tuned_kernels=3).table())
     assert "72.0 %" in timings and "ncnn is missing: not here" in timings and "bottleneck" in profile
 
 

@@ -80,13 +80,21 @@ def test_own_tables_are_used_unless_told_otherwise(table: Path, run: Run, monkey
 def test_a_library_with_tuned_tiles_is_right_and_says_what_it_is(table: Path, run: Run, tmp_path: Path) -> None:
     options = ("--weights", "random:1", "--tuned", table)
     status, out, err = run("build", TINY, *options, "-o", tmp_path / "tiny")
-    assert status == 0 and "kernels, 2 with tuned tiles, " in out and "tuned" not in err
+    assert status == 0 and "kernels, 2 with tiles from a tuned table, " in out and "tuned" not in err
     kernels = json.loads((tmp_path / "tiny" / "tiny.json").read_text(encoding="utf-8"))["kernels"]
     assert [kernel["tuned"] for kernel in kernels[:3]] == [True, True, False]
     assert run("verify", TINY, *options)[0] == 0
     assert run("build", TINY, "--weights", "random:1", "-o", tmp_path / "plain")[0] == 0
     plain = json.loads((tmp_path / "plain" / "tiny.json").read_text(encoding="utf-8"))["kernels"]
     assert not any(kernel["tuned"] for kernel in plain) and plain[0]["tiles"] != kernels[0]["tiles"]
+
+
+def test_tiles_tuned_by_instructions_are_called_so(tmp_path: Path, run: Run) -> None:
+    file = tmp_path / f"{NATIVE.name}.json"
+    first, second = tuned_kernels(NATIVE)
+    keep(file, NATIVE, [replace(first, unit="instructions", device="qemu"), second])
+    _, out, _ = run("build", TINY, "--tuned", file, "-o", tmp_path / "tiny")
+    assert "2 with tiles from a tuned table (1 of them tuned by instructions, not by time), " in out
 
 
 def test_the_same_numbers_in_python(table: Path) -> None:
