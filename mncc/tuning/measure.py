@@ -105,6 +105,11 @@ class DeviceMeasurer:
         """The unit of all costs."""
         return self._unit
 
+    @property
+    def seats(self) -> int:
+        """How many candidates run at a time."""
+        return len(self._places)
+
     def submit(self, candidates: Iterable[Candidate]) -> None:
         """See task.Measurer."""
         with self._changed:

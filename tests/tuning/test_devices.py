@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from mncc.devices import adb
 from mncc.devices.find import find_device, find_devices
 from mncc.kernels.target import load_target
 from mncc.language.diagnostic import DiagnosticError, OutsideError
@@ -18,8 +21,9 @@ from mncc.tuning.task import Candidate
 from tests.devices.farm import needs_tracker, start_farm
 from tests.devices.machines import emulated
 from tests.devices.sshd import Sshd, needs_sshd, start_sshd
+from tests.devices.test_shell import ADB
 from tests.tuning.test_measure import failures, in_order
-from tests.tuning.toys import CRASH, GOOD, OTHER_CPU, SLOW, WRONG, candidates, compile_toy, toy_task
+from tests.tuning.toys import CRASH, GOOD, HANG, OTHER_CPU, SLOW, WRONG, candidates, compile_toy, toy_task
 
 SHORT = Limits(build=20.0, run=5.0, least=5, most=10, seconds=0.02)
 
@@ -82,7 +86,27 @@ def test_two_machines_behind_ssh_of_which_one_is_lost(server: Sshd) -> None:
         found += outcomes
     assert failures(in_order(given, found)) == [None, "crash", None] * 6
     assert {outcome.device for outcome in found} == {device.name for device in devices}
-    assert not [*server.place.iterdir(), *(server.folder / "second").iterdir()]
+    deadline = time.monotonic() + 20  # by then, the far side has noticed
+    while left := [*server.place.iterdir(), *(server.folder / "second").iterdir()]:
+        assert time.monotonic() < deadline, left
+        time.sleep(0.1)
+
+
+def test_a_phone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "adb").symlink_to(ADB)
+    (tmp_path / "there").mkdir()
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
+    monkeypatch.setenv("ADB_FAULT", str(tmp_path / "fault"))
+    monkeypatch.setattr(adb, "_PLACE", str(tmp_path / "there"))
+    task = toy_task(load_target("native"))
+    given = candidates(task, GOOD, HANG, SLOW)
+    limits = replace(SHORT, run=1.0)
+    with open_measurer([find_device("adb://")], task.target, 1, limits=limits, compile=compile_toy) as measurer:
+        measurer.submit(given)
+        found = in_order(given, list(measurer.outcomes()))
+    assert failures(found) == [None, "hang", None]
+    assert not list((tmp_path / "there").iterdir())
 
 
 @needs_sshd
