@@ -80,6 +80,8 @@ class Builder:
             try:
                 link_program(task, racers, self.toolchain, folder)
             except (OutsideError, AssertionError, ValueError) as error:  # of weights that cannot be packed, too
+                # Where not even the reference can be linked it is nothing of the candidates'.
+                link_program(task, racers[:1], self.toolchain, self.folder / f"reference{self._built}")
                 failed = dict.fromkeys(tiles, Failure("build", f"{type(error).__name__}: {error}"))
         numbers = {racer.tiles: number for number, racer in enumerate(racers)}
         left = deque((numbers[one.tiles], one) for one in group if one.tiles not in failed)

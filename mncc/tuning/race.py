@@ -19,8 +19,9 @@ COUNTED = 1
 """The mark tag of harness.c's counted run."""
 EXECUTED = "executed.txt"
 """What the counting plugin writes into the session's folder."""
-_GRACE = 30.0
-"""Seconds after the program's own limit until the device is taken for lost."""
+_PATIENCE, _GRACE = 4.0, 60.0
+"""After so many times the program's own limit, and so many seconds, the device is taken for lost: CPU time passes more
+slowly than the clock where others compute too, and a virtual machine may stand still for a minute."""
 _ENDED_BY_OTHERS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -29,9 +30,9 @@ class Limits:
     """How long things may take. Rounds: at least `least`, at most `most`, and between them until `seconds` of CPU time
     have passed; no more than `least` for a candidate that takes `slower` times as long as the reference."""
 
-    build: float = 120.0
+    build: float = 300.0
     run: float = 20.0
-    """Seconds until a candidate that does not end is given up."""
+    """Seconds of CPU time until a candidate that does not end is given up."""
     least: int = 9
     most: int = 200
     seconds: float = 0.3
@@ -48,7 +49,11 @@ class Raced:
 
     @property
     def ratio(self) -> float:
-        """Of both times: the median, which what disturbs fewer than half of the rounds cannot move far."""
+        """Of both times: the median, which what disturbs fewer than half of the rounds cannot move far.
+
+        Four kernels of MobileNetV2, each raced 15 times where every core had four processes to run: against itself,
+        medians of a kernel's ratios had a standard deviation of 0.02 to 0.1 %, ratios of medians 0.02 to 0.3 %, of
+        least times 0.01 to 0.05 %; against other tiles 0.04 to 0.6 %, 0.04 to 0.5 %, and 0.05 to 1.2 %."""
         return statistics.median(self.ratios)
 
 
@@ -62,7 +67,7 @@ def race(session: Session, number: int, device: str, target: Target, limits: Lim
     if not rounds_seen:
         return Failure("crash", "the program measured nothing")
     ratios = tuple(candidate / max(reference, 1) for reference, candidate in rounds_seen)
-    return Raced(ratios, 1e-9 * statistics.median(reference for reference, _ in rounds_seen))
+    return Raced(ratios, 1e-9 * max(statistics.median(reference for reference, _ in rounds_seen), 1.0))
 
 
 def count(session: Session, number: int, device: str, target: Target, limits: Limits, folder: Path) -> int | Failure:
@@ -81,7 +86,7 @@ def count(session: Session, number: int, device: str, target: Target, limits: Li
 
 def _run(session: Session, words: list[object], device: str, target: Target, limits: Limits) -> list[str] | Failure:
     """The lines that the program wrote, of a candidate that computes what it shall."""
-    finished = session.run(PROGRAM, [str(word) for word in words], limits.run + _GRACE)
+    finished = session.run(PROGRAM, [str(word) for word in words], _PATIENCE * limits.run + _GRACE)
     if failure := _failure(finished, device, target, limits):
         return failure
     lines = finished.out.split("\n")
@@ -93,8 +98,8 @@ def _run(session: Session, words: list[object], device: str, target: Target, lim
 def _failure(finished: Finished, device: str, target: Target, limits: Limits) -> Failure | None:
     """Why a program did not end well. Raises OutsideError where that is nothing of its own."""
     number = signal_of(finished)
-    if number == signal.SIGALRM:
-        return Failure("hang", f"it did not end within {limits.run:.0f} s")
+    if number == signal.SIGPROF:
+        return Failure("hang", f"it did not end within {limits.run:.0f} s of CPU time")
     try:
         require_plugin(finished, device)
         require_success(finished, device, target)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -12,12 +11,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mncc.kernels.space import knobs
-from mncc.language.diagnostic import OutsideError
+from mncc.language.diagnostic import DiagnosticError, OutsideError
 from mncc.report.console import say, warn
 from mncc.report.failures import UsageError
 from mncc.report.progress import Progress
 from mncc.report.tune import KernelGain, TuneReport, TuneView
-from mncc.verbs.job import Job, parse_device, require_one_target
+from mncc.verbs.job import Job, as_usage, require_one_target
 from mncc.verbs.loading import check_device
 from mncc.verbs.tune_whole import Facts, Whole, facts_of, measure_in_turn
 
@@ -47,7 +46,12 @@ class Places:
 
 def parse_devices(text: str) -> tuple[Device, ...]:
     """`ssh://a,ssh://b` as devices. Raises UsageError."""
-    return tuple(parse_device(part) for part in re.split(r",(?=local|qemu|command:|ssh://|adb://|tracker://)", text))
+    from mncc.devices.find import find_devices
+
+    try:
+        return find_devices(text)
+    except DiagnosticError as error:
+        raise as_usage(f"--device {text}", error) from error
 
 
 def parse_limits(trials: int | None, minutes: float | None) -> Limits:
@@ -178,7 +182,7 @@ class _Tuning:
             definition=self._stamp.definition,
             limits=replace(limits, seconds=seconds),
             keep=lambda standing: self._write([standing]),
-            devices=len(self._devices),
+            devices=measurer.seats,
             incumbents={task.name: self._before[task.spec] for task in self._tasks if task.spec in self._before},
         )
 
