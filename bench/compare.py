@@ -80,6 +80,7 @@ def main() -> int:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--seconds", type=float, default=SECONDS, help="a library")
     options = parser.parse_args()
+    os.environ["MNCC_TUNED"] = "off"  # what somebody tuned on this machine alone is not what others get
     cases = load_cases()
     chosen = choose(cases, options.names) or tuple(case for case in cases if case.detailed)
     with tempfile.TemporaryDirectory(prefix="mncc-compare-") as folder, ExitStack() as stack:

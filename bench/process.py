@@ -61,6 +61,7 @@ def main() -> int:
     parser.add_argument("--runs", type=int, default=RUNS, help="of each program")
     parser.add_argument("--results", type=Path, default=RESULTS, help="the folder that is written")
     options = parser.parse_args()
+    os.environ["MNCC_TUNED"] = "off"  # what somebody tuned on this machine alone is not what others get
     case = next(case for case in choose(load_cases(), [options.name]) if options.name in (case.name, case.example))
     job = prepare(ROOT / "examples" / f"{case.example}.mn", case.settings, weights=case.weights())
     with tempfile.TemporaryDirectory(prefix="mncc-process-") as folder:

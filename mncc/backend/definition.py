@@ -39,10 +39,14 @@ PACKAGE = Path(__file__).resolve().parents[1]
 
 @cache
 def definition() -> str:
-    """Twelve bytes in hexadecimal; the same for all Pythons and wherever mncc is installed."""
+    """Twelve bytes in hexadecimal; the same for all Pythons and wherever mncc is installed. Raises FileNotFoundError
+    where it was installed without its sources."""
     digest = hashlib.sha256()
     for pattern in SOURCES:
-        for path in sorted(PACKAGE.glob(pattern)):
+        paths = sorted(PACKAGE.glob(pattern))
+        if not paths:
+            raise FileNotFoundError(f"this installation of mncc lacks its sources {pattern}; install it again")
+        for path in paths:
             digest.update(f"{path.relative_to(PACKAGE).as_posix()}\n".encode())
             digest.update(syntax_of(path.read_text(encoding="utf-8")).encode())
     return digest.hexdigest()[:24]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import multiprocessing
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from mncc.kernels.chain_cost import choose_tiles
 from mncc.kernels.family import family_of
 from mncc.kernels.space import neighbours
 from mncc.kernels.target import load_target
-from mncc.kernels.tuned import NO_TABLE, Stamp, TunedKernel, add_to_table, joined, read_table, stamp_of
+from mncc.kernels.tuned import CODE_FACTS, NO_TABLE, Stamp, TunedKernel, add_to_table, joined, read_table, stamp_of
 from mncc.kernels.winograd import Winograd
 from mncc.network.ops import Activation
 
@@ -137,6 +137,13 @@ def test_no_damage_crashes(file: Path, place: int, byte: int, cut: bool) -> None
     file.write_bytes(content[: place % len(content)] if cut else content)
     table = read_table(file, STAMP)
     assert len(table.kernels) <= 2 and all(isinstance(kernel, TunedKernel) for kernel in table.kernels.values())
+
+
+def test_every_fact_of_a_target_either_decides_code_or_does_not() -> None:
+    """A new one has to be put on one of the lists."""
+    words = {"name", "description", "requires", "parts", "emulated"}
+    costs = {"full", "fma_latency", "loads", "load_slots", "l1", "l2", "l3", "l2_bytes", "l3_bytes", "memory_bytes"}
+    assert {field.name for field in fields(TARGET)} - words - costs == set(CODE_FACTS)
 
 
 def test_facts_that_decide_no_code_do_not_count() -> None:
