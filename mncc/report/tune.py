@@ -103,10 +103,11 @@ class TuneView:
         return standings_table(self._summary(), self._search.standings, self._unit)
 
     def _summary(self) -> str:
-        of = f" of {self._trials}" if self._trials is not None else ""
+        many = self._search.trials
+        tried = plural(many, "trial") if self._trials is None else f"{many:,} of {plural(self._trials, 'trial')}"
         left = "" if self._limit is None else f", {clock_text(self._limit - self._search.seconds)} left"
         gained = 1 - network_ratio(self._search.standings)
-        return f"{self._search.trials}{of} trials, {percent(gained)} less than the default tiles so far{left}"
+        return f"{tried}, {percent(gained)} less than the default tiles so far{left}"
 
 
 def clock_text(seconds: float) -> str:

@@ -14,6 +14,7 @@ from mncc.kernels.space import knobs
 from mncc.language.diagnostic import DiagnosticError, OutsideError
 from mncc.report.console import say, warn
 from mncc.report.failures import UsageError
+from mncc.report.numbers import plural
 from mncc.report.progress import Progress
 from mncc.report.tune import KernelGain, TuneReport, TuneView
 from mncc.verbs.job import Job, as_usage, require_one_target
@@ -211,7 +212,7 @@ class _Tuning:
         standings = self._search.standings if self._search else ()
         better = [standing for standing in standings if standing.ratio < 1]
         if better:
-            say(f"what was found for {len(better)} kernels is kept in {self._places.table}")
+            say(f"what was found for {plural(len(better), 'kernel')} is kept in {self._places.table}")
         if self._search:
             say(f"the same command goes on from here; trials are in {self._places.database}")
 
