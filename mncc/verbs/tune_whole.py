@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 ROUNDS = 9
 _PROFILED, _TURN = Repeat(least=4, most=9, seconds=1.0), Repeat(least=3, most=50, seconds=0.05)
-_PEAK_SAMPLES = 6
+_PEAK_SAMPLES = 20
 
 
 @dataclass(frozen=True)

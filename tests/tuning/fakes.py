@@ -67,6 +67,7 @@ class FakeMeasurer:
     unit: Unit = "s"
     asked: list[Candidate] = field(default_factory=list)
     drift: dict[str, list[tuple[float, float]]] = field(default_factory=lambda: {"local": [(1.0, 1.0), (2.0, 1.03)]})
+    seats: int = 1
     _waiting: list[Candidate] = field(default_factory=list)
 
     def __enter__(self) -> FakeMeasurer:
