@@ -14,13 +14,14 @@ import numpy as np
 from mncc.devices.process import Local
 from mncc.devices.qemu import Qemu
 from mncc.devices.requests import AboutMachine, NetworkRun, PeakSample, Place, Repeat
+from mncc.devices.shared import Shared
 from mncc.peers.process import choose_cpus, pinned
 from mncc.report.machine import cpu_name
 from mncc.report.progress import Progress
 from mncc.verbs.cache import compiled
 from mncc.verbs.inputs import random_inputs
 from mncc.verbs.job import Job
-from mncc.verbs.loading import placed
+from mncc.verbs.loading import check_device, placed
 
 if TYPE_CHECKING:
     from mncc.devices.device import Device
@@ -68,6 +69,11 @@ def measure_in_turn(jobs: Sequence[Job], device: Device, progress: Progress) -> 
     totals: list[list[float]] = [[] for _ in jobs]
     kernels: list[list[np.ndarray]] = [[] for _ in jobs]
     with ExitStack() as stack:
+        if not isinstance(device, Local):
+            # One session for all: two might be on two machines of a kind, or there is but one.
+            check_device(jobs[0], device)
+            progress(f"reaching {device.name}")
+            device = Shared(device, stack.enter_context(device.open(jobs[0].target)))
         places = [stack.enter_context(placed(job, progress, device)) for job in jobs]
         if isinstance(device, Local):
             stack.enter_context(pinned(choose_cpus(1)))
