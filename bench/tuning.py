@@ -43,6 +43,8 @@ ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "bench" / "results" / "tuning.json"
 TRIALS, A_ROUND = 64, 16
 NEAR = 1.02
+BUILD_SECONDS = 240.0
+"""Of MetaSchedule's builder for a candidate; its processes first import for up to a minute."""
 FAILED = 1e9
 """Seconds that MetaSchedule notes for what failed."""
 COLUMNS = (
@@ -176,7 +178,7 @@ def plain_search(spec: Chain, target: Target, trials: int) -> tuple[float | None
             work_dir=folder,
             max_trials_global=trials,
             num_trials_per_iter=min(A_ROUND, trials),
-            builder=ms.builder.LocalBuilder(max_workers=os.cpu_count() or 1),
+            builder=ms.builder.LocalBuilder(max_workers=os.cpu_count() or 1, timeout_sec=BUILD_SECONDS),
             num_tuning_cores=1,
         )
         seconds = time.monotonic() - began
