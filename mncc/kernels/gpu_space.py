@@ -26,6 +26,7 @@ from mncc.kernels.gpu_time import (
     predict,
     product_work,
 )
+from mncc.kernels.gpu_traffic import moved_by_fused, moved_by_product, written_floats
 
 THREADS = (128, 192, 256)
 """Threads of a block; more find too few pixels and channels."""
@@ -59,16 +60,17 @@ def sharing(pixels: int, width: int, threads: int, split: int = 1) -> ThreadTile
             continue
         down = threads // split // across
         each = -(-pixels // down)
-        if each * channels <= SUMS and each <= 16:
+        # One pixel's eight channels are nine loads for 32 multiply-adds.
+        if each * channels <= SUMS and each <= 16 and (each > 1 or channels == QUAD):
             return ThreadTiles(each, channels, across, down, split)
     return None
 
 
 @cache
 def choose_product(spec: GpuProduct, target: GpuTarget) -> ProductTiles | None:
-    """The tiles of the least predicted time; None where none fit."""
+    """The tiles of the least cost; None where none fit."""
     space = product_space(spec, target)
-    return min(space, key=lambda tiles: predict_product(spec, tiles, target).seconds, default=None)
+    return min(space, key=lambda tiles: predict_product(spec, tiles, target).cost, default=None)
 
 
 def product_space(spec: GpuProduct, target: GpuTarget) -> Iterator[ProductTiles]:
@@ -134,13 +136,13 @@ def predict_product(spec: GpuProduct, tiles: ProductTiles, target: GpuTarget) ->
     if not shape.stages_weights:
         work += fetch(tiles.chunk / sums.split / QUAD / 8)
     work = work.times(shape.steps) + Work(others=sums.threads / WARP * sums.pixels * sums.channels * 2, waits=BEGIN)
-    work += Work(moved=4 * (1 if spec.pool else shape.pixels) * sums.width)
     if shape.joins:
         work += Work(shared=2 * shape.join_floats / WARP, waits=100 + 10 * (shape.pixels if spec.pool else sums.split))
     across, columns, rows = shape.grid
-    unique = 4 * (spec.height * spec.width * spec.channels + shape.weight_floats + last_floats(spec))
+    unique = 4 * (spec.height * spec.width * spec.channels + shape.weight_floats + written_floats(spec))
+    moved = moved_by_product(spec, tiles).total / (across * columns * rows)
     blocks = across * columns * rows * spec.images
-    work += joined(spec, tiles)
+    work = replace(work + joined(spec, tiles), moved=moved)
     return predict(
         target, work, blocks, sums.threads, product_registers(sums), shape.shared_bytes, spec.macs, unique
     )
@@ -157,17 +159,11 @@ def joined(spec: GpuProduct | GpuFused, tiles: ProductTiles | FusedTiles) -> Wor
     return Work(others=accesses * 10, moved=2 * 4 * join.block_floats, waits=waits)
 
 
-def last_floats(spec: GpuProduct | GpuFused | GpuDirect) -> int:
-    """Floats of the output and the residual."""
-    last = spec.last
-    return (1 if spec.pool else last.height * last.width) * last.channels * (2 if spec.residual else 1)
-
-
 @cache
 def choose_fused(spec: GpuFused, target: GpuTarget) -> FusedTiles | None:
-    """The tiles of the least predicted time; None where none fit."""
+    """The tiles of the least cost; None where none fit."""
     space = fused_space(spec, target)
-    return min(space, key=lambda tiles: predict_fused(spec, tiles, target).seconds, default=None)
+    return min(space, key=lambda tiles: predict_fused(spec, tiles, target).cost, default=None)
 
 
 def fused_space(spec: GpuFused, target: GpuTarget) -> Iterator[FusedTiles]:
@@ -250,12 +246,11 @@ def predict_fused(spec: GpuFused, tiles: FusedTiles, target: GpuTarget) -> GpuPr
     work = work.times(shape.steps)
     if spec.lead:
         work += copy_work(tiles.threads, shape.window[0] * shape.window[1] * shape.depth, lanes) + fetch(1)
-    stored = shape.pixels * (shape.width or tiles.chunk) * 4
-    work += Work(others=warps * 16, moved=stored, waits=BEGIN)
-    chunks, columns, rows = shape.grid
-    unique = 4 * (spec.height * spec.width * spec.channels + shape.weight_floats + last_floats(spec))
-    blocks = chunks * columns * rows * spec.images
-    work += joined(spec, tiles)
+    across, columns, rows = shape.grid
+    unique = 4 * (spec.height * spec.width * spec.channels + shape.weight_floats + written_floats(spec))
+    moved = moved_by_fused(spec, tiles).total / (across * columns * rows)
+    work = replace(work + joined(spec, tiles) + Work(others=warps * 16, waits=BEGIN), moved=moved)
+    blocks = across * columns * rows * spec.images
     return predict(
         target, work, blocks, tiles.threads, fused_registers(tiles), shape.shared_bytes, spec.macs, unique
     )
@@ -266,7 +261,7 @@ def predict_direct(spec: GpuDirect, tiles: DirectTiles, target: GpuTarget) -> Gp
     elements, depth = spec.last.height * spec.last.width * spec.last.channels, spec.depth(0)
     warps = tiles.threads / WARP
     work = Work(multiplies=warps * depth, others=warps * depth * 8, moved=tiles.threads * depth * 8, waits=depth * 60)
-    unique = 4 * (spec.height * spec.width * spec.channels + depth * spec.last.channels + last_floats(spec))
+    unique = 4 * (spec.height * spec.width * spec.channels + depth * spec.last.channels + written_floats(spec))
     return predict(target, work, spec.images * -(-elements // tiles.threads), tiles.threads, 40, 0, spec.macs, unique)
 
 

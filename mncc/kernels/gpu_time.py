@@ -21,6 +21,9 @@ SCHEDULERS = 4
 L2_BYTES = 12
 """Bytes a cycle that the L2 cache gives each multiprocessor while all ask: less than large boards have (about 30 on an
 A100), so that of equal tiles those win that read less again."""
+BYTE = 0.5e-12
+"""Seconds that a byte from or to the L2 cache counts where tiles and fusion are chosen, beside the predicted time, in
+which bytes mostly hide behind other things: what one takes at 2 TB/s. (These boards' caches give 1 to 7 TB/s.)"""
 SHARED_BYTES = 128
 """Bytes a cycle that shared memory gives a multiprocessor."""
 TENSOR_ISSUES = 2
@@ -67,6 +70,11 @@ class GpuPrediction:
     moved: float
     unique: float
     target: GpuTarget
+
+    @property
+    def cost(self) -> float:
+        """What tiles and fusion are chosen by."""
+        return self.seconds + BYTE * self.moved
 
     def describe(self) -> str:
         """The line of a printed plan."""

@@ -9,7 +9,7 @@ from itertools import product
 
 from mncc.kernels.gpu_fused import FusedTiles
 from mncc.kernels.gpu_product import ProductTiles
-from mncc.kernels.gpu_space import SPARE_REGISTERS, joined, last_floats, pictures, slices_of
+from mncc.kernels.gpu_space import SPARE_REGISTERS, joined, pictures, slices_of
 from mncc.kernels.gpu_target import STATIC_SHARED, WARP, GpuTarget
 from mncc.kernels.gpu_tiles import FRAGMENT, OCTET, WarpTiles, rounded
 from mncc.kernels.gpu_time import (
@@ -24,6 +24,7 @@ from mncc.kernels.gpu_time import (
     predict,
     unload_work,
 )
+from mncc.kernels.gpu_traffic import written_floats
 from mncc.kernels.gpu_warp_fused import WarpFused, WarpFusedShape
 from mncc.kernels.gpu_warp_product import WarpProduct, WarpProductShape
 
@@ -58,7 +59,7 @@ def warp_registers(tiles: WarpTiles) -> int:
 def choose_product(spec: WarpProduct, target: GpuTarget) -> ProductTiles | None:
     """The tiles of the least predicted time; None where none fit."""
     space = product_space(spec, target)
-    return min(space, key=lambda tiles: predict_product(spec, tiles, target).seconds, default=None)
+    return min(space, key=lambda tiles: predict_product(spec, tiles, target).cost, default=None)
 
 
 def product_space(spec: WarpProduct, target: GpuTarget) -> Iterator[ProductTiles]:
@@ -99,7 +100,7 @@ def predict_product(spec: WarpProduct, tiles: ProductTiles, target: GpuTarget) -
     if spec.pool:
         work += Work(shared=shape.join_floats * 2 / WARP, waits=100 + 10 * shape.pixels)
     across, columns, rows = shape.grid
-    unique = 2 * (spec.height * spec.width * spec.channels + last_floats(spec)) + 4 * shape.weight_floats
+    unique = 2 * (spec.height * spec.width * spec.channels + written_floats(spec)) + 4 * shape.weight_floats
     blocks = across * columns * rows * spec.images
     work += joined(spec, tiles)
     return predict(target, work, blocks, threads, warp_registers(sums), shape.shared_bytes, spec.macs, unique)
@@ -115,7 +116,7 @@ def half_copy(halves: float, vectors: bool = True) -> Work:
 def choose_fused(spec: WarpFused, target: GpuTarget) -> FusedTiles | None:
     """The tiles of the least predicted time; None where none fit."""
     space = fused_space(spec, target)
-    return min(space, key=lambda tiles: predict_fused(spec, tiles, target).seconds, default=None)
+    return min(space, key=lambda tiles: predict_fused(spec, tiles, target).cost, default=None)
 
 
 def fused_space(spec: WarpFused, target: GpuTarget) -> Iterator[FusedTiles]:
@@ -193,7 +194,7 @@ def predict_fused(spec: WarpFused, tiles: FusedTiles, target: GpuTarget) -> GpuP
         work += unload_work(tiles.tail) + Work(others=tiles.tail.kept * tiles.tail.warps * 3)
     work += Work(moved=shape.pixels * (shape.width or tiles.chunk) * 2, waits=BEGIN)
     chunks, columns, rows = shape.grid
-    unique = 2 * (spec.height * spec.width * spec.channels + last_floats(spec)) + 4 * shape.weight_floats
+    unique = 2 * (spec.height * spec.width * spec.channels + written_floats(spec)) + 4 * shape.weight_floats
     blocks = chunks * columns * rows * spec.images
     work += joined(spec, tiles)
     return predict(

@@ -1,5 +1,5 @@
 """What is fused for a GPU, and which family computes it: of all ways to cut a line of convolutions into kernels the one
-that the cost model predicts to be fastest, a launch counted with each."""
+of the least cost: the predicted time, a launch counted with each, and something for the bytes that are moved."""
 
 from __future__ import annotations
 
@@ -70,32 +70,32 @@ def _fastest(network: Network, line: list[Unit], machine: Machine) -> list[tuple
         ways = []
         for begin in range(max(0, end - LONGEST), end):
             group, (before, groups) = tuple(line[begin:end]), best[begin]
-            seconds = _seconds(network, group, machine)
-            if seconds is not None:
-                ways.append((before + seconds, [*groups, group]))
+            cost = _cost(network, group, machine)
+            if cost is not None:
+                ways.append((before + cost, [*groups, group]))
         best.append(min(ways, key=lambda way: way[0]))
     return best[-1][1]
 
 
-def _seconds(network: Network, group: tuple[Unit, ...], machine: Machine) -> float | None:
-    """The predicted time of a group as one kernel; None where it cannot be one. That of a single unit is never None."""
+def _cost(network: Network, group: tuple[Unit, ...], machine: Machine) -> float | None:
+    """What a group costs as one kernel, in seconds; None where it cannot be one. That of a single unit is a number."""
     if len(group) == 1 and not group[0].is_convolution:
         return 0.0
     if len(group) > 1 and any(unit.residual is not None for unit in group[:-1]):
         return None
     kernel = kernel_of(network, group)
     assert isinstance(kernel.spec, Chain)
-    return _chain_seconds(typed(kernel.spec, machine[1]), kernel.images, machine[0])
+    return _chain_cost(typed(kernel.spec, machine[1]), kernel.images, machine[0])
 
 
 @cache
-def _chain_seconds(chain: Chain, images: int, target: GpuTarget) -> float | None:
+def _chain_cost(chain: Chain, images: int, target: GpuTarget) -> float | None:
     spec = gpu_chain(chain, images, target)
     if spec is None:
         return None
     prediction = family_of(spec).predict(spec, family_of(spec).choose_tiles(spec, target), target)
     assert isinstance(prediction, GpuPrediction)
-    return prediction.seconds
+    return prediction.cost
 
 
 def _with_pools(
@@ -107,7 +107,7 @@ def _with_pools(
         pool = reader.get(group[0].output)
         alone = len(group) == 1 and isinstance(group[0].head.op, Conv2d)
         fits = alone and pool is not None and pools(network, group[0], pool)
-        if fits and pool is not None and _seconds(network, (*group, pool), machine) is not None:
+        if fits and pool is not None and _cost(network, (*group, pool), machine) is not None:
             joined[pool.output] = (*group, pool)
     taken = {group[0].output for group in joined.values()}
     return [joined.get(group[-1].output, group) for group in groups if group[-1].output not in taken]

@@ -7,11 +7,17 @@ import json
 import pytest
 
 import mncc.library.nvcc as nvcc_module
-from mncc.kernels.target import target_names
+from mncc.backend import compile_cuda
+from mncc.elaborate import load
+from mncc.kernels.gpu_target import GpuTarget
+from mncc.kernels.gpu_time import GpuPrediction
+from mncc.kernels.target import load_machine, target_names
 from mncc.language.diagnostic import OutsideError
 from mncc.library.nvcc import find_nvcc
+from mncc.plan import make_plan
 from mncc.report.console import show
 from mncc.report.failures import UsageError
+from mncc.verbs import static
 from mncc.verbs.static import static_report
 
 TINY = "docs/tiny.mn"
@@ -35,6 +41,23 @@ def test_its_json_says_that_nothing_was_timed(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(nvcc_module, "_candidates", lambda: iter(()))
     told = json.loads(static_report(TINY, {}, "cuda-sm87").json())
     assert told["timed"] is False and told["target"] == "cuda-sm87" and len(told["kernels"]) == 5
+
+
+def test_the_bytes_counted_from_tiles_are_those_that_blocks_move(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(static, "SAMPLE", 2**32 - 1)
+    machine = load_machine("cuda-sm80")
+    assert isinstance(machine, GpuTarget)
+    plan = make_plan(load("examples/mobilenet_v2.mn", {"width": "0.35", "resolution": "64"}), machine)
+    kernels = compile_cuda(plan)
+    traffic = static._traced(plan, kernels)
+    counted = {number: plan.kernels[number].predict(machine) for number in traffic}
+    for number, memory in traffic.items():
+        predicted, moved = counted[number], 32 * memory.global_memory.units
+        assert isinstance(predicted, GpuPrediction)
+        # Sectors that are not full, and biases.
+        assert 0.95 < moved / predicted.moved < 1.25, (plan.kernels[number].name, moved, predicted.moved)
+    whole = sum(32 * memory.global_memory.units for memory in traffic.values())
+    assert 0.98 < whole / sum(each.moved for each in counted.values() if isinstance(each, GpuPrediction)) < 1.08
 
 
 def test_a_cpu_is_to_be_timed() -> None:
@@ -69,5 +92,7 @@ def test_mobilenet_v2_is_about_twenty_launches_of_multiply_adds() -> None:
         # Of the picture, three channels a pixel, accesses are of one float.
         assert kernel.sectors is not None and kernel.least_sectors is not None, kernel
         assert kernel.sectors <= kernel.least_sectors * (1.25 if kernel is report.kernels[0] else 1), kernel
-    # Batch 1 fills the GPU, but for the classifier, which is as long as its weights.
-    assert all(kernel.blocks >= 0.7 * report.multiprocessors for kernel in report.kernels[:-1])
+    # Bytes go through the L2 cache several times: what that is weighed against is in docs/gpu.md.
+    assert report.read_again < 5
+    # Batch 1 occupies the GPU, but for the classifier, which is as long as its weights.
+    assert all(kernel.blocks >= 0.5 * report.multiprocessors for kernel in report.kernels[:-1])
