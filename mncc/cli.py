@@ -40,7 +40,7 @@ WeightsDtype = Annotated[
 ]
 Dtype = Annotated[
     str,
-    typer.Option("--dtype", metavar="D", help="What is computed in: float32, or float16 on Arm CPUs that have it."),
+    typer.Option("--dtype", metavar="D", help="What is computed in: float32, or float16 on GPUs and Arm CPUs that have it."),
 ]
 Tuned = Annotated[
     str | None,

@@ -3,12 +3,14 @@
     python -m bench.cuda                          MobileNetV1 and V2, 1.0-224
     python -m bench.cuda mobilenet_v2_0.35_96     networks of bench/peers/networks.toml
     python -m bench.cuda --device 1 --seconds 5
+    python -m bench.cuda --dtype float16          beside torch in float16; the others stay out
     python -m bench.cuda --rehearse               everything but the GPU: the stand-in driver, torch on the CPU
 
 It needs mncc with its extra `cuda`, or nvcc; engines that are not installed are named and left out (pip install
 onnxruntime-gpu tensorrt; torch in its build for CUDA). Every engine runs in a process of its own, in turn, some 20 ms
-each. A time is one run of batch 1 with its inputs on the GPU, by the wall clock, until its outputs are there; mncc-host
-copies both ways. bench/results/cuda_NETWORK.json keeps the numbers with all versions.
+each. A time is one run of batch 1 with its inputs on the GPU, by the wall clock, until its outputs are there; mncc-
+host copies both ways. bench/results/cuda_NETWORK.json keeps the numbers with all versions; cuda_NETWORK_float16.json
+those of float16.
 """
 
 from __future__ import annotations
@@ -25,15 +27,19 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from bench.cuda.driver import DriverError, Gpu, find_gpu
-from bench.cuda.worker import REHEARSAL
+from bench.cuda.worker import HALF, REHEARSAL
 from bench.peers.cases import Case, choose, load_cases
 from mncc.kernels.gpu_target import GpuTarget
 from mncc.kernels.target import load_machine, target_names
 from mncc.language.diagnostic import OutsideError
 from mncc.library.cuda_write import write_cuda_library
 from mncc.library.nvcc import find_nvcc
+from mncc.library.selftest import TOLERANCES
 from mncc.peers import Engine, Handover, PeerError, Process
+from mncc.peers.handover import TOLERANCE
 from mncc.reference import Twin
 from mncc.report.console import say, show
 from mncc.report.failures import guarded
@@ -59,6 +65,7 @@ ENGINES = (
 )
 SECONDS, SECONDS_TO_PREPARE = 2.0, 1800.0
 """How long an engine runs in all, and how long it may compile and try kernels before."""
+HALF_TOLERANCE = TOLERANCES["float16"]
 LEAST_ROUNDS, SLICE_SECONDS, SLICE_RUNS = 15, 0.02, 200
 REHEARSED = Gpu("stand-in", 80, "13.0")
 
@@ -81,7 +88,8 @@ class Contestant:
 def main(arguments: Sequence[str] | None = None) -> int:
     """The program; answers its exit status: 1 where mncc's own library could not be measured."""
     options = _options(arguments)
-    engines = [engine for engine in ENGINES if engine.name in options.engines.split(",")]
+    able = ENGINES if options.dtype == "float32" else [engine for engine in ENGINES if engine.form != "onnx"]
+    engines = [engine for engine in able if engine.name in options.engines.split(",")]
     try:
         gpu = REHEARSED if options.rehearse else find_gpu(options.device)
     except DriverError as error:
@@ -92,13 +100,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     os.environ["CUDA_VISIBLE_DEVICES"] = visible[options.device] if visible != [""] else str(options.device)
     good = True
     for case in choose(load_cases(), options.networks or NETWORKS):
-        result = measure(case, gpu, engines, options.seconds, bool(options.rehearse))
+        result = measure(case, gpu, engines, options.seconds, bool(options.rehearse), options.dtype)
         good &= any(timing["engine"] == "mncc" for timing in result["results"])
         folder = options.results or (None if options.rehearse else RESULTS)
         if folder:
             folder.mkdir(parents=True, exist_ok=True)
             text = json.dumps(result, indent=1) + "\n"
-            (folder / f"cuda_{case.name}.json").write_text(text, encoding="utf-8")
+            name = case.name + ("_float16" if options.dtype == "float16" else "")
+            (folder / f"cuda_{name}.json").write_text(text, encoding="utf-8")
         show(_table(case, result))
         for engine, why in result["missing"]:
             say(f"{engine} is missing: {why}")
@@ -112,13 +121,17 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, default=SECONDS, help="an engine")
     parser.add_argument("--engines", default=",".join(e.name for e in ENGINES), help="some of them, with commas")
     parser.add_argument("--results", type=Path, help="the folder that is written, bench/results")
+    parser.add_argument("--dtype", choices=("float32", "float16"), default="float32", help="what is computed in")
     parser.add_argument("--rehearse", action="store_true", help="without a GPU; the times mean nothing")
     return parser.parse_args(arguments)
 
 
-def measure(case: Case, gpu: Gpu, engines: Sequence[Engine], seconds: float, rehearse: bool) -> dict[str, Any]:
+def measure(
+    case: Case, gpu: Gpu, engines: Sequence[Engine], seconds: float, rehearse: bool, dtype: str = "float32"
+) -> dict[str, Any]:
     """One network: built for the GPU, given to every engine, checked, timed. Raises DiagnosticError, OutsideError."""
-    job = prepare_build(ROOT / "examples" / f"{case.example}.mn", case.settings, target_for(gpu), case.weights())
+    file, target = ROOT / "examples" / f"{case.example}.mn", target_for(gpu)
+    job = prepare_build(file, case.settings, target, case.weights(), dtype=dtype)
     assert isinstance(job, GpuJob)
     missing: dict[str, str] = {}
 
@@ -137,7 +150,11 @@ def measure(case: Case, gpu: Gpu, engines: Sequence[Engine], seconds: float, reh
         progress("computing the outputs in float64")
         twin = Twin(job.network, job.weights).run(inputs, keep={o.value for o in job.network.outputs})
         expected = [twin[output.value] for output in job.network.outputs]
-        given = Handover(folder, job.network, job.weights.tensors, files.shared, inputs, expected)
+        tensors, tolerance = job.weights.tensors, TOLERANCE
+        if dtype == "float16":
+            environment |= {HALF: "1"}
+            tensors, tolerance = {key: array.astype(np.float16) for key, array in tensors.items()}, HALF_TOLERANCE
+        given = Handover(folder, job.network, tensors, files.shared, inputs, expected, tolerance)
         ready = list(_enter(stack, engines, given, environment, progress, lost))
         _run(ready, seconds, progress, lost)
     return {
@@ -146,6 +163,7 @@ def measure(case: Case, gpu: Gpu, engines: Sequence[Engine], seconds: float, reh
         "gpu": asdict(gpu),
         "rehearsal": rehearse,
         "target": job.targets[0].name,
+        "dtype": dtype,
         "cuda": ".".join(map(str, nvcc.version)),
         "machine": asdict(this_machine()),
         "results": [_timing(c) for c in ready if c.engine not in missing],

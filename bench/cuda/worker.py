@@ -1,7 +1,7 @@
 """One engine on one network on a GPU, in a process of its own: mncc/peers/worker with the engines that have a GPU.
 
 Inputs and outputs stay on the GPU, and a run lasts until its outputs are there; only `mncc-host` copies both ways. All
-compute in float32 without TF32, so that they compute the same.
+compute in float32 without TF32, so that they compute the same; in float16 torch has weights and activations of it.
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ from mncc.peers.worker.worker import Session, main, open_mncc
 
 REHEARSAL = "MNCC_BENCH_CUDA_REHEARSAL"
 """Set where there is no GPU: torch then runs on the CPU, to try its code."""
+HALF = "MNCC_BENCH_CUDA_FLOAT16"
+"""Set where all compute in float16."""
 
 
 def open_mncc_device(model: str, inputs: Sequence[np.ndarray], threads: int, folder: Path) -> Session:
@@ -56,12 +58,12 @@ def _torch(model: str, inputs: Sequence[np.ndarray]) -> tuple[Any, Callable[[Any
     torch.set_default_device("cpu" if rehearsal else "cuda")
     network, tensors = pickle.loads(Path(model).read_bytes())
     forward = import_module("mncc.reference.eager").eager_function(network, tensors)
-    given = [torch.tensor(array) for array in inputs]
+    given = [torch.tensor(array, dtype=torch.float16 if os.environ.get(HALF) else None) for array in inputs]
     return torch, forward, given, (lambda: None) if rehearsal else torch.cuda.synchronize
 
 
 def _arrays(outputs: Sequence[Any]) -> list[np.ndarray]:
-    return [output.contiguous().cpu().numpy() for output in outputs]
+    return [output.float().contiguous().cpu().numpy() for output in outputs]
 
 
 def open_torch(model: str, inputs: Sequence[np.ndarray], threads: int, folder: Path) -> Session:

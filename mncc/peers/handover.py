@@ -31,9 +31,10 @@ class Handover:
         library: Path,
         inputs: Sequence[np.ndarray],
         expected: Sequence[np.ndarray],
+        tolerance: float = TOLERANCE,
     ) -> None:
         self._folder, self._network, self._tensors, self._library = folder, network, tensors, library
-        self._inputs, self._expected = inputs, expected
+        self._inputs, self._expected, self._tolerance = inputs, expected, tolerance
         self.model = cache(self._model)
         """Form -> the file; raises PeerError where the network has none in this form."""
         self.inputs = cache(self._input_files)
@@ -59,7 +60,7 @@ class Handover:
                 raise PeerError(f"makes {output.name} of shape {got.shape} instead of {expected.shape}")
             error = np.abs(got.reshape(expected.shape).astype(np.float64) - expected).max()
             relative = float(error / max(np.abs(expected).max(), np.finfo(np.float32).tiny))
-            if not relative <= TOLERANCE:
+            if not relative <= self._tolerance:
                 raise PeerError(f"computes something else: {output.name} differs by {relative:.1e} of its largest")
             largest = max(largest, relative)
         return largest

@@ -75,3 +75,14 @@ def test_rehearsal(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert {"mncc", "mncc-host", "torch"} <= set(timings) and result["target"] == "cuda-sm80"
     assert all(timing["runs"] >= 15 and timing["difference"] < 1e-4 for timing in timings.values())
     assert "tensorrt" in dict(result["missing"]) and "rehearsal" in capsys.readouterr().out
+
+
+@pytest.mark.full
+@pytest.mark.skipif(shutil.which("nvcc") is None, reason="nvcc is not installed")
+def test_rehearsal_in_float16(tmp_path: Path) -> None:
+    arguments = ["mobilenet_v2_0.35_96", "--rehearse", "--seconds", "0.05", "--results", str(tmp_path)]
+    assert main([*arguments, "--engines", "mncc,torch,tensorrt", "--dtype", "float16"]) == 0
+    result = json.loads((tmp_path / "cuda_mobilenet_v2_0.35_96_float16.json").read_text())
+    timings = {timing["engine"]: timing for timing in result["results"]}
+    assert set(timings) == {"mncc", "torch"} and result["dtype"] == "float16"
+    assert all(1e-5 < timing["difference"] < 5e-2 for timing in timings.values())

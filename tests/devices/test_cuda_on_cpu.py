@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from mncc.devices.cuda_on_cpu import CudaOnCpu
+from mncc.devices.loaded import aligned_empty
 from mncc.language.diagnostic import OutsideError
 
 THREADS = 96
@@ -17,7 +18,7 @@ HEAD = f'extern "C" __global__ void __launch_bounds__({THREADS}, 1) k(float* out
 
 def run(body: str, folder: Path, order: int = 0, blocks: int = 1) -> np.ndarray:
     """What a kernel `k` of three warps writes into `out`."""
-    code = CudaOnCpu(f"{HEAD} {{ {body} }}", folder)
+    code = CudaOnCpu(f"#include <cuda_fp16.h>\n{HEAD} {{ {body} }}", folder)
     out, counter = np.full(THREADS * blocks, -1, np.float32), np.zeros(1, np.uint32)
     code.launch("k", (blocks, 1, 1), (THREADS, 1, 1), [out.ctypes.data, counter.ctypes.data], order)
     return out
@@ -96,6 +97,73 @@ def test_a_block_that_is_counted_too_early_is_an_error(tmp_path: Path) -> None:
 def test_the_maximum_of_a_number_and_nan_is_the_number(tmp_path: Path) -> None:
     made = run("float n = __builtin_nanf(\"\"); out[threadIdx.x] = max(n, 3.0f) + min(4.0f, n);", tmp_path)
     assert (made == 7).all()
+
+
+FRAGMENTS = f"""
+#include <mma.h>
+extern "C" __global__ void __launch_bounds__({THREADS}, 1) k(float* out, half* left, half* right) {{
+    nvcuda::wmma::fragment<nvcuda::wmma::matrix_a, 16, 16, 16, half, nvcuda::wmma::row_major> a;
+    nvcuda::wmma::fragment<nvcuda::wmma::matrix_b, 16, 16, 16, half, nvcuda::wmma::row_major> b;
+    nvcuda::wmma::fragment<nvcuda::wmma::accumulator, 16, 16, 16, float> c;
+    int warp = threadIdx.x / 32;
+    FILL
+    nvcuda::wmma::load_matrix_sync(a, left + AT, 16);
+    nvcuda::wmma::load_matrix_sync(b, right + warp * 256, 16);
+    nvcuda::wmma::mma_sync(c, a, b, c);
+    nvcuda::wmma::store_matrix_sync(out + warp * 256, c, 16, nvcuda::wmma::mem_row_major);
+}}
+"""
+FILL = "nvcuda::wmma::fill_fragment(c, 0.5f);"
+
+
+def products(folder: Path, order: int = 0, fill: str = FILL, at: str = "warp * 256") -> tuple[np.ndarray, np.ndarray]:
+    """What three warps make of matrices of 16 x 16, and what they should."""
+    code = CudaOnCpu(FRAGMENTS.replace("FILL", fill).replace("AT", at), folder)
+    arrays = [aligned_empty(THREADS // 32 * 256 * 4).view(np.float32), *(aligned_empty(2048) for _ in range(2))]
+    out, *given = [arrays[0], *(array.view(np.float16) for array in arrays[1:])]
+    rng = np.random.default_rng(1)
+    for array in given:
+        array[:] = rng.standard_normal(array.size)
+    code.launch("k", (1, 1, 1), (THREADS, 1, 1), [array.ctypes.data for array in (out, *given)], order)
+    left, right = (array[:768].reshape(3, 16, 16).astype(np.float32) for array in given)
+    return out.reshape(3, 16, 16), left @ right + 0.5
+
+
+@pytest.mark.parametrize("order", range(3))
+def test_a_warp_multiplies_fragments(order: int, tmp_path: Path) -> None:
+    made, expected = products(tmp_path, order)
+    assert np.abs(made - expected).max() < 1e-5
+
+
+def test_sums_that_nobody_filled_show(tmp_path: Path) -> None:
+    assert np.isnan(products(tmp_path, fill="")[0]).all()
+
+
+@pytest.mark.parametrize(
+    "at, said",
+    [
+        ("threadIdx.x / 2 * 16", "the lanes of a warp mean different matrices"),
+        ("warp * 256 + 8", "a matrix is not aligned to 32 bytes"),
+    ],
+)
+def test_fragments_that_a_gpu_would_refuse(at: str, said: str, tmp_path: Path) -> None:
+    with pytest.raises(RuntimeError, match=said):
+        products(tmp_path, at=at)
+
+
+HALVES = """
+    half a = (half)(1.0f + 0x1p-11f), b = (half)(1.0f + 0x1.8p-10f), c = (half)65520.0f;
+    half2 sums = __hfma2(half2{b, a}, half2{b, a}, half2{(half)-1.0f, (half)0x1p-24f});
+    float made[] = {a, b, c, sums.x, sums.y};
+    out[threadIdx.x] = made[threadIdx.x % 5];
+"""
+
+
+def test_float16_rounds_once_to_even(tmp_path: Path) -> None:
+    made = run(HALVES, tmp_path)
+    two = np.float16(1 + 2**-9)
+    assert made[:3].tolist() == [1, two, np.inf]
+    assert made[3:5].tolist() == [np.float16(float(two) ** 2 - 1), 1]
 
 
 def test_what_is_no_kernel_is_refused(tmp_path: Path) -> None:

@@ -125,10 +125,9 @@ def test_published_mobilenets(name: str, target: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.full
-@pytest.mark.parametrize("target", ("cuda-sm80", "cuda-sm87"))
-@pytest.mark.parametrize("name", ["mobilenet_v1", "mobilenet_v2"])
+@pytest.mark.parametrize("name, target", [("mobilenet_v1", "cuda-sm87"), ("mobilenet_v2", "cuda-sm80")])
 def test_published_mobilenets_in_float16(name: str, target: str, tmp_path: Path) -> None:
-    check(f"examples/{name}.mn", {}, target, tmp_path, HALF, (0, 2))
+    check(f"examples/{name}.mn", {}, target, tmp_path, HALF, (2,))
 
 
 @pytest.mark.full

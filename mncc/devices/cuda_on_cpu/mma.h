@@ -51,7 +51,7 @@ template <class Fragment> inline void fill_fragment(Fragment &f, float value) { 
 
 template <class Use, class T>
 MNCC_NOT_TRACED inline void load_matrix_sync(fragment<Use, SIDE, SIDE, SIDE, T, row_major> &f, const T *memory, unsigned pitch) {
-    for (int i = 0, at = first(); i < OWN; ++i, ++at) f.own[i] = memory[at / SIDE * pitch + at % SIDE];
+    for (int i = 0, at = first(); i < OWN; ++i, ++at) f.own[i] = memory[at / SIDE * pitch + at % SIDE].value;
     check(memory, pitch);
 }
 
