@@ -40,7 +40,7 @@ WeightsDtype = Annotated[
 ]
 Dtype = Annotated[
     str,
-    typer.Option("--dtype", metavar="D", help="What is computed in: float32, or float16 on GPUs and Arm CPUs that have it."),
+    typer.Option("--dtype", metavar="D", help="What is computed in: float32, or float16 on GPUs and newer Arm CPUs."),
 ]
 Tuned = Annotated[
     str | None,
