@@ -106,12 +106,14 @@ class Evolution:
         self.exhausted = True
         return []
 
-    def tell(self, decisions: Decisions, cost: float | None) -> None:
-        """The cost of a candidate, or None where it failed; written to the database. A candidate that was proposed by
-        nobody counts as well."""
+    def tell(self, decisions: Decisions, cost: float | None, written: bool = True) -> None:
+        """The cost of a candidate, or None where it failed; where `written`, the database has it for later runs. A
+        candidate that was proposed by nobody counts as well."""
         self.known[decisions] = cost
-        record = ms.database.TuningRecord(self._trace(decisions), self._workload, [FAILED if cost is None else cost])
-        self._database.commit_tuning_record(record)
+        if written:
+            seconds = [FAILED if cost is None else cost]
+            record = ms.database.TuningRecord(self._trace(decisions), self._workload, seconds)
+            self._database.commit_tuning_record(record)
         if self._asked and all(vector in self.known for vector in self._vectors()):
             self._answer()
 

@@ -85,7 +85,9 @@ class Kernel:
         decisions = self._decisions(tiles)
         began = standing.default is None and decisions == self._default
         better = standing.take(tiles, cost, trial)
-        self._evolution.tell(decisions, cost)
+        # That a device was lost may say nothing of the candidate: another run tries it again.
+        lost = outcome.failure is not None and outcome.failure.kind == "lost"
+        self._evolution.tell(decisions, cost, written=not lost)
         if cost is not None:
             self._costs[decisions] = cost
         if began and cost is not None:

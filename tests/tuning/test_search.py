@@ -11,7 +11,7 @@ from mncc.tuning.database import FAILURES, open_database
 from mncc.tuning.roofline import roofline
 from mncc.tuning.search import Limits, Search, Trial
 from mncc.tuning.share import PATIENCE, Standing
-from mncc.tuning.task import Failure, Task, Tiles
+from mncc.tuning.task import Failure, FailureKind, Task, Tiles
 from tests.tuning.fakes import PEAK, FakeMeasurer, machine_cost, predicted_seconds, tiny_tasks
 
 DEFINITION = "these kernels"
@@ -122,6 +122,20 @@ def test_where_all_candidates_fail_the_default_remains(tmp_path: Path) -> None:
         assert standing.best_tiles == standing.task.default and standing.failed == standing.spent - 1
     log = (tmp_path / FAILURES).read_text()
     assert log.count("crash on local") == 64 - len(search.standings) and "ended by SIGSEGV" in log
+
+
+def test_what_was_lost_with_a_device_is_tried_again_by_another_run(tmp_path: Path) -> None:
+    """What crashed is not."""
+
+    def cost(task: Task, tiles: Tiles) -> float | Failure:
+        return machine_cost(task, tiles) if tiles == task.default else Failure(kind, "gone")
+
+    kind: FailureKind = "lost"
+    searched(tmp_path, FakeMeasurer(cost), Limits(trials=24))
+    kind = "crash"
+    once = searched(tmp_path, FakeMeasurer(cost), Limits(trials=24))
+    again = searched(tmp_path, FakeMeasurer(cost), Limits(trials=24))
+    assert 0 < once.earlier <= len(tiny_tasks()) and again.earlier == 24
 
 
 def test_where_the_default_fails_a_kernel_is_not_searched(tmp_path: Path) -> None:
