@@ -16,7 +16,7 @@ from typing import Any
 LAST_LINES = 12
 """Of a trace."""
 _PR_SET_PDEATHSIG = 1
-_CLOSE_SECONDS = 5.0
+_START_SECONDS, _CLOSE_SECONDS = 300.0, 5.0
 
 
 class HelperError(Exception):
@@ -30,7 +30,7 @@ class Helper:
     def __init__(self, make: Callable[..., Callable[..., Any]], *given: object) -> None:
         context = multiprocessing.get_context("spawn")
         self._here, there = context.Pipe()
-        self._lock = threading.Lock()
+        self._lock, self._started = threading.Lock(), False
         self._process = context.Process(target=_serve, args=(there, make, given), daemon=True)
         self._process.start()
         there.close()
@@ -41,16 +41,23 @@ class Helper:
         return self._process.is_alive()
 
     def call(self, *arguments: object, seconds: float) -> Any:
-        """What the function answers. Raises HelperError; after `seconds` without an answer, the process is ended."""
+        """What the function answers. Raises HelperError; after `seconds` without an answer, to which the start of the
+        process does not count, it is ended."""
         try:
+            if not self._started:
+                self._received(_START_SECONDS)
+                self._started = True
             self._here.send(arguments)
-            if not self._here.poll(seconds):
-                self.end()
-                raise HelperError(f"it did not end within {seconds:.0f} s")
-            raised, answer = self._here.recv()
+            return self._received(seconds)
         except (EOFError, OSError) as error:
             self._process.join()
             raise HelperError(f"its process {_how_it_ended(self._process.exitcode or 0)}") from error
+
+    def _received(self, seconds: float) -> Any:
+        if not self._here.poll(seconds):
+            self.end()
+            raise HelperError(f"it did not end within {seconds:.0f} s")
+        raised, answer = self._here.recv()
         if raised:
             raise HelperError(answer)
         return answer
@@ -77,14 +84,16 @@ def _serve(there: Connection, make: Callable[..., Callable[..., Any]], given: tu
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)  # Linux
-    function: Callable[..., Any] | None = None
-    while True:
-        try:
-            arguments = there.recv()
-        except (EOFError, OSError):
-            return
-        try:
-            function = function or make(*given)
-            there.send((False, function(*arguments)))
-        except Exception:
-            there.send((True, "\n".join(traceback.format_exc().strip().splitlines()[-LAST_LINES:])))
+    with contextlib.suppress(EOFError, OSError):  # the other end is gone
+        raised, function = _tried(make, given)
+        there.send((raised, function if raised else None))
+        while not raised:
+            there.send(_tried(function, there.recv()))
+
+
+def _tried(function: Callable[..., Any], arguments: tuple[object, ...]) -> tuple[bool, Any]:
+    """Whether a function raised, and what it answers, or the end of the trace."""
+    try:
+        return False, function(*arguments)
+    except Exception:
+        return True, "\n".join(traceback.format_exc().strip().splitlines()[-LAST_LINES:])
