@@ -1,7 +1,9 @@
-"""Weights that a chain fetches for the kernels behind it, spread over the steps of one of its products.
+"""Weights that a chain fetches before they are needed, spread over the steps of one of its products: those of kernels
+behind it, and its own next panel.
 
 Between two runs of a network other work takes its weights out of the caches. A kernel with few pixels then waits for
-its own; while products compute, the memory is idle.
+its own; while products compute, the memory is idle. A panel goes through the L1 cache from the second tile on; the
+first one waits at each page of memory, where the processor's own prefetching stops.
 """
 
 from __future__ import annotations
@@ -10,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from mncc.kernels.chain import Chain, ChainTiles, segments
+from mncc.kernels.chain import Chain, ChainTiles, segments, weight_layout
 from mncc.kernels.target import Target
 from mncc.kernels.tiles import FLOATS_PER_LINE, cover_pixels
 
@@ -25,14 +27,31 @@ RATES = (FLOATS_PER_LINE, FLOATS_PER_LINE // 2, FLOATS_PER_LINE // 4)
 """Floats that a step may fetch for each row of its tile; below a line, steps after one another fetch the same."""
 
 
+def pick(condition: bool, one: Any, other: Any) -> Any:
+    """One of two numbers."""
+    return one if condition else other
+
+
+@dataclass(frozen=True)
+class NextPanel:
+    """The panel of weights behind the one that a product is multiplying: `floats` of them, of the first panel's next
+    `start` floats behind the kernel's first. The last `turns` tiles of a panel fetch it, a line in a step."""
+
+    start: int
+    floats: int
+    turns: int
+
+
 @dataclass(frozen=True)
 class Ahead:
-    """What a kernel fetches of the packed weights: `floats` of them, `start` floats behind the first of its own, `rate`
-    in a step for each row of its tile. Whole lines, but for the rate, which may be a fraction of one."""
+    """What a kernel fetches of the packed weights: `floats` of later kernels', `start` floats behind the first of its
+    own, `rate` in a step for each row of its tile. Whole lines, but for the rate, which may be a fraction of one. `own`
+    is what it fetches for itself in steps of other tiles."""
 
     start: int
     floats: int
     rate: int
+    own: NextPanel | None = None
 
 
 @dataclass(frozen=True)
@@ -51,15 +70,36 @@ class Steps:
         """All of them."""
         return self.rows * self.panels * self.tiles * self.depth
 
-    def fetched(self, ahead: Ahead, panel: Any, row: Any, tile: Any, step: Any, most: Callable[..., Any] = max) -> Any:
+    def fetched(
+        self,
+        ahead: Ahead,
+        panel: Any,
+        row: Any,
+        tile: Any,
+        step: Any,
+        most: Callable[..., Any] = max,
+        choose: Callable[[Any, Any, Any], Any] = pick,
+    ) -> Any:
         """The float, counted from the kernel's own first, whose line a step fetches: a number, or an expression of a
-        schedule with its `most`. In the order of memory over panels, rows, tiles and steps, and as late as the rate
-        allows: tiles whose turn comes before the first line fetch what the first one does; a branch around the fetching
-        gained nothing."""
+        schedule with its `most` and `choose`. In the order of memory over panels, rows, tiles and steps, and as late as
+        the rate allows: tiles whose turn comes before the first line fetch what the first one does; a branch around the
+        fetching gained nothing."""
+        turn, turns, own = row * self.tiles + tile, self.turns(ahead.own), ahead.own
         span = self.depth * ahead.rate
-        skipped = self.rows * self.panels * self.tiles * span - ahead.floats
-        first = most(((panel * self.rows + row) * self.tiles + tile) * span - skipped, 0)
-        return ahead.start + first + step * ahead.rate
+        skipped = self.panels * turns * span - ahead.floats
+        later = ahead.start + most((panel * turns + turn) * span - skipped, 0)
+        if own is None:
+            return later + step * ahead.rate
+        line = self.depth * FLOATS_PER_LINE
+        begin = own.start + panel * own.floats + most(turn - turns, 0) * line
+        if ahead.floats == 0:
+            return begin + step * FLOATS_PER_LINE
+        last = turn >= turns
+        return choose(last, begin, later) + step * choose(last, FLOATS_PER_LINE, ahead.rate)
+
+    def turns(self, own: NextPanel | None) -> int:
+        """Tiles of a panel that may fetch later kernels' weights."""
+        return self.rows * self.tiles - (own.turns if own else 0)
 
 
 def fetching_steps(chain: Chain, tiles: ChainTiles) -> Steps | None:
@@ -86,3 +126,15 @@ def fetching_rate(tiles: ChainTiles, steps: Steps, target: Target) -> int:
     tile = tiles.stages[steps.stage]
     arriving = target.memory_bytes * tile.accumulators / 4 / tile.rows
     return next((rate for rate in RATES if rate <= arriving), 0)
+
+
+def next_panel(chain: Chain, tiles: ChainTiles, steps: Steps) -> NextPanel | None:
+    """What a product can fetch for itself; None where its panels are read again and so stay in a cache, where it shares
+    its kernel with an expansion, whose weights come between, and where too few tiles go over a panel to fetch one."""
+    stage, tile = chain.stages[steps.stage], tiles.stages[steps.stage]
+    turns = -(-tile.channels // FLOATS_PER_LINE)
+    once = tiles.split == "channels" or tiles.band == chain.last.height
+    if not once or len(chain.stages) > 2 or stage.groups > 1 or steps.panels == 1 or turns > steps.rows * steps.tiles:
+        return None
+    panel = steps.depth * tile.channels
+    return NextPanel(weight_layout(chain)[0][steps.stage].kernel + panel, panel, turns)

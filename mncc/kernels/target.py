@@ -36,7 +36,8 @@ class Target:
     A slot is the time of a full vector's multiplication at the peak. A sum waits `fma_latency` slots for the one before
     it; `loads` vectors are loaded in a slot beside the multiplications, and each costs `load_slots` nevertheless.
 
-    Caches in bytes, per core. `l2_bytes`, `l3_bytes` and `memory_bytes` are what arrives from there in one slot."""
+    Caches in bytes, per core. `l2_bytes`, `l3_bytes` and `memory_bytes` are what arrives from there in one slot.
+    `next_panel`: whether products gain by fetching their own weights a panel ahead."""
 
     name: str
     description: str
@@ -60,6 +61,7 @@ class Target:
     l1: int
     l2: int
     l3: int
+    next_panel: bool
     l2_bytes: float
     l3_bytes: float
     memory_bytes: float
@@ -215,6 +217,7 @@ def _read(path: Path) -> Target | GpuTarget:
         l1=caches["l1"],
         l2=caches["l2"],
         l3=caches["l3"],
+        next_panel=caches.get("next_panel", False),
         l2_bytes=arriving["l2"],
         l3_bytes=arriving["l3"],
         memory_bytes=arriving["memory"],

@@ -50,7 +50,9 @@ def _kernel(kernel: PlannedKernel, plan: Plan) -> list[str]:
     for array in kernel.scratch:
         shape = f"{array.rows}x{array.cols}x{array.channels}"
         lines.append(f"    scratch {array.name}: {shape} at {array.offset * array.each}")
-    if kernel.ahead is not None:
+    if kernel.ahead is not None and kernel.ahead.own is not None:
+        lines.append(f"    prefetches its own weights, {kernel.ahead.own.floats * 4} bytes at a time")
+    if kernel.ahead is not None and kernel.ahead.floats:
         start, size = kernel.ahead.start - kernel.weight_floats, kernel.ahead.floats
         lines.append(f"    prefetches {size * 4} bytes of weights, {start * 4} behind its own")
     return lines

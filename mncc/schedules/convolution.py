@@ -313,9 +313,9 @@ def _fetched(
     for extent, tap in zip(part.reductions, taps, strict=True):
         step = step * extent + tap
     number = group * (steps.panels // part.stage.groups) + part.first_panel + index
-    lines = range(0, piece.steps * ahead.rate, FLOATS_PER_LINE)
+    lines = range(0, piece.steps * (FLOATS_PER_LINE if ahead.own else ahead.rate), FLOATS_PER_LINE)
     first_step = step + piece.first if piece.first else step
-    fetched = [steps.fetched(ahead, number, first + row, tile, first_step, T.max) for row in range(height)]
+    fetched = [steps.fetched(ahead, number, first + row, tile, first_step, T.max, T.Select) for row in range(height)]
     return [index + line for index in fetched for line in lines]
 
 

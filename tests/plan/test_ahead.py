@@ -17,10 +17,10 @@ def plan_of(name: str, target: str, **settings: object) -> Plan:
 
 
 def fetched(plan: Plan) -> list[tuple[int, int]]:
-    """First and last byte (exclusive) that each kernel fetches, in their order."""
+    """First and last byte (exclusive) that each kernel fetches for others, in their order."""
     runs = []
     for kernel in plan.kernels:
-        if kernel.ahead is not None:
+        if kernel.ahead is not None and kernel.ahead.floats:
             first = kernel.weights_offset + kernel.ahead.start * 4
             assert first >= kernel.weights_offset + kernel.weight_floats * 4
             runs.append((first, first + kernel.ahead.floats * 4))
@@ -41,12 +41,12 @@ def test_fetches_are_in_order_and_inside(name: str, target: str) -> None:
 
 
 def test_the_classifier_is_fetched_whole() -> None:
-    """By the pooling kernel, and before it by the one that also fetches the pooling kernel's weights."""
+    """By the pooling kernel, which fetches its own weights too, and by the one before it."""
     plan = plan_of("mobilenet_v2", "x86-64-v4")
     pool, classifier = plan.kernels[-2:]
-    assert plan.kernels[-3].ahead is not None and pool.ahead is not None
+    assert plan.kernels[-3].ahead is not None and pool.ahead is not None and pool.ahead.own is not None
     before, last = fetched(plan)[-2:]
-    assert before[0] == pool.weights_offset and before[1] == last[0]
+    assert before[0] == classifier.weights_offset and before[1] == last[0]
     assert last[1] == plan.weight_bytes == classifier.weights_offset + classifier.weight_floats * 4
 
 
@@ -63,3 +63,14 @@ def test_nothing_is_fetched_where_nobody_waits() -> None:
     assert plan.kernels[0].ahead is None
     assert not fetched(make_plan(load("docs/tiny.mn", {}), load_target("x86-64-v4")))
     assert not fetched(plan_of("mobilenet_v2", "x86-64-v4", batch=4))
+
+
+def test_long_products_fetch_their_own_next_panels() -> None:
+    """Those that read every panel once, behind a depthwise stage or alone, where the target gains by it."""
+
+    def own(target: str) -> list[int]:
+        kernels = enumerate(plan_of("mobilenet_v1", target).kernels)
+        return [number for number, kernel in kernels if kernel.ahead is not None and kernel.ahead.own is not None]
+
+    assert own("x86-64-v4") == list(range(2, 10)) and not own("arm64-cortex-a76")
+    assert own("x86-64-v3") == list(range(3, 10))

@@ -76,6 +76,8 @@ class ChainRun:
         self.addend = rng.standard_normal((last.height, last.width, last.channels)).astype(chain.residual_dtype)
         own = family_of(chain).pack(chain, self.tiles, self.arrays)
         behind = self.ahead.start + self.ahead.floats - own.size if self.ahead else 0
+        if self.ahead and self.ahead.own:
+            behind += 4 * self.ahead.own.floats  # Past the last panel, which may be narrow, it fetches what is there.
         self.packed = on_line(np.concatenate([own, np.zeros(behind, np.float32)]))
 
     def run(self, ranges: Sequence[tuple[int, int]]) -> np.ndarray:

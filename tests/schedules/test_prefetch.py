@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 from tvm import tirx
 
-from mncc.kernels.ahead import Ahead, Steps, fetching_steps
+from mncc.kernels.ahead import Ahead, Steps, fetching_steps, next_panel
 from mncc.kernels.chain import Chain, ChainTiles, Stage, weight_layout
 from mncc.kernels.family import family_of
 from mncc.kernels.tiles import FLOATS_PER_LINE, ConvTile
@@ -79,13 +80,49 @@ def test_every_line_is_fetched(
         assert (lines[2 * turns :] <= max(1, FLOATS_PER_LINE // rate) * (1 if parts == 1 else 2)).all()
 
 
-@pytest.mark.parametrize("name", CASES)
+PAIR = (Stage("depthwise", 7, 7, 64, kernel=(3, 3), padding=((1, 1), (1, 1))), Stage("conv", 7, 7, 112))
+OWN = {
+    "a pool": CASES["a pool"],
+    "a pair": (
+        Chain(7, 7, 64, PAIR, input_pads=((1, 1), (1, 1))),
+        ChainTiles(7, 7, "channels", (ConvTile(1, 7, 16, 16), ConvTile(2, 7, 32, 16))),
+    ),
+    "one band": (Chain(6, 6, 64, (Stage("conv", 6, 6, 96),)), ChainTiles(6, 6, "rows", (ConvTile(1, 6, 32, 16),))),
+}
+
+
+@pytest.mark.parametrize("rate, share", [(4, 0.9), (16, 0.5), (16, 0.0)])
+@pytest.mark.parametrize("name", OWN)
+def test_every_line_of_its_own_next_panels_is_fetched(
+    name: str, rate: int, share: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """But for those of the first; and, in the other tiles, later kernels' as ever."""
+    chain, tiles = OWN[name]
+    steps = fetching_steps(chain, tiles)
+    assert steps is not None
+    own = next_panel(chain, tiles, steps)
+    assert own is not None
+    free = replace(steps, rows=1, tiles=steps.turns(own))
+    ahead = replace(ahead_of(chain, free, rate, share), own=own)
+    monkeypatch.setattr(prefetch, "prefetch", counted)
+    run = ChainRun(chain, tiles, tmp_path, ahead=ahead)
+    run.packed[:] = 0
+    run.run([(0, items(chain, tiles))])
+    place = weight_layout(chain)[0][steps.stage]
+    assert own.start == place.kernel + own.floats and not run.packed[: own.start].any()
+    assert run.packed[own.start : place.bias].reshape(-1, FLOATS_PER_LINE).any(axis=1).all()
+    later = run.packed[ahead.start :][: ahead.floats].reshape(-1, FLOATS_PER_LINE)
+    assert later.any(axis=1).all() and len(later) * FLOATS_PER_LINE == ahead.floats
+
+
+@pytest.mark.parametrize("name", [*CASES, *OWN])
 def test_the_bits_stay_the_same(name: str, tmp_path: Path) -> None:
-    chain, tiles = CASES[name]
+    chain, tiles = {**CASES, **OWN}[name]
     steps = fetching_steps(chain, tiles)
     assert steps is not None
     (tmp_path / "with").mkdir()
     whole = [(0, items(chain, tiles))]
     plain = ChainRun(chain, tiles, tmp_path).run(whole)
-    fetching = ChainRun(chain, tiles, tmp_path / "with", ahead=ahead_of(chain, steps, 16, 0.5))
+    ahead = replace(ahead_of(chain, steps, 16, 0.5), own=next_panel(chain, tiles, steps) if name in OWN else None)
+    fetching = ChainRun(chain, tiles, tmp_path / "with", ahead=ahead)
     assert np.array_equal(fetching.run(whole), plain)
