@@ -103,7 +103,7 @@ def test_windows_do_not_reach_into_the_next_image() -> None:
     for op in (Conv2d(16, **window), Depthwise(**window), Depthwise(**window, multiplier=2)):
         assert [k.images for k in vectors([("c", op, ("pixel",))], "c").kernels] == [3]
     # Where the next kernel wants borders around every image, they cannot be a row without gaps.
-    nodes = [("a", Conv2d(16), ("pixel",)), ("b", Conv2d(16, **window), ("a",))]
+    nodes = [("a", Conv2d(32), ("pixel",)), ("b", Conv2d(16, **window), ("a",))]
     planned = vectors(nodes, "b")
     assert [k.images for k in planned.kernels] == [1, 3]
     assert not any(map(any, planned.tensors["a"].pads))
