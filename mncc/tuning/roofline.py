@@ -31,7 +31,8 @@ def _multiplications(spec: Any, tiles: Any, target: Target) -> float:
 
 
 def _transfer(spec: Any, tiles: Any, target: Target) -> float:
-    """Slots in which the weights come from where a run of a network leaves them: the L3 cache, or memory."""
+    """Slots in which the weights come: from memory, where no cache keeps them from run to run, else no faster than from
+    the L2 cache, into which kernels fetch them ahead for one another."""
     bytes_ = family_of(spec).weight_floats(spec, tiles) * 4
     whole = bytes_ + prod((spec.height, spec.width, spec.channels)) * 4
-    return bytes_ / (target.l3_bytes if whole <= target.l3 else target.memory_bytes)
+    return bytes_ / (target.l2_bytes if whole <= target.l3 else target.memory_bytes)

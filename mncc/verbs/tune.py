@@ -33,6 +33,8 @@ MINUTES = 30.0
 """Of a search where nothing else is said."""
 NO_GAIN = 0.003
 """Of a time: tuned tiles that gain less in the network are left out, for nobody could measure that again."""
+HEATS = 3
+"""How often the network is measured again with what has not lost, at most."""
 SETTLING = 0.1
 """Of the minutes, what is kept for measuring finalists again."""
 
@@ -224,15 +226,16 @@ class _Tuning:
         winners = {s.task.spec: s for s in standings if s.best_tiles not in (None, s.task.default)}
         measured = self._measured(winners, progress)
         least = 0.0 if self._unit == "instructions" else NO_GAIN
-        lost = [spec for spec in winners if measured[spec][1] >= (1 - least) * measured[spec][0]]
-        wholes = self._wholes
-        if lost:
+        for _ in range(HEATS):
+            lost = [spec for spec in winners if measured[spec][1] >= (1 - least) * measured[spec][0]]
+            if not lost:
+                break
             for spec in lost:
                 del winners[spec]
             # What remains is measured again, by itself: kernels fetch ahead for one another.
             again = self._measured(winners, progress)
             measured = {spec: again[spec] if spec in winners else measured[spec] for spec in measured}
-            wholes = self._wholes
+        wholes = self._wholes
         self._finish(standings, winners)
         gains = tuple(self._gain(s, measured[s.task.spec], s.task.spec in winners) for s in standings)
         return TuneReport(
