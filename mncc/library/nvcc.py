@@ -58,10 +58,14 @@ def _candidates() -> Iterator[str]:
 
 def packaged_tools(name: str) -> list[str]:
     """The paths of a tool in NVIDIA's Python packages, that of CUDA 12 last."""
-    spec = importlib.util.find_spec("nvidia")
-    folders = [Path(folder) for folder in spec.submodule_search_locations or ()] if spec else []
-    found = [str(path) for folder in folders for path in folder.glob(f"*/bin/{name}")]
+    found = [str(path) for folder in _packaged() for path in folder.glob(f"*/bin/{name}")]
     return sorted(found, key=lambda path: f"cuda_{name}" in path)  # as CUDA 12's is called
+
+
+def _packaged() -> list[Path]:
+    """The folders of NVIDIA's Python packages."""
+    spec = importlib.util.find_spec("nvidia")
+    return [Path(folder) for folder in spec.submodule_search_locations or ()] if spec else []
 
 
 def ptx_of(architectures: Sequence[str]) -> tuple[str, ...]:
