@@ -277,12 +277,12 @@ def test_nvcc_knows_its_architectures() -> None:
 
 
 def test_without_nvcc(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    gcc = shutil.which("gcc")
+    gcc, spec = shutil.which("gcc"), toy_cuda_spec()
     assert gcc is not None
     (tmp_path / "bin").mkdir()
     (tmp_path / "bin" / "cc").symlink_to(gcc)
     monkeypatch.setenv("PATH", str(tmp_path / "bin"))
     monkeypatch.setattr(nvcc_module, "_packaged", list)
     with pytest.raises(OutsideError, match="no CUDA compiler") as caught:
-        write_cuda_library(toy_cuda_spec(), tmp_path / "out")
+        write_cuda_library(spec, tmp_path / "out")
     assert "mncc emit --stage cuda" in caught.value.help and not (tmp_path / "out").exists()
