@@ -18,6 +18,7 @@ import numpy as np
 
 from mncc.kernels.precision import StoredType
 from mncc.kernels.tiles import (
+    Block,
     ConvTile,
     Phase,
     Scratch,
@@ -26,6 +27,7 @@ from mncc.kernels.tiles import (
     cover_channels,
     pack_panels,
     spread,
+    spread_block,
     stored_in_float,
 )
 from mncc.network.ops import Activation
@@ -239,7 +241,7 @@ def shared_array(chain: Chain, tiles: ChainTiles) -> Scratch | None:
         return None
     last = len(chain.stages) - 1
     height, width, channels = chain.in_shape(last)
-    return Scratch(last, height, width, channels, spread(channels), 0, chain.dtype)
+    return _scratch(chain, tiles, last, (height, width, channels), 0)
 
 
 CHUNK = 64
@@ -257,6 +259,38 @@ def chunks(chain: Chain, tiles: ChainTiles) -> tuple[Segment, ...]:
     return (Segment(0, panel.count // together, panel.width * together, panel.lanes),)
 
 
+NEAR_COLUMNS = 16
+"""Up to here four blocks of whole rows lie within the reach of one pointer's loads of two vectors, and so do all tiles
+of a row, whose addresses LLVM makes from one."""
+
+
+def _scratch(chain: Chain, tiles: ChainTiles, index: int, size: tuple[int, int, int], offset: int) -> Scratch:
+    """The array of rows, columns and channels that stage `index` reads."""
+    rows, columns, channels = size
+    block = _block(chain, tiles, index, columns)
+    if block is not None:
+        whole = -(-columns // block.columns) * block.columns
+        return Scratch(index, rows, whole, channels, channels, offset, chain.dtype, block)
+    pitch = spread(channels) if chain.stages[index].kind == "conv" else channels
+    return Scratch(index, rows, columns, channels, pitch, offset, chain.dtype)
+
+
+def _block(chain: Chain, tiles: ChainTiles, index: int, columns: int) -> Block | None:
+    """Where products take their inputs by lane, what lies between stages has vectors of neighbouring pixels side by
+    side: an instruction loads two. What a product reads is cut as its tiles are, if those that write it fit."""
+    if index == 0:
+        return None
+    stage, reader, writer = chain.stages[index], tiles.stages[index], tiles.stages[index - 1]
+    product = stage.kind == "conv"
+    lanes = reader.steps if product else reader.lanes
+    by_lane = stage.pointwise and stage.groups == 1 if product else writer.steps > 1
+    if lanes == 1 or not by_lane or writer.lanes != lanes or chain.in_channels(index) % lanes:
+        return None
+    fits = product and reader.rows == 1 and writer.cols % reader.cols == 0
+    near = columns <= NEAR_COLUMNS and not in_phases(chain, tiles)
+    return Block(reader.cols, lanes) if fits and not near else spread_block(columns, lanes)
+
+
 def _chunk_layout(chain: Chain, tiles: ChainTiles) -> tuple[Scratch, ...]:
     """Scratch of the first of two phases: a tile's channels between the product and the depthwise stage."""
     if len(chain.stages) == 2:
@@ -264,7 +298,7 @@ def _chunk_layout(chain: Chain, tiles: ChainTiles) -> tuple[Scratch, ...]:
     height, width, _ = chain.in_shape(1)
     (top, bottom), (left, right) = chain.stages[1].padding
     channels = max(s.width for s in segments(chain, tiles, 0))
-    return (Scratch(1, height + top + bottom, width + left + right, channels, channels, 0, chain.dtype),)
+    return (_scratch(chain, tiles, 1, (height + top + bottom, width + left + right, channels), 0),)
 
 
 def scratch_layout(chain: Chain, tiles: ChainTiles) -> tuple[Scratch, ...]:
@@ -280,15 +314,14 @@ def scratch_layout(chain: Chain, tiles: ChainTiles) -> tuple[Scratch, ...]:
         stage = chain.stages[index]
         height, width, channels = chain.in_shape(index)
         if index > 0 and fuses_band(chain, index - 1):
-            size = min(tiles.band, made[index]), width, channels, spread(channels)
+            size = min(tiles.band, made[index]), width, channels
         elif index > 0 or chain.copies_input:
             (top, bottom), (left, right) = stage.padding
             rows = min(stage.rows_needed(made[index]), height + top + bottom)
-            pitch = spread(channels) if stage.kind == "conv" else channels
-            size = rows, width + left + right, channels, pitch
+            size = rows, width + left + right, channels
         else:
             continue
-        layout.append(Scratch(index, *size, offset, chain.dtype))
+        layout.append(_scratch(chain, tiles, index, size, offset))
         offset += layout[-1].bytes // layout[-1].each
     return tuple(layout)
 

@@ -35,7 +35,7 @@ def choose_tiles(chain: Chain, target: Target) -> ChainTiles:
     """The default tiles of a chain on a target."""
     count = len(chain.stages)
     rows = [stage.height if chain.pool or count == 1 else min(stage.height, FIRST_ROWS) for stage in chain.stages]
-    stages = tuple(_fastest_tile(chain, index, rows[index], target) for index in range(count))
+    stages = _fastest_tiles(chain, rows, target)
     only = chain.stages[0]
     if count == 1 and (chain.pool or _shares_channels(chain, only)):
         return ChainTiles(only.height, only.height, "channels", stages)
@@ -44,7 +44,7 @@ def choose_tiles(chain: Chain, target: Target) -> ChainTiles:
         return in_phases
     found = _fastest_cut(chain, tuple(cuts(chain, stages)), target)
     rows = [largest_pass(chain, found, index) for index in range(count)]
-    stages = tuple(_fastest_tile(chain, index, rows[index], target) for index in range(count))
+    stages = _fastest_tiles(chain, rows, target)
     return ChainTiles(found.strip, found.band, found.split, stages)
 
 
@@ -99,6 +99,27 @@ def _narrow_tile(chain: Chain, fastest: ConvTile, target: Target) -> ConvTile:
     }
     near = [tile for tile in narrow if times.get(tile, float("inf")) <= NEARLY * times[fastest]]
     return fastest if fastest in narrow or not near else min(near, key=lambda tile: times[tile])
+
+
+def _fastest_tiles(chain: Chain, rows: Sequence[int], target: Target) -> tuple[ConvTile, ...]:
+    """The register tiles of all stages, which go over `rows` rows at a time."""
+    stages = [_fastest_tile(chain, index, count, target) for index, count in enumerate(rows)]
+    for index in range(1, len(stages)):
+        stages[index] = _fitting_tile(chain, index, rows[index], (stages[index - 1], stages[index]), target)
+    return tuple(stages)
+
+
+def _fitting_tile(chain: Chain, index: int, rows: int, found: tuple[ConvTile, ConvTile], target: Target) -> ConvTile:
+    """Of a product whose inputs a depthwise stage leaves side by side (`kernels.chain.Block`), a tile about as fast
+    with which they can be cut into tiles, where there is one."""
+    writer, tile = found
+    if tile.steps == 1 or chain.stages[index - 1].kind != "depthwise" or writer.cols % tile.cols == 0:
+        return tile
+    most = AS_GOOD * _time(chain, index, tile, rows, target)
+    fitting = [t for t in stage_tiles(chain, index, target) if t.rows == 1 and writer.cols % t.cols == 0]
+    times = {other: _time(chain, index, other, rows, target) for other in fitting}
+    near = [other for other, time in times.items() if time <= most]
+    return min(near, key=lambda other: times[other]) if near else tile
 
 
 def _fastest_tile(chain: Chain, index: int, rows: int, target: Target) -> ConvTile:

@@ -18,8 +18,8 @@ MOST_VECTORS = 8
 """Vectors of channels in a product's tile; past it there are more loads of weights than pixels can use."""
 MOST_ROWS = 4
 """Rows of a register tile; it takes several only where it is as wide as the picture."""
-WEIGHTS_LIVE = 2
-"""Registers for weights beside inputs taken by lane: one is loaded while the other is multiplied."""
+WEIGHTS_LIVE = 4
+"""Registers for weights beside inputs taken by lane: two are loaded while two are multiplied."""
 CONVERTED = 3
 """Registers that weights need besides, where they are converted as they are loaded; with fewer, sums are spilled."""
 MOST_DEPTHWISE = 14

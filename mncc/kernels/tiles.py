@@ -96,9 +96,19 @@ def panel_offset(segment: Segment, depth: int) -> int:
 
 
 @dataclass(frozen=True)
+class Block:
+    """`channels` of `columns` pixels that lie side by side."""
+
+    columns: int
+    channels: int
+
+
+@dataclass(frozen=True)
 class Scratch:
     """One array of a task's scratch, which stage `stage` reads: `rows` x `cols` x `channels` elements at `offset`, one
-    pixel `pitch` behind the other, all counted in elements."""
+    pixel `pitch` behind the other, all counted in elements. With a `block` of pixels and channels, a row is cut into
+    so many pixels, of which the block's channels lie side by side, and then as many of the next channels; `pitch` is
+    only how many channels there are."""
 
     stage: int
     rows: int
@@ -107,6 +117,7 @@ class Scratch:
     pitch: int
     offset: int
     dtype: StoredType = "float32"
+    block: Block | None = None
 
     @property
     def name(self) -> str:
@@ -147,6 +158,12 @@ def spread(channels: int) -> int:
     """The pitch at which a product reads the pixels of a tile from different sets of the L1 cache: its lines of one
     channel lie a pixel apart, and 2048 bytes or multiples of it fall on one or two sets of 64."""
     return channels + FLOATS_PER_LINE if channels * 4 % 2048 == 0 else channels
+
+
+def spread_block(columns: int, channels: int) -> Block:
+    """A block of whole rows, of which a tile reads a few lines a block: from different sets of the L1 cache, as a
+    block is no multiple of 256 bytes behind the other."""
+    return Block(columns + FLOATS_PER_LINE // channels if columns * channels * 4 % 256 == 0 else columns, channels)
 
 
 def scratch_floats(layout: tuple[Scratch, ...]) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from tvm import tirx
@@ -85,7 +85,7 @@ class _ChainWriter:
         weights = T.arg("weights", T.buffer((floats * each,), chain.weights_dtype))
         biases = weights if each == 1 else T.arg("biases", T.buffer((floats,), "float32"))
         self.scratch = {
-            s.stage: (T.arg(s.name, T.buffer((s.rows, s.cols * s.pitch), s.dtype)), s.pitch)
+            s.stage: (T.arg(s.name, T.buffer((s.rows, s.cols * s.pitch), s.dtype)), s.pitch, s.block)
             for s in scratch_layout(chain, tiles)
         }
         self.phases, between = phases(chain, tiles), shared_array(chain, tiles)
@@ -193,13 +193,13 @@ class _ChainWriter:
         """Zeros around the picture in the scratch of the first phase, where this call has items of it."""
         (top, bottom), (left, right) = self.chain.stages[1].padding
         height, width, _ = self.chain.in_shape(1)
-        buffer, pitch = self.scratch[1]
-        window, line = Window(buffer, 0, 0, pitch), int(buffer.shape[1])
+        buffer, pitch, block = self.scratch[1]
+        window, line = Window(buffer, 0, 0, pitch, block=block), int(buffer.shape[1])
         some = T.if_then_else(self.begin < self.phases[0].items, 1, 0)
         self.blocks.zero(window, Rows(0, some * top), 0, line)
         self.blocks.zero(window, Rows(top + height, top + height + some * bottom), 0, line)
-        self.blocks.zero(window, Rows(top, top + some * height), 0, left * pitch)
-        self.blocks.zero(window, Rows(top, top + some * height), (left + width) * pitch, right * pitch)
+        self.blocks.zero_columns(window, Rows(top, top + some * height), 0, left)
+        self.blocks.zero_columns(window, Rows(top, top + some * height), left + width, right)
 
     def chunk(self, segment: Segment, panel: Expr) -> None:
         """One tile of channels through the first phase."""
@@ -207,8 +207,8 @@ class _ChainWriter:
         assert self.shared is not None
         if middle:
             (top, _), (left, _) = chain.stages[1].padding
-            buffer, pitch = self.scratch[1]
-            source = Window(buffer, top, left, pitch, None, segment.start + panel * segment.width)
+            buffer, pitch, block = self.scratch[1]
+            source = Window(buffer, top, left, pitch, None, segment.start + panel * segment.width, block)
             self.rows(self.part(0, segment, self.input, source), (0, panel), Rows(0, chain.stages[0].height))
         lanes = self.tiles.stages[middle].lanes
         own = Segment(segment.start, segment.width // lanes, lanes, lanes)
@@ -264,12 +264,12 @@ class _ChainWriter:
     def window(self, index: int, rows: Rows | None = None) -> Window:
         """The scratch that stage `index` reads, while it makes `rows` where it is a band."""
         (top, bottom), (left, _) = self.chain.stages[index].padding
-        buffer, pitch = self.scratch[index]
+        buffer, pitch, block = self.scratch[index]
         if index > 0 and fuses_band(self.chain, index - 1):
             assert rows is not None
-            return Window(buffer, -rows.first, left, pitch)
+            return Window(buffer, -rows.first, left, pitch, block=block)
         wraps = int(buffer.shape[0]) < self.chain.in_shape(index)[0] + top + bottom
-        return Window(buffer, top, left, pitch, int(buffer.shape[0]) if wraps else None)
+        return Window(buffer, top, left, pitch, int(buffer.shape[0]) if wraps else None, block=block)
 
     def copy_input(self, rows: Rows, consumer: Rows) -> Window:
         """These rows of the input, in scratch with zeros around them."""
@@ -295,9 +295,9 @@ class _ChainWriter:
         """Zeros left and right of the picture in all rows that stage `index` reads; nothing writes there again."""
         (left, right), window = self.chain.stages[index].padding[1], self.window(index, Rows(0, 0))
         rows, width = Rows(0, int(window.buffer.shape[0])), self.chain.in_shape(index)[1]
-        plain = Window(window.buffer, 0, 0, window.pitch)
-        self.blocks.zero(plain, rows, 0, left * window.pitch)
-        self.blocks.zero(plain, rows, (left + width) * window.pitch, right * window.pitch)
+        plain = Window(window.buffer, 0, 0, window.pitch, block=window.block)
+        self.blocks.zero_columns(plain, rows, 0, left)
+        self.blocks.zero_columns(plain, rows, left + width, right)
 
 
 def zero_output_border(blocks: TileWriter, chain: Chain, output: Window, rows: Rows) -> None:
@@ -325,7 +325,8 @@ def chain_tensors(chain: Chain, between: Scratch | None = None) -> tuple[Window,
         residual = _tensor("addend", shape, chain.residual_pads, chain.residual_spare, chain.residual_dtype)
     if between is not None:
         size = (between.rows, between.cols, between.channels)
-        shared = _tensor("shared", size, NO_PADS, between.pitch - between.channels, between.dtype)
+        window = _tensor("shared", size, NO_PADS, between.pitch - between.channels, between.dtype)
+        shared = replace(window, block=between.block)
     shape = (1, 1, shape[2]) if chain.pool else shape
     result = _tensor("result", shape, chain.output_pads, chain.output_spare, chain.output_dtype)
     return source, residual, shared, result

@@ -13,7 +13,7 @@ from tvm.script.ir_builder import tirx as T
 
 from mncc.kernels.ahead import FEW_CHANNELS, Ahead, Steps
 from mncc.kernels.chain import Stage
-from mncc.kernels.tiles import FLOATS_PER_LINE, ConvTile, Segment, cover_pixels
+from mncc.kernels.tiles import FLOATS_PER_LINE, Block, ConvTile, Segment, cover_pixels
 from mncc.network.ops import Activation
 from mncc.schedules.microkernel import TiledProduct, schedule_copy, schedule_product
 from mncc.schedules.prefetch import Fetches
@@ -35,7 +35,7 @@ MANY_TAPS = 25
 class Window:
     """Rows of a tensor in a buffer of (rows, columns * pitch): real row r, column w lie at
     (r + row_shift, w + column_shift); in a `ring` of rows, at r + row_shift modulo their number. A window of some
-    channels begins with `first_channel`."""
+    channels begins with `first_channel`. With a `block`, the row lies as `mncc.kernels.tiles.Scratch` says."""
 
     buffer: Any
     row_shift: Expr
@@ -43,6 +43,7 @@ class Window:
     pitch: int
     ring: int | None = None
     first_channel: Expr = 0
+    block: Block | None = None
 
     def line(self, row: Expr) -> Expr:
         """Where in the buffer a row lies, counted from the first row of padding."""
@@ -50,8 +51,26 @@ class Window:
 
     def at(self, row: Expr, column: Expr, channel: Expr) -> tuple[Expr, Expr]:
         """Index of one element."""
+        line, channel = self.line(row + self.row_shift), channel - self.first_channel
+        if self.block is not None:
+            return self._known_line(line), self._in_block(self.block, column + self.column_shift, channel)
         pixel = (column + self.column_shift) * self.pitch
-        return self.line(row + self.row_shift), pixel + (channel - self.first_channel)
+        return line, pixel + channel
+
+    def _known_line(self, line: Expr) -> Expr:
+        """The line, masked to what the buffer has at most: LLVM then knows that addresses do not wrap around, and adds
+        to a pointer what else it would compute anew for every vector."""
+        bits = (int(self.buffer.shape[0]) - 1).bit_length()
+        if self.ring is not None:
+            return line
+        return T.bitwise_and(line, (1 << bits) - 1) if bits else 0
+
+    def _in_block(self, block: Block, column: Expr, channel: Expr) -> Expr:
+        """Where in its row an element lies."""
+        blocks = self.pitch // block.channels
+        before = T.floordiv(column, block.columns) * blocks + T.floordiv(channel, block.channels)
+        pixel = before * block.columns + T.floormod(column, block.columns)
+        return pixel * block.channels + T.floormod(channel, block.channels)
 
 
 @dataclass(frozen=True)
@@ -285,6 +304,21 @@ class TileWriter:
                 T.buffer_store(window.buffer, zero, [row, element + start])
         self.copies.append(name)
 
+    def zero_columns(self, window: Window, rows: Any, first: int, count: int) -> None:
+        """Zeros in some columns of these rows, counted as `zero` counts and from the first column of padding."""
+        block = window.block
+        if block is None or not count:
+            self.zero(window, rows, first * window.pitch, count * window.pitch)
+            return
+        name, each = f"zero{len(self.copies)}", block.columns * block.channels
+        with T.serial(0, T.max(rows.last - rows.first, 0)) as i, T.sblock(f"{name}_row"):
+            row = T.axis.opaque(window.buffer.shape[0], window.line(rows.first + i))
+            with T.grid(window.pitch // block.channels, count * block.channels) as (b, j), T.sblock(name):
+                number, element = T.axis.remap("SS", [b, j])
+                zero = tirx.const(0.0, str(window.buffer.dtype))
+                T.buffer_store(window.buffer, zero, [row, number * each + element + first * block.channels])
+        self.copies.append(name)
+
 
 def activated(activation: Activation, value: Expr) -> Expr:
     """The activation of a value. What only compares does so in the value's type, all else in float32."""
@@ -313,7 +347,8 @@ def _fetched(
     for extent, tap in zip(part.reductions, taps, strict=True):
         step = step * extent + tap
     number = group * (steps.panels // part.stage.groups) + part.first_panel + index
-    lines = range(0, piece.steps * (FLOATS_PER_LINE if ahead.own else ahead.rate), FLOATS_PER_LINE)
+    rate = FLOATS_PER_LINE if ahead.own else ahead.rate
+    lines = range(0, piece.rounds * piece.steps * rate, FLOATS_PER_LINE)
     first_step = step + piece.first if piece.first else step
     fetched = [steps.fetched(ahead, number, first + row, tile, first_step, T.max, T.Select) for row in range(height)]
     return [index + line for index in fetched for line in lines]

@@ -15,12 +15,14 @@ from mncc.schedules.prefetch import mark_loop
 class Sums:
     """Names of the blocks that add up (a part of) a reduction: `block` has the loops (row, column, channel,
     reductions...). Where `steps` of the innermost reduction are taken by lane, `inputs` has (row, column,
-    reductions...) and loads what they multiply. Where parts of the innermost reduction add up by themselves, `part` has
-    (reductions..., row, column, channel, steps of a part) and makes what `block` adds up."""
+    reductions...) and loads what they multiply, `rounds` times in an iteration of the loop. Where parts of the
+    innermost reduction add up by themselves, `part` has (reductions..., row, column, channel, steps of a part) and
+    makes what `block` adds up."""
 
     block: str
     inputs: str | None = None
     steps: int = 1
+    rounds: int = 1
     part: str | None = None
 
 
@@ -97,10 +99,11 @@ def _schedule_steps(
 ) -> None:
     """The loops of a reduction around those of a tile; `reductions` are those that remain loops, changed in place."""
     row, column, channel = pixels
-    steps = []
+    steps, loading = [], reductions[-1]
     if sums.inputs is not None:
-        reductions[-1], step = sch.split(reductions[-1], [None, sums.steps])
-        steps.append(step)
+        reductions[-1], loading, step = sch.split(reductions[-1], [None, sums.rounds, sums.steps])
+        steps += [loading, step]
+        sch.unroll(loading)
         sch.unroll(step)
     if product.panels_inside and len(reductions) > 1:
         # Row by row of taps, and per pixel along it: three inputs and three weights are live, not a row of inputs.
@@ -109,13 +112,25 @@ def _schedule_steps(
         sch.reorder(*reductions, *steps, row, column, channel)
     vectors = _vectors(sch, channel, product.tile.lanes)
     if sums.inputs is not None:
-        sch.reorder(vectors, row, column)
+        _pair_weights(sch, vectors, row, column)
     sch.unroll(row)
     sch.unroll(column)
     for loop in reductions[len(reductions) - unrolled :]:
         sch.unroll(loop)
     if sums.inputs is not None:
-        _load_inputs(sch, sums.inputs, reductions[-1])
+        _load_inputs(sch, sums.inputs, loading)
+
+
+def _pair_weights(sch: Schedule, vectors: object, row: object, column: object) -> None:
+    """A vector of weights is multiplied with all pixels before the next one, or two of them, which an instruction
+    loads."""
+    if int(sch.get(vectors).extent) % 2:
+        sch.reorder(vectors, row, column)
+        return
+    pairs, pair = sch.split(vectors, [None, 2])
+    sch.reorder(pairs, row, column, pair)
+    sch.unroll(pairs)
+    sch.unroll(pair)
 
 
 def _load_inputs(sch: Schedule, inputs: str, step_loop: object) -> None:

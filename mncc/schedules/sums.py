@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from math import prod
 from typing import Any
 
+import numpy as np
 from tvm.script.ir_builder import tirx as T
 
 from mncc.kernels.half import MOST_STEPS, part_of
@@ -14,6 +15,13 @@ from mncc.schedules.microkernel import Sums
 from mncc.schedules.types import cast, store
 
 Expr = Any
+ROUNDS = (4, 2, 1)
+"""How many vectors of inputs an iteration may take, those that are best first: the loop's own instructions are the
+same for all."""
+FEWEST = 3
+"""Iterations."""
+PAIR_REACH = 1024
+"""Bytes behind a pointer that AArch64 loads as pairs of vectors: an iteration's weights."""
 
 
 @dataclass(frozen=True)
@@ -45,20 +53,38 @@ class Sum:
 
 @dataclass(frozen=True)
 class Piece:
-    """Of the innermost reduction, `count` elements from `first` on, `steps` of them at once."""
+    """Of the innermost reduction, `count` elements from `first` on, `steps` of them at once and these `rounds` times
+    in an iteration of the loop."""
 
     first: int
     count: int
     steps: int
+    rounds: int = 1
 
 
-def pieces(length: int, steps: int) -> Iterator[Piece]:
-    """The innermost reduction in whole vectors, and a narrower one for the rest."""
+def pieces(work: Sum, channels: int) -> Iterator[Piece]:
+    """The innermost reduction of a tile of `channels` in whole vectors, and a narrower one for the rest."""
+    length, steps = work.reductions[-1], work.steps
     whole = length // steps * steps
     if whole:
-        yield Piece(0, whole, steps)
+        yield Piece(0, whole, steps, _rounds(work, whole, channels))
     if length > whole:
         yield Piece(whole, length - whole, length - whole)
+
+
+def _rounds(work: Sum, count: int, channels: int) -> int:
+    """How many vectors of a piece of `count` steps an iteration takes. A loop remains, or LLVM would keep more weights
+    in registers than there are; of one that runs twice it makes a branch, and loses sums."""
+    inner = part_of(count, work.steps) if work.in_parts else count
+    vectors, outer = inner // work.steps, prod(work.reductions[:-1]) * (count // inner)
+    each = channels * work.steps * np.dtype(work.dtype).itemsize
+
+    def good(rounds: int) -> bool:
+        iterations = vectors // rounds
+        loops = iterations >= FEWEST or (iterations == 1 and outer >= FEWEST)
+        return vectors % rounds == 0 and each * rounds <= PAIR_REACH and loops
+
+    return next((rounds for rounds in ROUNDS if good(rounds)), 1)
 
 
 def write_sums(name: str, extents: tuple[int, int, int], work: Sum) -> tuple[Any, dict[Piece, Sums]]:
@@ -69,11 +95,11 @@ def write_sums(name: str, extents: tuple[int, int, int], work: Sum) -> tuple[Any
         part = f"part{name}" if work.in_parts else None
         return _write_piece(f"{name}", extents, work, whole, None), {whole: Sums(f"sums{name}", part=part)}
     sums, written = None, {}
-    for piece in pieces(work.reductions[-1], work.steps):
+    for piece in pieces(work, extents[2]):
         label = f"{name}_{piece.first}" if piece.first else name
         sums = _write_piece(label, extents, work, piece, sums)
         part = f"part{label}" if work.in_parts else None
-        written[piece] = Sums(f"sums{label}", f"inputs{label}", piece.steps, part)
+        written[piece] = Sums(f"sums{label}", f"inputs{label}", piece.steps, piece.rounds, part)
     return sums, written
 
 
