@@ -222,6 +222,7 @@ class TileWriter:
             ),
             weight=lambda channel, at: self.weight(part, panel, channel, part.taps(at)),
             dtype=self.dtype,
+            converts=str(self.weights.dtype) != self.dtype,
         )
 
     def value(self, part: Part, panel: Panel, at: tuple[Expr, Expr, Expr], taps: Taps) -> Expr:

@@ -112,7 +112,7 @@ def _schedule_steps(
         sch.reorder(*reductions, *steps, row, column, channel)
     vectors = _vectors(sch, channel, product.tile.lanes)
     if sums.inputs is not None:
-        _pair_weights(sch, vectors, row, column)
+        _pair_weights(sch, sums, (vectors, row, column))
     sch.unroll(row)
     sch.unroll(column)
     for loop in reductions[len(reductions) - unrolled :]:
@@ -121,10 +121,11 @@ def _schedule_steps(
         _load_inputs(sch, sums.inputs, loading)
 
 
-def _pair_weights(sch: Schedule, vectors: object, row: object, column: object) -> None:
+def _pair_weights(sch: Schedule, sums: Sums, loops: tuple[object, object, object]) -> None:
     """A vector of weights is multiplied with all pixels before the next one, or two of them, which an instruction
     loads."""
-    if int(sch.get(vectors).extent) % 2:
+    vectors, row, column = loops
+    if sums.rounds == 1 or int(sch.get(vectors).extent) % 2:
         sch.reorder(vectors, row, column)
         return
     pairs, pair = sch.split(vectors, [None, 2])

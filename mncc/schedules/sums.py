@@ -40,6 +40,9 @@ class Sum:
     dtype: str = "float32"
     """What is multiplied in, and added up in as far as `mncc.kernels.half` lets it."""
 
+    converts: bool = False
+    """Whether weights are stored in another type than they are multiplied in."""
+
     @property
     def in_parts(self) -> bool:
         """True where only parts of the reduction add up in float16, and these in float32."""
@@ -75,6 +78,8 @@ def pieces(work: Sum, channels: int) -> Iterator[Piece]:
 def _rounds(work: Sum, count: int, channels: int) -> int:
     """How many vectors of a piece of `count` steps an iteration takes. A loop remains, or LLVM would keep more weights
     in registers than there are; of one that runs twice it makes a branch, and loses sums."""
+    if work.converts or work.dtype != "float32":
+        return 1  # lanes of float16 are those of sixteen registers alone, and what is converted needs more
     inner = part_of(count, work.steps) if work.in_parts else count
     vectors, outer = inner // work.steps, prod(work.reductions[:-1]) * (count // inner)
     each = channels * work.steps * np.dtype(work.dtype).itemsize
