@@ -29,15 +29,15 @@ ALIGN = 16
 """Bytes: what the driver's allocations are aligned to is more, what kernels count on is this."""
 
 
-def guarded(array: np.ndarray) -> np.ndarray:
-    """The array between pages that nobody may touch: its end as near to one as alignment allows."""
+def guarded(array: np.ndarray, front: bool = False) -> np.ndarray:
+    """The array between pages that nobody may touch: its end as near to one as alignment allows, or its start."""
     size = -(-max(array.nbytes, ALIGN) // ALIGN) * ALIGN
     page = mmap.PAGESIZE
     span = -(-size // page) * page
     raw = np.frombuffer(mmap.mmap(-1, span + 2 * page), np.uint8)
     for start in (0, page + span):
         assert ctypes.CDLL(None).mprotect(ctypes.c_void_p(raw.ctypes.data + start), page, 0) == 0
-    start = page + span - size
+    start = page if front else page + span - size
     placed = raw[start : start + array.nbytes].view(array.dtype).reshape(array.shape)
     placed[...] = array
     return placed
@@ -62,24 +62,30 @@ class GpuNetwork:
         self.kernels = changed(compile_cuda(self.plan))
         self.code = CudaOnCpu(self.kernels.source, folder)
         self.whole = pack_weights(self.plan, weights.tensors)
-        # Each kernel's weights by themselves: reading another's is a fault.
-        self.packed = [guarded(self._packed(number)) for number in range(len(self.plan.kernels))]
+        # Each kernel's weights by themselves: reading another's is a fault. Once against each page.
+        numbers = range(len(self.plan.kernels))
+        self.sides = [[guarded(self._packed(number), front) for number in numbers] for front in (False, True)]
+        self.packed = self.sides[0]
 
     def _packed(self, number: int) -> np.ndarray:
         kernel = self.plan.kernels[number]
         return self.whole[kernel.weights_offset // 4 :][: kernel.weight_floats]
 
-    def run(self, inputs: list[np.ndarray], order: int = 0) -> dict[str, np.ndarray]:
-        """What every kernel made, by the value's name; all other memory is NaN before."""
-        memory = self._memory(inputs)
+    def run(self, inputs: list[np.ndarray], order: int = 0, front: bool = False) -> dict[str, np.ndarray]:
+        """What every kernel made, by the value's name; all other memory is NaN before. Arrays end, or begin at the
+        `front`, at a page that nobody may touch."""
+        memory = self._memory(inputs, front)
         for launch in self.kernels.launches:
             self._launch(launch, memory, order)
         self.memory = memory
         return {kernel.output: self._value(memory, kernel.output) for kernel in self.plan.kernels}
 
-    def run_alone(self, inputs: list[np.ndarray], known: dict[str, np.ndarray], order: int) -> dict[str, np.ndarray]:
-        """What every kernel makes of the values that are known, rounded to the type of their tensors."""
-        self.memory, made = self._memory(inputs), {}
+    def run_alone(
+        self, inputs: list[np.ndarray], known: dict[str, np.ndarray], order: int, front: bool = False
+    ) -> dict[str, np.ndarray]:
+        """What every kernel makes of the values that are known, rounded to the type of their tensors; `front` as
+        `run`'s."""
+        self.memory, made = self._memory(inputs, front), {}
         for number, kernel in enumerate(self.plan.kernels):
             for value in kernel.inputs:
                 inside = self.value(value)
@@ -108,9 +114,10 @@ class GpuNetwork:
         assert kernel.output in known
         return {kernel.output: self._value(memory, kernel.output)}
 
-    def _memory(self, inputs: list[np.ndarray]) -> dict[str, np.ndarray]:
+    def _memory(self, inputs: list[np.ndarray], front: bool) -> dict[str, np.ndarray]:
+        self.packed = self.sides[front]
         memory = {
-            name: guarded(np.full(t.bytes // t.each, np.nan, t.dtype)) for name, t in self.plan.tensors.items()
+            name: guarded(np.full(t.bytes // t.each, np.nan, t.dtype), front) for name, t in self.plan.tensors.items()
         }
         for tensor, array in zip(self.network.inputs, inputs, strict=True):
             memory[tensor.name][...] = array.ravel()
@@ -131,6 +138,12 @@ class GpuNetwork:
         whole = images[:, : tensor.image_bytes // tensor.each].reshape(tensor.type.shape)
         view = self.plan.views.views.get(self.plan.root(value))
         return whole[..., start : start + view.channels] if view else whole
+
+
+def sides(orders: tuple[int, ...]) -> list[tuple[int, bool]]:
+    """Each order of threads and whether arrays begin at a page that nobody may touch, or end there: by turns, a lone
+    order both ways."""
+    return [(order, number % 2 == 1) for number, order in enumerate(orders if len(orders) > 1 else orders * 2)]
 
 
 def expect_right_on_gpu(
@@ -155,8 +168,8 @@ def expect_right_on_gpu(
     twin = Twin(planned, weights).run(inputs, keep=outputs)
     single = Twin(planned, weights).run(inputs, dtype="float32", keep=outputs) if ill_conditioned else {}
     first: dict[str, np.ndarray] = {}
-    for order in orders:
-        made = gpu.run(inputs, order)
+    for order, front in sides(orders):
+        made = gpu.run(inputs, order, front)
         for kernel in gpu.plan.kernels:
             want = twin[kernel.output]
             got, what = made[kernel.output].reshape(want.shape), f"{kernel.name} {kernel.tiles}"
@@ -174,8 +187,8 @@ def expect_near_on_gpu(gpu: GpuNetwork, weights: Weights, inputs: list[np.ndarra
         inputs, keep=wanted
     )
     first: dict[str, np.ndarray] = {}
-    for order in orders:
-        made = gpu.run_alone(inputs, twin, order)
+    for order, front in sides(orders):
+        made = gpu.run_alone(inputs, twin, order, front)
         for kernel in gpu.plan.kernels:
             want = twin[kernel.output]
             error, _ = errors(made[kernel.output].reshape(want.shape).astype(np.float64), want)

@@ -21,6 +21,9 @@ from tests.networks.test_odd import ODD, SIZES
 from tests.networks.test_small import LONG, QUICK, is_simplified
 
 
+HEAD = "network n\ndefaults padding symmetric\n"
+
+
 def check(
     file: str,
     values: dict[str, str],
@@ -56,6 +59,25 @@ def test_every_operator_in_float16(tmp_path: Path) -> None:
     check("tests/networks/primitives.mn", values, "cuda-sm80", tmp_path, HALF, (2,))
 
 
+ONE_PIXEL = """
+input image: 1x1x13
+let a = image -> conv 1x1 37 -> norm -> relu6 -> depthwise 3x3 -> norm -> relu6 -> conv 1x1 13 -> norm
+output y = a + image
+"""
+TWO_OF_FOUR = """
+input image: 5x7x5
+output y = image -> conv 3x3 6 bias -> relu6 -> conv 3x3 2 bias -> conv 1x1 2
+"""
+
+
+@pytest.mark.parametrize("text", [ONE_PIXEL, TWO_OF_FOUR], ids=["one_pixel", "two_of_four_channels"])
+def test_small_pictures_in_float16(text: str, tmp_path: Path) -> None:
+    """A window that is mostly outside of the picture, and one whose vectors are of two lanes."""
+    file = tmp_path / "small.mn"
+    file.write_text(HEAD + text, encoding="utf-8")
+    check(str(file), {}, "cuda-sm80", tmp_path, HALF, (2,))
+
+
 @pytest.mark.parametrize("values", [{}, {"batch": "2", "width": "0.5", "padding": "same"}])
 def test_every_operator(values: dict[str, str], tmp_path: Path) -> None:
     check("tests/networks/primitives.mn", values, "cuda-sm80", tmp_path)
@@ -81,7 +103,6 @@ def test_many_random_networks(tmp_path_factory: pytest.TempPathFactory, network:
     expect_network(tmp_path_factory.mktemp("gpu"), network, seed)
 
 
-HEAD = "network n\ndefaults padding symmetric\n"
 CONCAT = """
 input image: 5x5x8
 let a = image -> conv 3x3 8 bias

@@ -19,6 +19,7 @@ struct __attribute__((aligned(4))) __half2 {
     half x, y;
 };
 using half2 = __half2;
+inline half2 make_half2(half x, half y) { return {x, y}; }
 
 inline float __half2float(half a) { return a; }
 inline half __float2half(float a) { return half(a); }

@@ -101,7 +101,9 @@ class _WarpProductWriter:
             begin * stride - pad[0]
             for begin, stride, pad in zip((self.row, self.column), stage.stride, stage.padding, strict=True)
         ]
-        size, depth = (shape.sums.height, tiles.cols), (step * tiles.chunk, tiles.chunk)
+        # Pixels that only fill the fragments lie on in the one row, or in rows below.
+        width = shape.sums.height if stage.height == 1 else tiles.cols
+        size, depth = (shape.sums.height, width), (step * tiles.chunk, tiles.chunk)
         copy_unrolled(self.block, window, shape.pitch, self.input, self.image, stage, origin, size, depth)
         start = (self.panel * shape.chunks + step) * shape.chunk_weights
         self.block.copy_matrix(staged, shape.weights_pitch, self.weights, start, (tiles.chunk, shape.sums.width))
@@ -160,13 +162,10 @@ def copy_unrolled(
     def move(pixel: Expr, quad: Expr, lane: Expr) -> None:
         at = first + quad * lanes
         tap, channel = (at // channels, at % channels) if stage.kernel != (1, 1) else (0, at)
-        flat = source.height == 1 and stage.pointwise
-        line, place = (0, pixel) if flat else (pixel // size[1], pixel % size[1])
+        line, place = pixel // size[1], pixel % size[1]
         y = origin[0] + line * stage.stride[0] + tap // stage.kernel[1] * stage.dilation[0]
         x = origin[1] + place * stage.stride[1] + tap % stage.kernel[1] * stage.dilation[1]
         inside = [y >= 0, y < source.height, x >= 0, x < source.width]
-        if flat:
-            inside = [x < source.width]
         if not (isinstance(first, int) and first + count <= whole):
             inside.append(at < whole)
         value = guarded(inside, source.buffer[source.at(image, y, x, channel + lane)])
