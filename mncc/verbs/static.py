@@ -56,12 +56,12 @@ def static_report(
     try:
         uses, loops, read = _compiled(kernels.source, machine.architecture)
     except OutsideError as error:
-        notes.append(f"registers, spills and loops are missing: {error}")
+        notes.append(f"registers, spills and loops are missing: {_reason(error)}")
     traffic: Mapping[int, Traffic] = {}
     try:
         traffic = _traced(plan, kernels)
     except OutsideError as error:
-        notes.append(f"sectors and banks are missing: {error}")
+        notes.append(f"sectors and banks are missing: {_reason(error)}")
     return StaticReport(
         network=network.name,
         target=machine.name + (f" in {dtype}" if dtype != "float32" else ""),
@@ -75,6 +75,11 @@ def static_report(
         loops_of=read,
         note="; ".join(notes),
     )
+
+
+def _reason(error: OutsideError) -> str:
+    """A line."""
+    return error.message if error.help is None else f"{error.message} ({error.help})"
 
 
 def _compiled(source: str, architecture: str) -> tuple[Mapping[str, KernelUse], Mapping[str, Loop], str]:

@@ -18,8 +18,8 @@ def with_specials(array: np.ndarray, seed: int = 0, share: float = 0.04) -> np.n
     return changed
 
 
-def expect_specials(got: np.ndarray, twin: np.ndarray, what: str = "") -> None:
-    """NaN and each infinity exactly where the twin has them; everything else is close to it."""
+def expect_specials(got: np.ndarray, twin: np.ndarray, what: str = "", close: float = CLOSE) -> None:
+    """NaN and each infinity exactly where the twin has them; everything else is as close to it as that."""
     for name, test in {"NaN": np.isnan, "inf": np.isposinf, "-inf": np.isneginf}.items():
         wrong = np.argwhere(test(got) != test(twin))
         assert not len(wrong), (
@@ -28,4 +28,4 @@ def expect_specials(got: np.ndarray, twin: np.ndarray, what: str = "") -> None:
     finite = np.isfinite(twin)
     if finite.any():
         largest = max(np.abs(twin[finite]).max(), 1e-30)
-        assert np.abs(got[finite] - twin[finite]).max() <= CLOSE * largest, what
+        assert np.abs(got[finite] - twin[finite]).max() <= close * largest, what

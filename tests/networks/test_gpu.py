@@ -16,11 +16,12 @@ from mncc.weights.random_weights import random_weights
 from tests.networks.compare import inputs_of
 from tests.networks.gpu import HALF, expect_right_on_gpu
 from tests.networks.small import networks
-from tests.networks.specials import expect_specials, with_specials
+from tests.networks.specials import CLOSE, expect_specials, with_specials
 from tests.networks.test_odd import ODD, SIZES
 from tests.networks.test_small import LONG, QUICK, is_simplified
 
-
+NETWORK_ERROR = 4e-2
+"""Of the largest element, behind a few layers of float16."""
 HEAD = "network n\ndefaults padding symmetric\n"
 
 
@@ -88,6 +89,17 @@ def test_odd_sizes(size: str, batch: str, tmp_path: Path) -> None:
     check(str(ODD), {**SIZES[size], "batch": batch}, "cuda-sm80", tmp_path)
 
 
+@pytest.mark.parametrize("size, target", [("1x37", "cuda-sm87"), ("1x1", "cuda-sm80")])
+def test_odd_sizes_in_float16(size: str, target: str, tmp_path: Path) -> None:
+    check(str(ODD), {**SIZES[size], "batch": "3"}, target, tmp_path, HALF, (2,))
+
+
+@pytest.mark.full
+def test_large_odd_sizes_in_float16(tmp_path: Path) -> None:
+    check(str(ODD), {**SIZES["97x129"], "batch": "3"}, "cuda-sm80", tmp_path, HALF)
+    check("examples/mobilenet_v2.mn", {"width": "0.35", "resolution": "32"}, "cuda-sm80", tmp_path, HALF)
+
+
 @settings(QUICK, max_examples=3)
 @given(networks(), st.integers(0, 99))
 def test_random_networks(tmp_path_factory: pytest.TempPathFactory, network: Network, seed: int) -> None:
@@ -95,12 +107,22 @@ def test_random_networks(tmp_path_factory: pytest.TempPathFactory, network: Netw
     expect_network(tmp_path_factory.mktemp("gpu"), network, seed)
 
 
+@settings(QUICK, max_examples=3)
+@given(networks(), st.integers(0, 99))
+def test_random_networks_in_float16(tmp_path_factory: pytest.TempPathFactory, network: Network, seed: int) -> None:
+    note(show_network(network))
+    expect_network(tmp_path_factory.mktemp("gpu"), network, seed, HALF)
+
+
 @pytest.mark.full
+@pytest.mark.parametrize("precision", [FULL, HALF], ids=["float32", "float16"])
 @LONG
 @given(networks(), st.integers(0, 99))
-def test_many_random_networks(tmp_path_factory: pytest.TempPathFactory, network: Network, seed: int) -> None:
+def test_many_random_networks(
+    tmp_path_factory: pytest.TempPathFactory, precision: Precision, network: Network, seed: int
+) -> None:
     note(show_network(network))
-    expect_network(tmp_path_factory.mktemp("gpu"), network, seed)
+    expect_network(tmp_path_factory.mktemp("gpu"), network, seed, precision)
 
 
 CONCAT = """
@@ -116,18 +138,19 @@ output y = image -> conv 1x1 3 -> norm -> relu6 -> depthwise 3x3 -> norm -> relu
 """
 
 
-@pytest.mark.parametrize("text", [CONCAT, THREE_CHANNELS])
-def test_specials_come_out_where_torch_has_them(text: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("precision", [FULL, HALF], ids=["float32", "float16"])
+@pytest.mark.parametrize("text", [CONCAT, THREE_CHANNELS], ids=["concat", "three_channels"])
+def test_specials_come_out_where_torch_has_them(text: str, precision: Precision, tmp_path: Path) -> None:
     """Of a tensor that no kernel writes whole, and behind channels that only fill a chunk."""
     file = tmp_path / "small.mn"
     file.write_text(HEAD + text, encoding="utf-8")
-    expect_network(tmp_path, load(file, {}), 9)
+    expect_network(tmp_path, load(file, {}), 9, precision)
 
 
-def expect_network(folder: Path, network: Network, seed: int) -> None:
+def expect_network(folder: Path, network: Network, seed: int, precision: Precision = FULL) -> None:
     """Right, and NaN and infinities come out where torch has them."""
-    weights = random_weights(network, seed)
-    gpu = expect_right_on_gpu(network, weights, folder, "cuda-sm80", orders=(2,), ill_conditioned=True)
+    weights, half = random_weights(network, seed), precision != FULL
+    gpu = expect_right_on_gpu(network, weights, folder, "cuda-sm80", (2,), ill_conditioned=True, precision=precision)
     if any(is_simplified(node) for node in network.nodes):
         return
     inputs = [with_specials(array, seed, share=0) for array in inputs_of(network)]
@@ -135,7 +158,8 @@ def expect_network(folder: Path, network: Network, seed: int) -> None:
     twin = Twin(network, weights).run(inputs, dtype="float32", keep=outputs)
     gpu.run(inputs)
     for value in outputs:
-        expect_specials(gpu.value(value).reshape(twin[value].shape), twin[value], value)
+        got = gpu.value(value).reshape(twin[value].shape)
+        expect_specials(got, twin[value], value, NETWORK_ERROR if half else CLOSE)
 
 
 @pytest.mark.full

@@ -51,4 +51,6 @@ def _run(*command: str) -> None:
     except FileNotFoundError:
         raise OutsideError("there is no g++, which runs GPU kernels on the CPU", "apt install g++") from None
     if made.returncode:
-        raise OutsideError(f"g++ refuses the kernels: {made.stderr[:2000]}")
+        lines = made.stderr.splitlines() or [f"status {made.returncode}"]
+        reason = next((line for line in lines if "error" in line), lines[0])
+        raise OutsideError(f"g++ refuses the kernels: {reason}")
