@@ -70,6 +70,8 @@ class GpuPrediction:
     moved: float
     unique: float
     target: GpuTarget
+    tensor: bool = False
+    """Whether the peak is that of the tensor cores."""
 
     @property
     def cost(self) -> float:
@@ -78,10 +80,11 @@ class GpuPrediction:
 
     def describe(self) -> str:
         """The line of a printed plan."""
+        peak = "tensor cores'" if self.tensor else "FMA"
         return (
             f"{self.blocks} blocks, {self.resident} at once on each of {self.target.multiprocessors} multiprocessors; "
             f"moves its bytes {self.moved / self.unique:.1f} times; estimated {self.seconds * 1e6:.1f} us, "
-            f"{self.ideal * 1e6:.1f} us at the FMA peak (static, not timed)"
+            f"{self.ideal * 1e6:.1f} us at the {peak} peak (static, not timed)"
         )
 
 
@@ -144,9 +147,10 @@ def predict(
 ) -> GpuPrediction:
     """The time of `blocks` blocks of that work. `unique` are the bytes of tensors and weights, moved once."""
     resident = target.resident_blocks(threads, registers, shared)
-    ideal = 2 * macs / (target.tensor_flops if work.tensor else target.flops)
+    tensor = work.tensor > 0
+    ideal = 2 * macs / (target.tensor_flops if tensor else target.flops)
     if not resident:
-        return GpuPrediction(float("inf"), ideal, blocks, 0, 0.0, unique, target)
+        return GpuPrediction(float("inf"), ideal, blocks, 0, 0.0, unique, target, tensor)
     each = -(-blocks // target.multiprocessors)
     busy = max(
         work.multiplies * WARP / target.lanes,
@@ -163,4 +167,4 @@ def predict(
     rounds = -(-each // resident)
     cycles = max(each * busy, rounds * alone)
     seconds = max(cycles / (target.ghz * 1e9), unique / target.memory) + LAUNCH
-    return GpuPrediction(seconds, ideal, blocks, resident, work.moved * blocks, unique, target)
+    return GpuPrediction(seconds, ideal, blocks, resident, work.moved * blocks, unique, target, tensor)

@@ -25,6 +25,8 @@ HALF = Precision("float16", "float16")
 HALF_ERROR = 4e-3
 """Of the largest element, where float16 has 11 bits: the operands rounded, the sum, and the result; in between the
 stages of a fused kernel once more each."""
+ILL_ERROR = 4e-2
+"""The same where sums may cancel: of random networks, whose channels are few and whose norms follow anything."""
 ALIGN = 16
 """Bytes: what the driver's allocations are aligned to is more, what kernels count on is this."""
 
@@ -161,7 +163,7 @@ def expect_right_on_gpu(
     gpu, inputs = GpuNetwork(network, target, weights, folder, precision=precision), inputs_of(network)
     if precision != FULL:
         held = replace(weights, tensors=stored_tensors(gpu.plan, weights.tensors))
-        expect_near_on_gpu(gpu, held, inputs, orders)
+        expect_near_on_gpu(gpu, held, inputs, orders, ILL_ERROR if ill_conditioned else HALF_ERROR)
         return gpu
     planned = rewrite(network)
     outputs = {kernel.output for kernel in gpu.plan.kernels}
@@ -179,7 +181,9 @@ def expect_right_on_gpu(
     return gpu
 
 
-def expect_near_on_gpu(gpu: GpuNetwork, weights: Weights, inputs: list[np.ndarray], orders: tuple[int, ...]) -> None:
+def expect_near_on_gpu(
+    gpu: GpuNetwork, weights: Weights, inputs: list[np.ndarray], orders: tuple[int, ...], allowed: float
+) -> None:
     """Every kernel alone is as near to the twin as float16 allows; its bits do not depend on the order of threads."""
     wanted = {gpu.plan.root(name) for kernel in gpu.plan.kernels for name in (*kernel.inputs, kernel.output)}
     planned = rewrite(gpu.network)
@@ -192,6 +196,6 @@ def expect_near_on_gpu(gpu: GpuNetwork, weights: Weights, inputs: list[np.ndarra
         for kernel in gpu.plan.kernels:
             want = twin[kernel.output]
             error, _ = errors(made[kernel.output].reshape(want.shape).astype(np.float64), want)
-            assert error < HALF_ERROR, f"{kernel.name} {kernel.tiles}: {error}"
+            assert error < allowed, f"{kernel.name} {kernel.tiles}: {error}"
         first = first or made
         assert all(np.array_equal(made[value], first[value]) for value in made), f"order {order} changes bits"
