@@ -26,7 +26,7 @@ from mncc.kernels.gpu_time import (
     predict,
     product_work,
 )
-from mncc.kernels.gpu_traffic import moved_by_fused, moved_by_product, written_floats
+from mncc.kernels.gpu_traffic import bytes_of, moved_by_fused, moved_by_product, tensor_bytes
 
 THREADS = (128, 192, 256)
 """Threads of a block; more find too few pixels and channels."""
@@ -118,6 +118,7 @@ def _tiles(spec: GpuProduct) -> Iterator[tuple[int, int]]:
 
 
 def pictures(height: int, width: int) -> Iterator[tuple[int, int]]:
+    """Rows and columns of tiles of a picture of that size."""
     rows, cols = sorted({min(side, height) for side in ROWS}), sorted({min(side, width) for side in COLUMNS})
     least = min(LEAST_PIXELS, rows[-1] * cols[-1])
     for pair in product(rows, cols):
@@ -139,7 +140,7 @@ def predict_product(spec: GpuProduct, tiles: ProductTiles, target: GpuTarget) ->
     if shape.joins:
         work += Work(shared=2 * shape.join_floats / WARP, waits=100 + 10 * (shape.pixels if spec.pool else sums.split))
     across, columns, rows = shape.grid
-    unique = 4 * (spec.height * spec.width * spec.channels + shape.weight_floats + written_floats(spec))
+    unique = tensor_bytes(spec) + 4 * shape.weight_floats
     moved = moved_by_product(spec, tiles).total / (across * columns * rows)
     blocks = across * columns * rows * spec.images
     work = replace(work + joined(spec, tiles), moved=moved)
@@ -247,7 +248,7 @@ def predict_fused(spec: GpuFused, tiles: FusedTiles, target: GpuTarget) -> GpuPr
     if spec.lead:
         work += copy_work(tiles.threads, shape.window[0] * shape.window[1] * shape.depth, lanes) + fetch(1)
     across, columns, rows = shape.grid
-    unique = 4 * (spec.height * spec.width * spec.channels + shape.weight_floats + written_floats(spec))
+    unique = tensor_bytes(spec) + 4 * shape.weight_floats
     moved = moved_by_fused(spec, tiles).total / (across * columns * rows)
     work = replace(work + joined(spec, tiles) + Work(others=warps * 16, waits=BEGIN), moved=moved)
     blocks = across * columns * rows * spec.images
@@ -260,8 +261,10 @@ def predict_direct(spec: GpuDirect, tiles: DirectTiles, target: GpuTarget) -> Gp
     """A thread an element, two loads a multiply-add."""
     elements, depth = spec.last.height * spec.last.width * spec.last.channels, spec.depth(0)
     warps = tiles.threads / WARP
-    work = Work(multiplies=warps * depth, others=warps * depth * 8, moved=tiles.threads * depth * 8, waits=depth * 60)
-    unique = 4 * (spec.height * spec.width * spec.channels + depth * spec.last.channels + written_floats(spec))
+    each = bytes_of(spec.input_dtype) + bytes_of(spec.weights_dtype)
+    moved = tiles.threads * depth * each
+    work = Work(multiplies=warps * depth, others=warps * depth * 8, moved=moved, waits=depth * 60)
+    unique = tensor_bytes(spec) + bytes_of(spec.weights_dtype) * depth * spec.last.channels
     return predict(target, work, spec.images * -(-elements // tiles.threads), tiles.threads, 40, 0, spec.macs, unique)
 
 
@@ -271,9 +274,13 @@ def predict_plain(plain: GpuPlain, tiles: GpuPlainTiles, target: GpuTarget) -> G
     for index, shape in enumerate((plain.output, *plain.inputs)):
         for size in shape:
             sizes[index] *= size
+    types = (plain.output_dtype, *(plain.input_dtypes or ["float32"] * len(plain.inputs)))
+    each = [bytes_of(dtype) for dtype in types]
     elements = int(sizes[0])
     blocks = -(-elements // tiles.threads)
     read = sum(sizes[1:]) / blocks
-    work = Work(others=tiles.threads / WARP * 20 + read / WARP * 4, moved=4 * (read + tiles.threads), waits=700)
+    moved = sum(size * wide for size, wide in zip(sizes[1:], each[1:], strict=True)) / blocks + each[0] * tiles.threads
+    work = Work(others=tiles.threads / WARP * 20 + read / WARP * 4, moved=moved, waits=700)
     work += Work(waits=read / tiles.threads * 20)
-    return predict(target, work, blocks, tiles.threads, 32, 0, 0, 4 * sum(sizes))
+    unique = sum(size * wide for size, wide in zip(sizes, each, strict=True))
+    return predict(target, work, blocks, tiles.threads, 32, 0, 0, unique)

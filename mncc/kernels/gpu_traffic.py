@@ -5,10 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from mncc.kernels.chain import Chain
+import numpy as np
+
+from mncc.kernels.chain import Chain, Stage
 from mncc.kernels.gpu_fused import FusedShape, FusedTiles, GpuFused
 from mncc.kernels.gpu_join import join_of
 from mncc.kernels.gpu_product import GpuProduct, ProductShape, ProductTiles
+from mncc.kernels.gpu_warp_fused import WarpFused, WarpFusedShape
+from mncc.kernels.gpu_warp_product import WarpProduct, WarpProductShape
 
 FLOAT = 4
 """Bytes."""
@@ -46,7 +50,7 @@ def moved_by_fused(spec: GpuFused, tiles: FusedTiles) -> Moved:
     chunks = shape.panels * shape.chunks
     weights = rows * columns * (chunks * (shape.weights.floats + shape.tail_floats) + across * shape.width)
     return Moved(
-        FLOAT * times * pixels * spec.channels, FLOAT * weights, _sums(spec, tiles), FLOAT * written_floats(spec)
+        FLOAT * times * pixels * spec.channels, FLOAT * weights, _sums(spec, tiles), written_bytes(spec)
     )
 
 
@@ -60,8 +64,55 @@ def moved_by_product(spec: GpuProduct, tiles: ProductTiles) -> Moved:
         pixels *= covered(starts, shape.window[axis], whole)
     weights = rows * columns * shape.weight_floats
     return Moved(
-        FLOAT * shape.panels * pixels * spec.channels, FLOAT * weights, _sums(spec, tiles), FLOAT * written_floats(spec)
+        FLOAT * shape.panels * pixels * spec.channels, FLOAT * weights, _sums(spec, tiles), written_bytes(spec)
     )
+
+
+def moved_by_warp_fused(spec: WarpFused, tiles: FusedTiles) -> Moved:
+    """As `moved_by_fused`, of float16: the lead's window is loaded once for each of its taps."""
+    shape, middle = WarpFusedShape(spec, tiles), spec.depthwise
+    across, columns, rows = shape.grid
+    begins = [
+        [at * middle.stride[axis] - middle.padding[axis][0] for at in range(0, made, tile)]
+        for axis, (made, tile) in enumerate(((spec.last.height, tiles.rows), (spec.last.width, tiles.cols)))
+    ]
+    size = (shape.made_rows / shape.middle[1] if spec.lead else shape.middle[0], shape.middle[1])
+    pixels, times = _unrolled(spec, spec.lead, begins, size), across if spec.lead else shape.panels
+    chunks = shape.panels * shape.chunks
+    halves = chunks * (shape.places.halves + shape.tail_halves)
+    weights = rows * columns * (2 * halves + FLOAT * (chunks * shape.chunk_biases + across * shape.width))
+    inputs = round(bytes_of(spec.input_dtype) * times * pixels * spec.channels)
+    return Moved(inputs, weights, _sums(spec, tiles), written_bytes(spec))
+
+
+def moved_by_warp_product(spec: WarpProduct, tiles: ProductTiles) -> Moved:
+    """As `moved_by_product`, of float16: the window is loaded once for each of its taps."""
+    shape, last = WarpProductShape(spec, tiles), spec.last
+    _, columns, rows = shape.grid
+    begins = [[*range(0, last.height, tiles.rows)], [*range(0, last.width, tiles.cols)]]
+    size = (1, shape.sums.height) if last.height == 1 else (shape.sums.height / tiles.cols, tiles.cols)
+    inputs = bytes_of(spec.input_dtype) * shape.panels * _unrolled(spec, last, begins, size) * spec.channels
+    weights = rows * columns * FLOAT * shape.weight_floats
+    return Moved(round(inputs), weights, _sums(spec, tiles), written_bytes(spec))
+
+
+def _unrolled(
+    spec: Chain, stage: Stage | None, begins: Sequence[Sequence[int]], size: tuple[float, float]
+) -> float:  # fmt: skip
+    """Pixels of the input that tiles load which begin there, in rows and columns of the stage's output, and are of that
+    size, maybe with a part of a row: one by one for every tap; without a stage they are the input's own."""
+    pixels = 1.0
+    for axis, whole in enumerate((spec.height, spec.width)):
+        taps = range(stage.kernel[axis]) if stage else range(1)
+        found = 0.0
+        for tap in taps:
+            stride = stage.stride[axis] if stage else 1
+            shift = tap * stage.dilation[axis] - stage.padding[axis][0] if stage else 0
+            # Positions that lie in the input: those from `low` to `high`.
+            low, high = -(shift // stride), (whole - 1 - shift) // stride + 1
+            found += sum(max(0.0, min(high, begin + size[axis]) - max(low, begin)) for begin in begins[axis])
+        pixels *= found
+    return pixels
 
 
 def covered(starts: Sequence[int], size: int, whole: int) -> int:
@@ -69,10 +120,20 @@ def covered(starts: Sequence[int], size: int, whole: int) -> int:
     return sum(max(0, min(whole, start + size) - max(0, start)) for start in starts)
 
 
-def written_floats(spec: Chain) -> int:
-    """Floats of the output and the residual."""
-    last = spec.last
-    return (1 if spec.pool else last.height * last.width) * last.channels * (2 if spec.residual else 1)
+def bytes_of(dtype: str) -> int:
+    """Of an element."""
+    return np.dtype(dtype).itemsize
+
+
+def written_bytes(spec: Chain) -> int:
+    """Bytes of the output and the residual."""
+    each = bytes_of(spec.output_dtype) + (bytes_of(spec.residual_dtype) if spec.residual else 0)
+    return each * (1 if spec.pool else spec.last.height * spec.last.width) * spec.last.channels
+
+
+def tensor_bytes(spec: Chain) -> int:
+    """Bytes of the input, the output and the residual."""
+    return bytes_of(spec.input_dtype) * spec.height * spec.width * spec.channels + written_bytes(spec)
 
 
 def _sums(spec: GpuProduct | GpuFused, tiles: ProductTiles | FusedTiles) -> int:

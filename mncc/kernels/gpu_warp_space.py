@@ -24,7 +24,7 @@ from mncc.kernels.gpu_time import (
     predict,
     unload_work,
 )
-from mncc.kernels.gpu_traffic import written_floats
+from mncc.kernels.gpu_traffic import moved_by_warp_fused, moved_by_warp_product, tensor_bytes
 from mncc.kernels.gpu_warp_fused import WarpFused, WarpFusedShape
 from mncc.kernels.gpu_warp_product import WarpProduct, WarpProductShape
 
@@ -96,13 +96,14 @@ def predict_product(spec: WarpProduct, tiles: ProductTiles, target: GpuTarget) -
     work = half_copy(real, vectors) + half_copy(shape.chunk_weights) + fetch(1) + barrier(2)
     work += fragments_work(sums, tiles.chunk)
     work = work.times(shape.steps) + unload_work(sums) + Work(waits=BEGIN)
-    work += Work(moved=2 * (1 if spec.pool else shape.pixels) * sums.width, others=sums.kept * threads / WARP * 3)
+    work += Work(others=sums.kept * threads / WARP * 3)
     if spec.pool:
         work += Work(shared=shape.join_floats * 2 / WARP, waits=100 + 10 * shape.pixels)
     across, columns, rows = shape.grid
-    unique = 2 * (spec.height * spec.width * spec.channels + written_floats(spec)) + 4 * shape.weight_floats
+    unique = tensor_bytes(spec) + 4 * shape.weight_floats
     blocks = across * columns * rows * spec.images
-    work += joined(spec, tiles)
+    moved = moved_by_warp_product(spec, tiles).total / (across * columns * rows)
+    work = replace(work + joined(spec, tiles), moved=moved)
     return predict(target, work, blocks, threads, warp_registers(sums), shape.shared_bytes, spec.macs, unique)
 
 
@@ -192,11 +193,12 @@ def predict_fused(spec: WarpFused, tiles: FusedTiles, target: GpuTarget) -> GpuP
         work += half_copy(shape.middle_pixels * shape.depth, vectors) + fetch(1)
     if isinstance(tiles.tail, WarpTiles):
         work += unload_work(tiles.tail) + Work(others=tiles.tail.kept * tiles.tail.warps * 3)
-    work += Work(moved=shape.pixels * (shape.width or tiles.chunk) * 2, waits=BEGIN)
+    work += Work(waits=BEGIN)
     chunks, columns, rows = shape.grid
-    unique = 2 * (spec.height * spec.width * spec.channels + written_floats(spec)) + 4 * shape.weight_floats
+    unique = tensor_bytes(spec) + 4 * shape.weight_floats
     blocks = chunks * columns * rows * spec.images
-    work += joined(spec, tiles)
+    moved = moved_by_warp_fused(spec, tiles).total / (chunks * columns * rows)
+    work = replace(work + joined(spec, tiles), moved=moved)
     return predict(
         target, work, blocks, tiles.threads, fused_registers(tiles), shape.shared_bytes, spec.macs, unique
     )

@@ -18,10 +18,11 @@ from mncc.kernels.gpu_time import GpuPrediction
 from mncc.kernels.gpu_warp_fused import WarpFused
 from mncc.kernels.gpu_warp_product import WarpProduct
 from mncc.kernels.plain import Plain
-from mncc.kernels.precision import Precision
+from mncc.kernels.precision import Precision, StoredType
 from mncc.network.graph import Network
 from mncc.network.ops import Conv2d
 from mncc.plan.fuse import kernel_of, only_readers, pools
+from mncc.plan.half import half_chain
 from mncc.plan.model import Plan
 from mncc.plan.units import Unit
 
@@ -85,7 +86,13 @@ def _cost(network: Network, group: tuple[Unit, ...], machine: Machine) -> float 
         return None
     kernel = kernel_of(network, group)
     assert isinstance(kernel.spec, Chain)
-    return _chain_cost(typed(kernel.spec, machine[1]), kernel.images, machine[0])
+    chain = kernel.spec
+    if machine[1].values == "float16":
+        # Only what is the caller's stays float32, and is loaded number by number.
+        ends = {i.name for i in network.inputs} | {output.value for output in network.outputs}
+        types: list[StoredType] = ["float32" if v in ends else "float16" for v in (*kernel.inputs, kernel.output)]
+        chain = half_chain(chain, types[:-1], types[-1])
+    return _chain_cost(chain, kernel.images, machine[0])
 
 
 @cache

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from mncc.kernels.chain import Chain
+from mncc.kernels.precision import StoredType
 from mncc.plan.model import Plan, PlannedKernel
 
 
@@ -22,12 +24,16 @@ def _in_half(plan: Plan, kernel: PlannedKernel) -> PlannedKernel:
     *inputs, output = (plan.tensor(value).dtype for value in (*kernel.inputs, kernel.output))
     if not isinstance(kernel.spec, Chain):
         return replace(kernel, spec=replace(kernel.spec, input_dtypes=tuple(inputs), output_dtype=output))
-    chain = replace(
-        kernel.spec,
+    return replace(kernel, spec=half_chain(kernel.spec, inputs, output))
+
+
+def half_chain(chain: Chain, inputs: Sequence[StoredType], output: StoredType) -> Chain:
+    """The chain that multiplies in float16; the types are those of the tensors that it reads and writes."""
+    return replace(
+        chain,
         weights_dtype="float16",
         dtype="float16",
         input_dtype=inputs[0],
-        residual_dtype=inputs[1] if kernel.spec.residual else "float32",
+        residual_dtype=inputs[1] if chain.residual else "float32",
         output_dtype=output,
     )
-    return replace(kernel, spec=chain)

@@ -11,6 +11,7 @@ from mncc.backend import compile_cuda
 from mncc.elaborate import load
 from mncc.kernels.gpu_target import GpuTarget
 from mncc.kernels.gpu_time import GpuPrediction
+from mncc.kernels.precision import FULL, Precision
 from mncc.kernels.target import load_machine, target_names
 from mncc.language.diagnostic import OutsideError
 from mncc.library.nvcc import find_nvcc
@@ -19,8 +20,15 @@ from mncc.report.console import show
 from mncc.report.failures import UsageError
 from mncc.verbs import static
 from mncc.verbs.static import static_report
+from tests.networks.gpu import HALF
 
 TINY = "docs/tiny.mn"
+
+
+def _gpu() -> GpuTarget:
+    machine = load_machine("cuda-sm80")
+    assert isinstance(machine, GpuTarget)
+    return machine
 
 
 def test_without_nvcc_the_rest_is_there_and_the_reason(
@@ -37,25 +45,37 @@ def test_without_nvcc_the_rest_is_there_and_the_reason(
     assert "static, not timed" in text and "5 launches" in text and "missing" in text
 
 
+def test_in_float16_it_says_what_is_not_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(nvcc_module, "_candidates", lambda: iter(()))
+    report = static_report(TINY, {}, "cuda-sm80", "float16", "float16")
+    assert "fragments" in report.note and "fragments" not in static_report(TINY, {}, "cuda-sm80").note
+    described = make_plan(load(TINY), _gpu(), HALF).kernels[0].predict(_gpu()).describe()
+    assert "tensor cores' peak" in described and "FMA" not in described
+
+
 def test_its_json_says_that_nothing_was_timed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(nvcc_module, "_candidates", lambda: iter(()))
     told = json.loads(static_report(TINY, {}, "cuda-sm87").json())
     assert told["timed"] is False and told["target"] == "cuda-sm87" and len(told["kernels"]) == 5
 
 
-def test_the_bytes_counted_from_tiles_are_those_that_blocks_move(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("precision", [FULL, HALF], ids=["float32", "float16"])
+def test_the_bytes_counted_from_tiles_are_those_that_blocks_move(
+    precision: Precision, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(static, "SAMPLE", 2**32 - 1)
-    machine = load_machine("cuda-sm80")
-    assert isinstance(machine, GpuTarget)
-    plan = make_plan(load("examples/mobilenet_v2.mn", {"width": "0.35", "resolution": "64"}), machine)
+    machine = _gpu()
+    plan = make_plan(load("examples/mobilenet_v2.mn", {"width": "0.35", "resolution": "64"}), machine, precision)
     kernels = compile_cuda(plan)
     traffic = static._traced(plan, kernels)
     counted = {number: plan.kernels[number].predict(machine) for number in traffic}
     for number, memory in traffic.items():
         predicted, moved = counted[number], 32 * memory.global_memory.units
         assert isinstance(predicted, GpuPrediction)
-        # Sectors that are not full, and biases.
-        assert 0.95 < moved / predicted.moved < 1.25, (plan.kernels[number].name, moved, predicted.moved)
+        # Sectors that are not full, above all those of a picture of three channels at every tap; and biases.
+        taps = precision == HALF and plan.kernels[number].inputs[0] == "image"
+        most = 1.6 if taps else 1.25
+        assert 0.95 < moved / predicted.moved < most, (plan.kernels[number].name, moved, predicted.moved)
     whole = sum(32 * memory.global_memory.units for memory in traffic.values())
     assert 0.98 < whole / sum(each.moved for each in counted.values() if isinstance(each, GpuPrediction)) < 1.08
 
