@@ -29,7 +29,7 @@ Score = Callable[[Sequence[Decisions]], Sequence[float]]
 """How good decision vectors are thought to be: positive, more is better; 0 for those that fit nothing."""
 
 FAILED = 1e10
-"""The seconds that MetaSchedule's database has of a candidate that failed."""
+"""What MetaSchedule's database has of a candidate that failed, in the place of seconds."""
 BATCH = 8
 """Candidates that are proposed at a time, and share an executable."""
 POPULATION, GENERATIONS = 96, 3
@@ -41,7 +41,9 @@ NEAR = 3
 """Steps that half of all mutations go at most: neighbouring choices of a knob are alike."""
 _MOST_TRIALS = 1 << 20
 _BLOCK, _SOURCE = "kernel", "source"
-_KEY, _DEFINITION = "mncc.kernel", "mncc.definition"
+_KEY, _DEFINITION, _COSTS = "mncc.kernel", "mncc.definition", "mncc.costs"
+_BY_DEFAULT = "by the default's"
+"""What costs are in a record. An earlier version wrote seconds, each run in a unit of its own, and did not say so."""
 
 
 def workload(key: str, definition: str) -> tvm.IRModule:
@@ -49,13 +51,13 @@ def workload(key: str, definition: str) -> tvm.IRModule:
     code."""
     source = te.placeholder((1,), name=_SOURCE)
     made = te.compute((1,), lambda i: source[i], name=_BLOCK)
-    function = te.create_prim_func([source, made]).with_attr({_KEY: key, _DEFINITION: definition})
+    function = te.create_prim_func([source, made]).with_attr({_KEY: key, _DEFINITION: definition, _COSTS: _BY_DEFAULT})
     return tvm.IRModule({"main": function.with_attr("global_symbol", "main")})
 
 
 def described(record: Any) -> tuple[str, str, Decisions, float | None]:
-    """A database's record as key, definition, decisions and cost. Raises KeyError, TypeError, RuntimeError for one that
-    is no kernel's."""
+    """A database's record as key, definition, decisions and cost by the default's; the definition is empty where costs
+    are anything else. Raises KeyError, TypeError, RuntimeError for one that is no kernel's."""
     attributes = record.workload.mod["main"].attrs
     kinds = [instruction.kind.name for instruction in record.trace.insts]
     many = len(record.trace.decisions)
@@ -64,7 +66,8 @@ def described(record: Any) -> tuple[str, str, Decisions, float | None]:
     seconds = [float(each) for each in record.run_secs or (FAILED,)]
     mean = sum(seconds) / len(seconds)
     cost = mean if 0 < mean < FAILED else None
-    return str(attributes[_KEY]), str(attributes[_DEFINITION]), _decided(record.trace), cost
+    definition = str(attributes[_DEFINITION]) if attributes.get(_COSTS) == _BY_DEFAULT else ""
+    return str(attributes[_KEY]), definition, _decided(record.trace), cost
 
 
 class Evolution:
@@ -107,7 +110,7 @@ class Evolution:
         return []
 
     def tell(self, decisions: Decisions, cost: float | None, written: bool = True) -> None:
-        """The cost of a candidate, or None where it failed; where `written`, the database has it for later runs. A
+        """The cost of a candidate by the default's, or None where it failed; where `written`, the database has it for later runs. A
         candidate that was proposed by nobody counts as well."""
         self.known[decisions] = cost
         if written:

@@ -36,14 +36,16 @@ class Kernel:
         self.standing, self._learned = standing, learned
         self._spec, self._target = task.spec, task.target
         self._earlier = dict(database.known(key))
+        """By the default's cost in the run that measured them: units of runs differ, and clocks do."""
+        self._early: list[tuple[Decisions, float]] = []
         self._costs: dict[Decisions, float] = {}
         self._next: list[Tiles] = []
         self._tiles: dict[Decisions, Tiles | None] = {}
         self._seen: dict[Decisions, tuple[float, np.ndarray]] = {}
-        in_space = incumbent is not None and decisions_of(task.spec, task.target, incumbent) is not None
-        self._first = (task.default, incumbent) if in_space else (task.default,)
+        self._incumbent = None if incumbent is None else decisions_of(task.spec, task.target, incumbent)
         sizes = [len(knob.choices) for knob in knobs(task.spec, task.target)]
         default = decisions_of(task.spec, task.target, task.default)
+        self._first = tuple(dict.fromkeys(each for each in (default, self._incumbent) if each is not None))
         if default is None or max(sizes, default=1) == 1:
             standing.done = "nothing to choose"
             return
@@ -51,13 +53,22 @@ class Kernel:
         seed = int.from_bytes(hashlib.sha256(key.encode()).digest()[:4], "big") + len(self._earlier)
         module = workload(key, definition)
         self._evolution = Evolution(module, sizes, self._fits, self._score, database.handle, self._earlier, seed)
-        for decisions, cost in self._earlier.items():
-            self._learn(decisions, cost, self._earlier.get(default))
+        for decisions, ratio in self._earlier.items():
+            self._learn(decisions, ratio)
 
     @property
     def earlier(self) -> int:
         """Trials of earlier runs."""
         return len(self._earlier)
+
+    @property
+    def again(self) -> int:
+        """How many of them are measured again before anything else: the default, and what a table has."""
+        return sum(decisions in self._earlier for decisions in self._first)
+
+    def is_new(self, tiles: Tiles) -> bool:
+        """Whether no earlier run has tried them."""
+        return self._decisions(tiles) not in self._earlier
 
     def batch(self, most: int) -> list[Candidate]:
         """What to measure next, at most so many; the default tiles before anything else, and what a table has. Sets the
@@ -76,7 +87,7 @@ class Kernel:
             proposed = []
         if not proposed and not self.standing.done and not first:
             self.standing.done = "every choice tried"
-        tiles = [*(self._first if first else ()), *map(self._of, proposed)]
+        tiles = map(self._of, [*(self._first if first else ()), *proposed])
         return [each for each in dict.fromkeys(tiles) if each is not None]
 
     def take(self, outcome: Outcome, trial: int) -> bool:
@@ -85,24 +96,27 @@ class Kernel:
         decisions = self._decisions(tiles)
         began = standing.default is None and decisions == self._default
         better = standing.take(tiles, cost, trial)
-        # That a device was lost may say nothing of the candidate: another run tries it again.
-        lost = outcome.failure is not None and outcome.failure.kind == "lost"
-        self._evolution.tell(decisions, cost, written=not lost)
         if cost is not None:
             self._costs[decisions] = cost
+        # That a device was lost may say nothing of the candidate: another run tries it again.
+        self._tell(decisions, cost, outcome.failure is not None and outcome.failure.kind == "lost")
         if began and cost is not None:
             self._resume(cost)
-        self._learn(decisions, cost, standing.default)
         return better and standing.best_tiles == tiles
 
     def finalists(self) -> list[Tiles]:
-        """The default, and what is nearly as fast as the best; nothing where the default is the best."""
-        standing = self.standing
-        if standing.best is None or standing.best_tiles == standing.task.default:
+        """The default, what is nearly as fast as the best, and what a table has; nothing where there is but the
+        default."""
+        standing, default = self.standing, self.standing.task.default
+        if standing.default is None:
             return []
         best = sorted((cost, decisions) for decisions, cost in self._costs.items() if decisions != self._default)
         near = [decisions for cost, decisions in best[:FINALISTS] if cost <= (1 + CLOSE) * best[0][0]]
-        return [standing.task.default, *(tiles for tiles in map(self._of, near) if tiles is not None)]
+        rivals = near if standing.best_tiles != default else []
+        if self._incumbent in self._costs and self._incumbent != self._default:
+            rivals = [*rivals, self._incumbent]
+        found = [tiles for tiles in map(self._of, dict.fromkeys(rivals)) if tiles is not None]
+        return [default, *found] if found else []
 
     def predicted(self, tiles: Tiles) -> float:
         """The predicted time of tiles of the space by that of the default."""
@@ -113,21 +127,35 @@ class Kernel:
         assert decisions is not None, tiles
         return decisions
 
-    def _resume(self, default: float) -> None:
-        """Counts what earlier runs measured, in the unit of this one: their default's time is not exactly ours."""
-        before = self._earlier.pop(self._default, None)
-        scale = default / before if before else 1.0
-        for decisions, cost in self._earlier.items():
-            tiles = self._of(decisions)
-            if tiles is None:
-                continue
-            if cost is not None:
-                self._costs[decisions] = cost * scale
-            self.standing.take(tiles, None if cost is None else cost * scale, 0)
+    def _tell(self, decisions: Decisions, cost: float | None, lost: bool) -> None:
+        """Writes an outcome by the default's cost; where another device has that still under way, as soon as it is
+        known."""
+        default = self.standing.default
+        if cost is None:
+            self._evolution.tell(decisions, None, written=not lost)
+        elif default is None:
+            self._evolution.tell(decisions, 1.0, written=False)
+            self._early.append((decisions, cost))
+        else:
+            early, self._early = self._early, []
+            for each, its in ((decisions, cost), *early):
+                self._evolution.tell(each, its / default)
+                self._learn(each, its / default)
 
-    def _learn(self, decisions: Decisions, cost: float | None, default: float | None) -> None:
-        if cost is not None and default is not None and self._fits(decisions):
-            self._learned.add(self._features(decisions)[1], cost / default, self._predicted(decisions))
+    def _resume(self, default: float) -> None:
+        """Counts what earlier runs measured, in the unit of this one, but for what is measured again."""
+        for decisions, ratio in self._earlier.items():
+            tiles = self._of(decisions)
+            if tiles is None or decisions in self._first:
+                continue
+            cost = None if ratio is None else ratio * default
+            if cost is not None:
+                self._costs[decisions] = cost
+            self.standing.take(tiles, cost, 0)
+
+    def _learn(self, decisions: Decisions, ratio: float | None) -> None:
+        if ratio is not None and self._fits(decisions):
+            self._learned.add(self._features(decisions)[1], ratio, self._predicted(decisions))
 
     def _predicted(self, decisions: Decisions) -> float:
         return self._features(decisions)[0] / self._features(self._default)[0]

@@ -11,7 +11,7 @@ from mncc.tuning.database import Database
 from mncc.tuning.evolution import BATCH
 from mncc.tuning.kernel import Kernel
 from mncc.tuning.learned import Learned
-from mncc.tuning.share import NOISE, Standing, next_standing
+from mncc.tuning.share import Standing, next_standing
 from mncc.tuning.task import Candidate, Measurer, Outcome, Task, Tiles
 
 AHEAD = 2
@@ -43,8 +43,7 @@ class Trial:
 
 class Search:
     """The search over several kernels. By the tasks' names, `keys` tell them apart in the database, `bounds` are their
-    rooflines, and `incumbents` the tiles that a table has. `keep` is called with a standing whenever its best tiles are
-    better than ever, `watch` with every trial."""
+    rooflines, and `incumbents` the tiles that a table has. `watch` is called with every trial."""
 
     def __init__(
         self,
@@ -56,13 +55,12 @@ class Search:
         definition: str,
         limits: Limits,
         watch: Callable[[Trial], object] = lambda trial: None,
-        keep: Callable[[Standing], object] = lambda standing: None,
         devices: int = 1,
         incumbents: Mapping[str, Tiles] | None = None,
     ) -> None:
         self._measurer, self._database, self._limits = measurer, database, limits
-        self.watch, self._keep, self._most = watch, keep, AHEAD * devices * BATCH
-        self._began, self._flying = time.monotonic(), 0
+        self.watch, self._most = watch, AHEAD * devices * BATCH
+        self._began, self._flying, self._new = time.monotonic(), 0, 0
         learned = Learned()
         self._kernels = {
             task.name: Kernel(
@@ -131,7 +129,6 @@ class Search:
             return
         standing.best_tiles = min(middle, key=lambda tiles: middle[tiles])
         standing.default, standing.best = default, middle[standing.best_tiles]
-        self._keep(standing)
 
     def _fill(self) -> None:
         """Submits batches until enough is under way, or the trials are spent."""
@@ -140,10 +137,10 @@ class Search:
             if standing is None:
                 return
             kernel = self._kernels[standing.task.name]
-            left = self._most if self._limits.trials is None else self._limits.trials - self.trials - self._flying
-            # The default of a kernel that an earlier run knows is measured again, so that its times can be compared.
-            if standing.spent == 0 and kernel.earlier:
-                left = max(left, 1)
+            left = self._most if self._limits.trials is None else self._limits.trials - self.trials - self._new
+            # What an earlier run knows of a kernel's default and of the table's tiles is measured again, and no trial.
+            if standing.spent == 0:
+                left = max(left, kernel.again)
             if left <= 0:
                 standing.done = "the trials are spent"
                 continue
@@ -152,20 +149,18 @@ class Search:
                 standing.waiting = True
                 self._pending[standing.task.name] = len(batch)
                 self._flying += len(batch)
+                self._new += sum(kernel.is_new(candidate.tiles) for candidate in batch)
                 self._measurer.submit(batch)
 
     def _take(self, outcome: Outcome) -> None:
         name = outcome.candidate.task.name
         kernel, standing = self._kernels[name], self._kernels[name].standing
-        again = kernel.earlier > 0 and standing.default is None and outcome.candidate.tiles == standing.task.default
-        self.trials += 0 if again else 1
-        self._flying -= 1
+        new = int(kernel.is_new(outcome.candidate.tiles))
+        self.trials, self._new, self._flying = self.trials + new, self._new - new, self._flying - 1
         self._pending[name] -= 1
         if outcome.failure is not None:
             self._database.log_failure(outcome)
         better = kernel.take(outcome, self.trials)
         standing.waiting = self._pending[name] > 0
-        if better and standing.ratio < 1 - NOISE / 2:
-            self._keep(standing)
         predicted = kernel.predicted(outcome.candidate.tiles)
         self.watch(Trial(self.trials, outcome, standing, better, predicted))
