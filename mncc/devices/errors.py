@@ -41,6 +41,22 @@ class MixedDevices(Diagnostic):
 
 
 @dataclass(frozen=True)
+class MixedProcessors(Diagnostic):
+    """--device names machines whose times cannot be compared; pairs of a device and its processor."""
+
+    processors: tuple[tuple[str, str], ...]
+
+    @property
+    def title(self) -> str:
+        named = "; ".join(f"{device} is {processor or 'unknown'}" for device, processor in self.processors)
+        return f"devices of one kind are needed to share a search: {named}"
+
+    @property
+    def help(self) -> str:
+        return "name devices that have the same processor, and tune for the others in a run of their own"
+
+
+@dataclass(frozen=True)
 class NotEmulated(Diagnostic):
     """qemu-user has no CPU for the target."""
 

@@ -94,8 +94,13 @@ class Table:
         return bool(self.kernels)
 
     def tiles(self) -> Mapping[Chain, ChainTiles | WinogradTiles]:
-        """What a plan needs of it."""
-        return {spec: kernel.tiles for spec, kernel in self.kernels.items()}
+        """What a plan needs of it. A kernel for which nothing faster was found is there to hide what another table
+        has."""
+        return {spec: kernel.tiles for spec, kernel in self.faster().items()}
+
+    def faster(self) -> Mapping[Chain, TunedKernel]:
+        """Its kernels whose tiles were faster than the default."""
+        return {spec: kernel for spec, kernel in self.kernels.items() if kernel.cost < kernel.default}
 
 
 NO_TABLE = Table({})

@@ -67,6 +67,7 @@ class TuneView:
     def __init__(self, search: Search, unit: Unit, limit: float | None, trials: int | None) -> None:
         self._search, self._unit, self._limit, self._trials = search, unit, limit, trials
         self._live: Live | None = None
+        self._finished: set[str] = set()
         self._drawn = time.monotonic()
 
     def __enter__(self) -> TuneView:
@@ -84,6 +85,8 @@ class TuneView:
         if self._live is not None:
             self._live.stop()
             self._live = None
+        else:
+            self._say_finished()
 
     def show(self, trial: Trial) -> None:
         """Tells of a trial."""
@@ -95,9 +98,18 @@ class TuneView:
         line = trial_line(trial, self._unit)
         if line:
             say(line)
+        self._say_finished()
         if time.monotonic() - self._drawn >= SAID:
             self._drawn = time.monotonic()
             say(self._summary())
+
+    def _say_finished(self) -> None:
+        """Tells once of every kernel that nothing more is tried for, and why."""
+        for standing in self._search.standings:
+            name = standing.task.name
+            if standing.done and not standing.waiting and name not in self._finished:
+                self._finished.add(name)
+                say(f"{name}: {finished_text(standing)}")
 
     def _table(self) -> Group:
         return standings_table(self._summary(), self._search.standings, self._unit)
@@ -119,7 +131,7 @@ def clock_text(seconds: float) -> str:
 def trial_line(trial: Trial, unit: Unit) -> str:
     """The plain line of a trial; empty where there is nothing to tell."""
     outcome, standing = trial.outcome, trial.standing
-    name, head = standing.task.name, f"trial {trial.number}: {standing.task.name}"
+    head = f"trial {trial.number}: {standing.task.name}"
     if outcome.failure is not None:
         first = (outcome.failure.text.strip().splitlines() or [""])[0]
         return f"{head}: a candidate failed ({outcome.failure.kind}): {first}"
@@ -128,15 +140,21 @@ def trial_line(trial: Trial, unit: Unit) -> str:
         return f"{head}: {cost_text(outcome.cost, unit)} with the default tiles{bound}"
     if trial.better and standing.ratio < 1:
         return f"{head}: {cost_text(outcome.cost, unit)}, {percent(1 - standing.ratio)} less than the default tiles"
-    if standing.done and not standing.waiting:
-        return f"{name}: {standing.done}, {percent(1 - standing.ratio)} gained in {plural(standing.spent, 'trial')}"
     return ""
+
+
+def finished_text(standing: Standing) -> str:
+    """Why nothing more is tried for a kernel, and what came of it."""
+    if not standing.spent:
+        return f"{standing.done}, not reached"
+    return f"{standing.done}, {percent(1 - standing.ratio)} gained in {plural(standing.spent, 'trial')}"
 
 
 @dataclass(frozen=True)
 class KernelGain:
-    """A kernel that was searched: its cost alone, and in the whole network, with default and with tuned tiles; `kept`
-    says whether the tuned ones are in the table. Costs in the network are of all its kernels of this shape."""
+    """A kernel with tiles to choose: its cost alone, and in the whole network, with default tiles and with those that
+    builds use now; `kept` says whether these are tuned, and `state` what became of it. Costs in the network are of all
+    its kernels of this shape."""
 
     name: str
     times: int
@@ -145,6 +163,7 @@ class KernelGain:
     network_default: float
     network_tuned: float
     kept: bool
+    state: str
     roofline: float | None
     trials: int
     failed: int
@@ -181,12 +200,9 @@ class TuneReport:
         tuned = kernel.network_tuned if kernel.kept else kernel.network_default
         gain = percent(1 - tuned / kernel.network_default) if kernel.kept else "-"
         share = kernel.roofline * kernel.times / tuned if kernel.roofline and tuned else None
-        state = "tuned" if kernel.kept else "keeps its default"
-        if not kernel.kept and kernel.best < kernel.default:
-            state += ", which is faster in the network"
         costs = (cost_text(kernel.network_default, self.unit), cost_text(tuned, self.unit))
         counts = (str(kernel.trials), str(kernel.failed))
-        return (kernel.name, str(kernel.times), *costs, gain, percent(share), *counts, state)
+        return (kernel.name, str(kernel.times), *costs, gain, percent(share), *counts, kernel.state)
 
     def verdict(self) -> str:
         """What was gained, and where it lies."""

@@ -43,9 +43,13 @@ class Database:
         """Adds a candidate's failure to the log, with its trace."""
         assert outcome.failure is not None
         candidate, failure = outcome.candidate, outcome.failure
-        head = f"{candidate.task.name} {failure.kind} on {outcome.device or 'no device'}: {candidate.tiles}"
+        place = outcome.device or "no device"
+        self.log(f"{candidate.task.name} {failure.kind} on {place}: {candidate.tiles}", failure.text)
+
+    def log(self, head: str, text: str) -> None:
+        """Adds what went wrong to the log of failures."""
         with (self.folder / FAILURES).open("a", encoding="utf-8") as file:
-            file.write(f"{head}\n    " + "\n    ".join(failure.text.splitlines()) + "\n")
+            file.write(f"{head}\n    " + "\n    ".join(text.splitlines()) + "\n")
 
 
 @contextmanager

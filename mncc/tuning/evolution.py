@@ -110,8 +110,8 @@ class Evolution:
         return []
 
     def tell(self, decisions: Decisions, cost: float | None, written: bool = True) -> None:
-        """The cost of a candidate by the default's, or None where it failed; where `written`, the database has it for later runs. A
-        candidate that was proposed by nobody counts as well."""
+        """The cost of a candidate by the default's, or None where it failed; where `written`, the database has it for
+        later runs. A candidate that was proposed by nobody counts as well."""
         self.known[decisions] = cost
         if written:
             seconds = [FAILED if cost is None else cost]

@@ -1,6 +1,6 @@
 /* Measures kernels of one task: the task's own (number 0, the reference) and candidates, which compute the same with other
  * tiles. Linked with their objects, the task's inputs, packed weights and expected output into one executable, which needs
- * nothing else on the device; mncc/tuning/build.py writes race.h and weights.bin, mncc/tuning/race.py reads the answer.
+ * nothing else on the device; mncc/tuning/program.py writes race.h and weights.bin, mncc/tuning/race.py reads the answer.
  *
  *   harness KERNEL SECONDS count                        runs the kernel for the counting plugin (devices/count_blocks.c)
  *   harness KERNEL SECONDS LEAST MOST NANOSECONDS LIMIT  races it against the reference

@@ -69,7 +69,7 @@ class Learned:
     """The correction of the cost model, learned from all that `add` was told."""
 
     def __init__(self) -> None:
-        self._xgboost = _load_xgboost()
+        self._xgboost = load_xgboost()
         self._rows: list[np.ndarray] = []
         self._wrong: list[float] = []
         self._booster: xgboost.Booster | None = None
@@ -96,7 +96,7 @@ class Learned:
         self._fitted = len(self._rows)
 
 
-def _load_xgboost() -> Any:
+def load_xgboost() -> Any:
     """Raises OutsideError where it is not installed."""
     try:
         import xgboost

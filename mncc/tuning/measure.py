@@ -8,12 +8,12 @@ this machine, the two take turns.
 from __future__ import annotations
 
 import contextlib
-import tempfile
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from queue import SimpleQueue
@@ -30,6 +30,7 @@ from mncc.tuning.builder import Batch, Builder, take_group
 from mncc.tuning.compiler import Compile, Compilers, compile_kernel
 from mncc.tuning.program import PROGRAM
 from mncc.tuning.race import EXECUTED, Limits, Raced, count, race
+from mncc.tuning.scratch import own_folder
 from mncc.tuning.task import Candidate, Failure, Outcome, Task, Unit
 
 READY = 1
@@ -40,6 +41,18 @@ LOSSES = 4
 """So many losses with nothing measured between them end the use of a device."""
 EMULATED_SECONDS = 300.0
 """Until a candidate that does not end is given up in an emulator."""
+
+
+Lost = Callable[[str, str], object]
+"""What is told of a lost device: its name, and why."""
+
+
+@dataclass(frozen=True)
+class _Loss:
+    """A device that was lost, on its way to who reads outcomes."""
+
+    device: str
+    text: str
 
 
 class _Place:
@@ -81,15 +94,17 @@ class _Place:
 class DeviceMeasurer:
     """See task.Measurer. Made by open_measurer."""
 
-    def __init__(self, places: Sequence[_Place], unit: Unit, builder: Builder, limits: Limits, folder: Path) -> None:
+    def __init__(
+        self, places: Sequence[_Place], unit: Unit, builder: Builder, limits: Limits, folder: Path, lost: Lost
+    ) -> None:
         self._places, self._unit, self._builder, self._limits, self._folder = places, unit, builder, limits, folder
         takes_turns = any(isinstance(place.device, Local | Command) for place in places)
         self._quiet: AbstractContextManager[object] = threading.Lock() if takes_turns else nullcontext()
-        self._changed = threading.Condition()
+        self._lost, self._changed = lost, threading.Condition()
         self._stopped = threading.Event()
         self._waiting: deque[Candidate] = deque()
         self._ready: deque[Batch] = deque()
-        self._done: SimpleQueue[Outcome | BaseException] = SimpleQueue()
+        self._done: SimpleQueue[Outcome | _Loss | BaseException] = SimpleQueue()
         self._outstanding, self._left = 0, len(places)
         self._failed: BaseException | None = None
         self._first: dict[Task, float] = {}
@@ -126,6 +141,9 @@ class DeviceMeasurer:
             found = self._done.get()
             if isinstance(found, BaseException):
                 self._failed = found
+                continue
+            if isinstance(found, _Loss):
+                self._lost(found.device, found.text)
                 continue
             with self._changed:
                 self._outstanding -= 1
@@ -189,6 +207,7 @@ class DeviceMeasurer:
                 batch.remove()
             except OutsideError as error:
                 losses += 1
+                self._done.put(_Loss(place.name, f"{error.message}\n{error.help or ''}"))
                 self._put_back(batch, error, place)
                 try:
                     if losses >= LOSSES:
@@ -245,6 +264,7 @@ class DeviceMeasurer:
     def _give_up(self, place: _Place, error: OutsideError) -> None:
         with self._changed:
             self._left -= 1
+            self._done.put(_Loss(place.name, f"it is given up: {error.message}"))
             if self._left == 0:
                 self._done.put(OutsideError(f"no device is left to measure on: {error.message}", error.help))
 
@@ -273,10 +293,11 @@ def open_measurer(
     cc: str | None = None,
     limits: Limits | None = None,
     compile: Compile = compile_kernel,
+    lost: Lost = lambda device, text: None,
 ) -> Iterator[DeviceMeasurer]:
     """Measures on all of `devices`, which are of one kind, for the length of the block; `workers` processes compile,
-    `cc` is the target's C compiler. A device that cannot be reached is told at once. Raises DiagnosticError,
-    OutsideError.
+    `cc` is the target's C compiler. A device that cannot be reached is told at once, and `lost` is called,
+    while outcomes are read, with a device that is lost later and what it said. Raises DiagnosticError, OutsideError.
     """
     for device in devices:
         device.check(target)
@@ -285,15 +306,14 @@ def open_measurer(
         raise DiagnosticError([MixedDevices(tuple(device.name for device in devices))])
     toolchain = find_toolchain(target.triple, cc)
     chosen = limits or (Limits(run=EMULATED_SECONDS) if all(emulated) else Limits())
-    with tempfile.TemporaryDirectory(prefix="mncc-tune-", ignore_cleanup_errors=True) as name, ExitStack() as stack:
-        folder = Path(name)
+    with own_folder() as folder, ExitStack() as stack:
         if all(emulated):
             plugin = build_plugin(find_emulator(target), folder)
             devices = [Qemu(plugin_options(plugin, Path(EXECUTED)))] * len(devices)
         places = [place for device in devices for place in _opened(device, target, stack)]
         compilers = stack.enter_context(Compilers(workers, chosen.build, compile))
         builder = stack.enter_context(Builder(compilers, toolchain, folder))
-        measurer = DeviceMeasurer(places, "instructions" if all(emulated) else "s", builder, chosen, folder)
+        measurer = DeviceMeasurer(places, "instructions" if all(emulated) else "s", builder, chosen, folder, lost)
         measurer.start()
         try:
             yield measurer

@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from mncc.devices.errors import MixedProcessors
 from mncc.devices.process import Local
 from mncc.devices.qemu import Qemu
 from mncc.devices.requests import AboutMachine, NetworkRun, PeakSample, Place, Repeat
 from mncc.devices.shared import Shared
+from mncc.language.diagnostic import DiagnosticError
 from mncc.peers.process import choose_cpus, pinned
 from mncc.report.machine import cpu_name
 from mncc.report.progress import Progress
@@ -37,6 +39,8 @@ class Whole:
 
     total: float
     kernels: tuple[float, ...]
+    drift: float = 0.0
+    """By how much its time changed from the first third of the rounds to the last, as a share."""
 
 
 @dataclass(frozen=True)
@@ -48,16 +52,25 @@ class Facts:
     peak: float | None
 
 
-def facts_of(job: Job, device: Device, progress: Progress) -> Facts:
-    """Asks a device what it is; the job's library is compiled on the way. Raises as `placed` does."""
+def facts_of(job: Job, devices: Sequence[Device], progress: Progress) -> Facts:
+    """Asks devices what they are, and the first for its peak; the job's library is compiled on the way. Raises as
+    `placed` does, and DiagnosticError where their processors are of several kinds."""
+    facts = [_facts_of(job, device, progress, first=number == 0) for number, device in enumerate(devices)]
+    if len({each.processor for each in facts}) > 1:
+        named = tuple((device.name, each.processor) for device, each in zip(devices, facts, strict=True))
+        raise DiagnosticError([MixedProcessors(named)])
+    return facts[0]
+
+
+def _facts_of(job: Job, device: Device, progress: Progress, first: bool) -> Facts:
     if isinstance(device, Qemu):
         from mncc.devices.counting import emulator_version, find_emulator
 
         return Facts(f"qemu-user {emulator_version(find_emulator(job.target))}, {job.target.emulated}", None)
     with placed(job, progress, device) as place:
         progress(f"measuring the FMA peak on {device.name}")
-        about, *peaks = place.answers([AboutMachine(), *[PeakSample(1)] * _PEAK_SAMPLES])
-    peak = max(answer.gflops for answer in peaks)
+        about, *peaks = place.answers([AboutMachine(), *[PeakSample(1)] * (_PEAK_SAMPLES if first else 0)])
+    peak = max((answer.gflops for answer in peaks), default=0.0)
     return Facts(cpu_name(about.machine.cpuinfo) if about.machine else "", peak or None)
 
 
@@ -84,7 +97,12 @@ def measure_in_turn(jobs: Sequence[Job], device: Device, progress: Progress) -> 
                 totals[number].append(total)
                 kernels[number].append(each)
     middles = zip(totals, kernels, strict=True)
-    return tuple(Whole(float(np.median(t)), tuple(map(float, np.median(k, axis=0)))) for t, k in middles)
+    return tuple(Whole(float(np.median(t)), tuple(map(float, np.median(k, axis=0))), _drift(t)) for t, k in middles)
+
+
+def _drift(totals: Sequence[float]) -> float:
+    third = len(totals) // 3
+    return abs(float(np.median(totals[-third:]) / np.median(totals[:third])) - 1)
 
 
 def _round(place: Place, inputs: tuple[np.ndarray, ...]) -> tuple[float, np.ndarray]:

@@ -59,7 +59,7 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> FakeMeasurer:
     measurer = FakeMeasurer()
 
     @contextmanager
-    def opened(*_: object) -> Iterator[FakeMeasurer]:
+    def opened(*_: object, **__: object) -> Iterator[FakeMeasurer]:
         with measurer:
             yield measurer
 
@@ -94,7 +94,7 @@ def whole_network(monkeypatch: pytest.MonkeyPatch, ratio: Callable[[str], float]
             wholes.append(Whole(sum(times), tuple(times)))
         return tuple(wholes)
 
-    monkeypatch.setattr("mncc.verbs.tune.measure_in_turn", measured)
+    monkeypatch.setattr("mncc.verbs.tune_confirm.measure_in_turn", measured)
 
 
 def tuned_names() -> set[str]:
@@ -148,23 +148,40 @@ def test_the_second_run_goes_on(mncc: Program, fake: FakeMeasurer) -> None:
     assert "30 trials, 20 of them by earlier runs" in again.out
 
 
-def test_interrupted_it_keeps_what_it_found(
+def test_interrupted_it_keeps_its_trials_and_the_table(
     mncc: Program, fake: FakeMeasurer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stops(fake, monkeypatch, KeyboardInterrupt())
     answer = mncc("tune", TINY, *THERE)
     assert answer.status == 130
-    assert "what was found for" in answer.err and "the same command goes on from here" in answer.err
+    assert "tuned tiles are as they were" in answer.err and "30 trials are kept" in answer.err
+    assert not tuned_names()
+
+
+def test_interrupted_while_the_network_is_measured_it_says_the_same(
+    mncc: Program, fake: FakeMeasurer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as there:
+        there.setattr("mncc.verbs.tune_confirm.measure_in_turn", interrupted)
+        answer = mncc("tune", TINY, *THERE, "--trials", "30")
+    assert answer.status == 130 and "30 trials are kept" in answer.err
+    assert not tuned_names()
+    assert mncc("tune", TINY, *THERE, "--trials", "30").status == 0
     assert tuned_names()
 
 
-def test_a_lost_device_is_told_and_costs_nothing_that_was_found(
+def interrupted(*_: object) -> None:
+    """In the place of measure_in_turn."""
+    raise KeyboardInterrupt
+
+
+def test_a_lost_device_is_told_and_costs_no_trial(
     mncc: Program, fake: FakeMeasurer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     stops(fake, monkeypatch, OutsideError("no device is left to measure on: gone", "connect it"))
     answer = mncc("tune", TINY, *THERE, "--report", tmp_path / "search.html")
-    assert answer.status == 3 and "no device is left" in answer.err
-    assert tuned_names()
+    assert answer.status == 3 and "no device is left" in answer.err and "30 trials are kept" in answer.err
+    assert not tuned_names()
     assert (tmp_path / "search.html").read_text().count("<circle") > 20
 
 
@@ -205,6 +222,10 @@ def test_the_drawing_has_every_kernel(mncc: Program, fake: FakeMeasurer, tmp_pat
     "more, words",
     [
         (("--trials", "3", "--minutes", "1"), "--trials and --minutes"),
+        (("--minutes", "inf"), "--minutes inf"),
+        (("--minutes", "nan"), "minutes"),
+        (("--report", "no-such-folder/search.html"), "no-such-folder"),
+        (("--report", "/"), "that is a folder"),
         (("--device", "somewhere"), "somewhere"),
         (("--device", "local,somewhere"), "somewhere"),
         (("--target", "cuda-sm80"), "cuda-sm80"),

@@ -161,7 +161,11 @@ def test_a_candidate_with_which_a_device_is_lost_twice_is_left_out(tmp_path: Pat
     wrapper.chmod(0o700)
     given: list[Candidate] = candidates(task, SLOW, WRONG, SLOW)
     device = find_device(f"command:{wrapper}")
-    with open_measurer([device], task.target, 1, limits=SHORT, compile=compile_toy) as measurer:
+    told: list[str] = []
+    with open_measurer(
+        [device], task.target, 1, limits=SHORT, compile=compile_toy, lost=lambda name, _: told.append(name)
+    ) as measurer:
         measurer.submit(given)
         found = in_order(given, list(measurer.outcomes()))
     assert failures(found) == [None, "lost", None]
+    assert told == [device.name] * 2

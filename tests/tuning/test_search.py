@@ -10,7 +10,7 @@ import pytest
 from mncc.tuning.database import FAILURES, open_database
 from mncc.tuning.roofline import roofline
 from mncc.tuning.search import Limits, Search, Trial
-from mncc.tuning.share import PATIENCE, Standing
+from mncc.tuning.share import PATIENCE
 from mncc.tuning.task import Failure, FailureKind, Task, Tiles
 from tests.tuning.fakes import PEAK, FakeMeasurer, machine_cost, predicted_seconds, tiny_tasks
 
