@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import product
 
+from mncc.kernels.ahead import FEW_CHANNELS
 from mncc.kernels.chain import Chain, ChainTiles, Stage, fuses_band
 from mncc.kernels.target import Target
 from mncc.kernels.tiles import ConvTile, cover_channels
@@ -22,6 +23,12 @@ WEIGHTS_LIVE = 4
 """Registers for weights beside inputs taken by lane: two are loaded while two are multiplied."""
 CONVERTED = 3
 """Registers that weights need besides, where they are converted as they are loaded; with fewer, sums are spilled."""
+HALF = 4
+"""Registers that float16 leaves free besides: its lanes are those of the first sixteen registers alone, and with fewer
+LLVM moves inputs to and fro between registers, and some through the stack."""
+DUPLICATED = 4
+"""Registers for inputs that fill one with the same number: LLVM loads some before it multiplies with those before, and
+twice as many where steps are unrolled."""
 MOST_DEPTHWISE = 14
 """Pixels of a depthwise tile's row."""
 
@@ -35,35 +42,49 @@ def stage_tiles(chain: Chain, index: int, target: Target) -> Iterator[ConvTile]:
         rows = stage.height if chain.pool or len(chain.stages) == 1 else min(stage.height, MOST_ROWS)
         steps = target.lanes if target.inputs == "lane" and chain.order(index) == 1 else 1
         live = WEIGHTS_LIVE + (CONVERTED if chain.weights_dtype != chain.dtype else 0)
-        yield from product_tiles(stage.channels // stage.groups, stage.width, rows, target, steps, live)
+        live += HALF if chain.dtype == "float16" else 0
+        inner = chain.in_channels(index) // stage.groups
+        unrolled = inner if steps == 1 and inner <= FEW_CHANNELS else 1
+        yield from product_tiles(stage.channels // stage.groups, stage.width, rows, target, steps, live, unrolled)
 
 
 def product_tiles(
-    channels: int, width: int, rows: int, target: Target, steps: int = 1, live: int = WEIGHTS_LIVE
+    channels: int,
+    width: int,
+    rows: int,
+    target: Target,
+    steps: int = 1,
+    live: int = WEIGHTS_LIVE,
+    unrolled: int = 1,
 ) -> Iterator[ConvTile]:
     """Tiles whose sums leave registers for what they multiply; several rows of pixels only where a row is a whole one,
     for pixels of one row serve as well."""
     for lanes, vectors, high in product(target.narrow, range(1, MOST_VECTORS + 1), range(1, min(rows, MOST_ROWS) + 1)):
         if vectors > 1 and lanes * vectors > whole(channels, lanes):
             continue
-        room = pixels_in_registers(vectors, steps, target, live) // high
+        room = pixels_in_registers(vectors, steps, target, live, unrolled) // high
         for cols in range(width if high > 1 else 1, min(width, room) + 1):
             yield ConvTile(high, cols, min(lanes * vectors, whole(channels, lanes)), lanes, steps)
 
 
-def pixels_in_registers(vectors: int, steps: int, target: Target, live: int = WEIGHTS_LIVE) -> int:
-    """How many pixels a product's tile can have: beside their sums, registers hold a row of weights and one input, or
-    two where none comes from memory, or by lane one vector of inputs a pixel and `live` of weights."""
+def pixels_in_registers(vectors: int, steps: int, target: Target, live: int = WEIGHTS_LIVE, unrolled: int = 1) -> int:
+    """How many pixels a product's tile can have: beside their sums, registers hold a row of weights and one input where
+    it comes from memory; or by lane one vector of inputs a pixel and `live` of weights, or two inputs where a tile has
+    one step; or, where an input fills a register, several inputs and the weights of `unrolled` steps."""
     if steps > 1:
         return (target.registers - live) // (vectors + 1)
+    if target.inputs == "register":
+        inputs = DUPLICATED if unrolled == 1 else 2 * DUPLICATED
+        return (target.registers - unrolled * vectors - inputs) // vectors
     return (target.registers - vectors - (1 if target.inputs == "memory" else 2)) // vectors
 
 
 def depthwise_tiles(stage: Stage, target: Target) -> Iterator[ConvTile]:
     """Vectors that divide the channels, for a row of pixels whose sums leave registers for three weights and three
-    inputs at a time. Where loads are instructions of their own, several rows share those of the rows between them."""
+    inputs at a time. Where loads are instructions of their own, several rows share those of the rows between them, if
+    there are registers to keep them."""
     dividing = [lanes for lanes in target.narrow if stage.channels % lanes == 0] or [target.narrow[-1]]
-    shares = target.inputs != "memory" and stage.stride[0] == 1
+    shares = target.inputs == "lane" and stage.stride[0] == 1
     most = min(stage.height, MOST_ROWS) if shares else 1
     for lanes, rows in product(dividing, range(1, most + 1)):
         for cols in range(1, min(stage.width, MOST_DEPTHWISE // rows) + 1):
@@ -77,7 +98,7 @@ def _depthwise_registers(stage: Stage, rows: int, cols: int, target: Target) -> 
     if target.inputs == "memory":
         return sums + 2 * wide + 2
     if rows == 1:
-        return sums + min(stage.kernel[0] * stage.kernel[1], 9) + 3
+        return sums + min(stage.kernel[0] * stage.kernel[1], 9) + (4 if target.inputs == "register" else 3)
     return sums + (rows - 1) * ((cols - 1) * stage.stride[1] + stage.kernel[1]) + 2 * wide
 
 

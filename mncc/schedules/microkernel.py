@@ -17,13 +17,14 @@ class Sums:
     reductions...). Where `steps` of the innermost reduction are taken by lane, `inputs` has (row, column,
     reductions...) and loads what they multiply, `rounds` times in an iteration of the loop. Where parts of the
     innermost reduction add up by themselves, `part` has (reductions..., row, column, channel, steps of a part) and
-    makes what `block` adds up."""
+    makes what `block` adds up. With `pairs`, two vectors of weights are multiplied together, if there are as many."""
 
     block: str
     inputs: str | None = None
     steps: int = 1
     rounds: int = 1
     part: str | None = None
+    pairs: bool = False
 
 
 @dataclass(frozen=True)
@@ -125,7 +126,7 @@ def _pair_weights(sch: Schedule, sums: Sums, loops: tuple[object, object, object
     """A vector of weights is multiplied with all pixels before the next one, or two of them, which an instruction
     loads."""
     vectors, row, column = loops
-    if sums.rounds == 1 or int(sch.get(vectors).extent) % 2:
+    if not sums.pairs or int(sch.get(vectors).extent) % 2:
         sch.reorder(vectors, row, column)
         return
     pairs, pair = sch.split(vectors, [None, 2])

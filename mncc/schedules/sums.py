@@ -104,7 +104,8 @@ def write_sums(name: str, extents: tuple[int, int, int], work: Sum) -> tuple[Any
         label = f"{name}_{piece.first}" if piece.first else name
         sums = _write_piece(label, extents, work, piece, sums)
         part = f"part{label}" if work.in_parts else None
-        written[piece] = Sums(f"sums{label}", f"inputs{label}", piece.steps, piece.rounds, part)
+        pairs = piece.rounds > 1 or (work.dtype != "float32" and not work.converts)
+        written[piece] = Sums(f"sums{label}", f"inputs{label}", piece.steps, piece.rounds, part, pairs)
     return sums, written
 
 
