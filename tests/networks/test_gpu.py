@@ -95,9 +95,16 @@ def test_odd_sizes_in_float16(size: str, target: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.full
-def test_large_odd_sizes_in_float16(tmp_path: Path) -> None:
-    check(str(ODD), {**SIZES["97x129"], "batch": "3"}, "cuda-sm80", tmp_path, HALF)
-    check("examples/mobilenet_v2.mn", {"width": "0.35", "resolution": "32"}, "cuda-sm80", tmp_path, HALF)
+@pytest.mark.parametrize(
+    "file, values",
+    [
+        (str(ODD), {**SIZES["97x129"], "batch": "3"}),
+        ("examples/mobilenet_v2.mn", {"width": "0.35", "resolution": "32"}),
+    ],
+    ids=["odd", "one_pixel"],
+)
+def test_other_sizes_in_float16(file: str, values: dict[str, str], tmp_path: Path) -> None:
+    check(file, values, "cuda-sm80", tmp_path, HALF)
 
 
 @settings(QUICK, max_examples=3)
