@@ -29,6 +29,7 @@ NOT_REACHED, NOT_REACHED_TUNED = "not reached", "not reached; tuned before"
 TIMED = "keeps tiles that were tuned by time"
 DEFAULT, NO_MEASURABLE_GAIN = "keeps its default", "keeps its default: no measurable gain"
 DEFAULT_FASTER = "keeps its default, which is faster in the network"
+NETWORK_SLOWER = "keeps its default: the network as a whole gains nothing"
 
 
 @dataclass
@@ -52,11 +53,24 @@ class Contest:
 
     def decide(self, specs: Sequence[Chain], progress: Progress) -> None:
         """Measures the network with default tiles, with those found and with those of a table in turn, until what is
-        left loses to neither. Raises as `measure_in_turn` does."""
+        left loses to neither; where each kernel gains and the network does not, what is new is given up. Raises as
+        `measure_in_turn` does."""
         rivals = self._line_up(specs)
         least = 0.0 if self.counted else NO_GAIN
         changed = self._keep_rivals(rivals, self._measure(rivals, progress), least)
         fixed = {spec for spec in self.chosen if self.states[spec] not in (TUNED, EARLIER)}
+        self._drop_losers(fixed, changed, least, progress)
+        default, tuned = self.wholes
+        new = [spec for spec in self.chosen if spec not in fixed and spec not in self.before]
+        if new and tuned.total >= default.total:
+            for spec in new:
+                self.states[spec] = NETWORK_SLOWER
+                del self.chosen[spec]
+            self._measure({}, progress)
+
+    def _drop_losers(self, fixed: set[Chain], changed: bool, least: float, progress: Progress) -> None:
+        """Takes default tiles where those chosen lose to them, until none do; `changed` where these were not measured
+        together yet."""
         for _ in range(HEATS):
             lost = [spec for spec in self.chosen if spec not in fixed and self._loses(spec, least)]
             for spec in lost:

@@ -51,9 +51,14 @@ def kernels(job: Job, name: str, number: int, unit: Literal["s", "instructions"]
 
 
 def decided(
-    monkeypatch: pytest.MonkeyPatch, contest: Contest, specs: Sequence[Any], times: Times, drift: float = 0.0
+    monkeypatch: pytest.MonkeyPatch,
+    contest: Contest,
+    specs: Sequence[Any],
+    times: Times,
+    drift: float = 0.0,
+    beside: float = 0.0,
 ) -> None:
-    """Lets it decide where the network takes `times` for each of its kernels."""
+    """Lets it decide where the network takes `times` for each of its kernels, and with tuned tiles `beside` more."""
     measured: list[int] = []
 
     def measure(jobs: Sequence[Job], *_: object) -> tuple[Whole, ...]:
@@ -63,7 +68,7 @@ def decided(
             table = each.tuned[each.target.name].kernels if each.tuned else {}
             names = [table[k.spec].device if k.spec in table else "default" for k in each.plan().kernels]  # type: ignore[index]
             taken = tuple(times(len(measured), name) for name in names)
-            wholes.append(Whole(sum(taken), taken, drift))
+            wholes.append(Whole(sum(taken) + (beside if table else 0.0), taken, drift))
         return tuple(wholes)
 
     monkeypatch.setattr(tune_confirm, "measure_in_turn", measure)
@@ -133,3 +138,16 @@ def test_instructions_decide_nothing_over_what_was_timed(job: Job, monkeypatch: 
     decided(monkeypatch, contest, [*found], lambda _, name: {"default": 1.0, "found": 0.8, "before": 1.1}[name])
     assert {spec: contest.chosen[spec] for spec in before} == before
     assert {contest.states[spec] for spec in before} == {tune_confirm.TIMED}
+
+
+def test_where_the_network_gains_nothing_what_is_new_is_given_up(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each kernel may be faster by itself, and all of them together not; tiles of a table stay."""
+    found = kernels(job, "new", 0)
+    contest = contest_of(job, dict(found), {})
+    decided(monkeypatch, contest, list(found), lambda _, name: 0.9 if name == "new" else 1.0, beside=9.0)
+    assert contest.chosen == {} and set(contest.states.values()) == {tune_confirm.NETWORK_SLOWER}
+    assert contest.wholes[0].total == contest.wholes[1].total
+    before = kernels(job, "old", 1)
+    contest = contest_of(job, {}, before)
+    decided(monkeypatch, contest, list(before), lambda _, name: 0.9 if name == "old" else 1.0, beside=9.0)
+    assert set(contest.chosen) == set(before)
