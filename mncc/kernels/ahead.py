@@ -34,8 +34,8 @@ def pick(condition: bool, one: Any, other: Any) -> Any:
 
 @dataclass(frozen=True)
 class NextPanel:
-    """The panel of weights behind the one that a product is multiplying: `floats` of them, of the first panel's next
-    `start` floats behind the kernel's first. The last `turns` tiles of a panel fetch it, a line in a step."""
+    """The panel of weights behind the one that a product is multiplying, of `floats`; the second panel lies `start`
+    floats behind the kernel's first. The last `turns` tiles of a panel fetch the next one, a line in a step."""
 
     start: int
     floats: int

@@ -143,7 +143,7 @@ class _FusedWriter:
             self.lead_products(sums, place, pixel)
             with T.unroll(0, tiles.pixels) as i, T.unroll(0, tiles.channels // QUAD) as j:
                 at, first = i * tiles.channels + j * QUAD, place.quad(j)
-                inside = self.inside(pixel(i))
+                inside = in_picture(self.shape, self.middle_begin(), pixel(i))
                 start = pixel(i) * shape.chunk_pitch + first
 
                 with T.sblock("expanded"):
@@ -185,18 +185,6 @@ class _FusedWriter:
                 self.window,
                 self.staged,
             )
-
-    def inside(self, pixel: Expr) -> Expr:
-        """Whether a pixel of the middle window lies in the picture; True where all do."""
-        height, width, _ = self.spec.in_shape(self.spec.middle)
-        conditions: list[Expr] = []
-        position = pixel // self.shape.middle[1], pixel % self.shape.middle[1]
-        axes = zip(position, self.middle_begin(), self.shape.middle, (height, width), strict=True)
-        for at, begin, size, whole in axes:
-            if isinstance(begin, int) and begin >= 0 and begin + size <= whole:
-                continue
-            conditions += [begin + at >= 0, begin + at < whole]
-        return all_of(conditions)
 
     def depthwise(self, step: Expr) -> None:
         """The chunk's depthwise convolution: a thread makes a run of pixels of four channels, loading each row of its
@@ -276,3 +264,15 @@ class _FusedWriter:
 def begin(begin: Sequence[Expr], stage: Stage) -> list[Expr]:
     """The first row and column of a stage's input behind an output position."""
     return [at * stride - pad[0] for at, stride, pad in zip(begin, stage.stride, stage.padding, strict=True)]
+
+
+def in_picture(shape: FusedShape, begins: Sequence[Expr], pixel: Expr) -> Expr:
+    """Whether a pixel of the middle window, which begins at `begins`, lies in the picture; True where all do."""
+    height, width, _ = shape.spec.in_shape(shape.spec.middle)
+    conditions: list[Expr] = []
+    position = pixel // shape.middle[1], pixel % shape.middle[1]
+    for at, first, size, whole in zip(position, begins, shape.middle, (height, width), strict=True):
+        if isinstance(first, int) and first >= 0 and first + size <= whole:
+            continue
+        conditions += [first + at >= 0, first + at < whole]
+    return all_of(conditions)

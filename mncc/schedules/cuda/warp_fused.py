@@ -15,7 +15,7 @@ from mncc.kernels.gpu_tiles import OCTET, WarpTiles
 from mncc.kernels.gpu_warp_fused import WarpFused, WarpFusedShape
 from mncc.schedules.cuda.epilogue import Epilogue, Meeting, finished
 from mncc.schedules.cuda.fragments import FRAGMENTS, Matrix, WarpSums, multiply_halves, opaque
-from mncc.schedules.cuda.fused import begin
+from mncc.schedules.cuda.fused import begin, in_picture
 from mncc.schedules.cuda.warp_product import copy_unrolled
 from mncc.schedules.cuda.writer import (
     BlockWriter,
@@ -162,7 +162,7 @@ class _WarpFusedWriter:
 
             def write(number: Expr, row: Expr, column: Expr, values: Any) -> None:
                 pixel = first + row
-                inside = self.inside(pixel)
+                inside = in_picture(shape, self.middle_begin(), pixel)
 
                 def element(v: Expr) -> Expr:
                     value = finished(values[v] + self.staged_biases[column + v], None, lead.activation, False)
@@ -172,18 +172,6 @@ class _WarpFusedWriter:
                 stored(self.middle, pixel * shape.chunk_pitch + column, OCTET, element)
 
             sums.each(self.staged_sums, write)
-
-    def inside(self, pixel: Expr) -> Expr:
-        """Whether a pixel of the middle window lies in the picture; True where all do."""
-        height, width, _ = self.spec.in_shape(self.spec.middle)
-        conditions: list[Expr] = []
-        position = pixel // self.shape.middle[1], pixel % self.shape.middle[1]
-        axes = zip(position, self.middle_begin(), self.shape.middle, (height, width), strict=True)
-        for at, first, size, whole in axes:
-            if isinstance(first, int) and first >= 0 and first + size <= whole:
-                continue
-            conditions += [first + at >= 0, first + at < whole]
-        return all_of(conditions)
 
     def depthwise(self, step: Expr) -> None:
         """The chunk's depthwise convolution: a thread makes a run of pixels of eight channels, loading each row of its
