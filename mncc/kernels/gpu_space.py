@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from functools import cache
 from itertools import product
@@ -77,7 +77,7 @@ def product_space(spec: GpuProduct, target: GpuTarget) -> Iterator[ProductTiles]
     """All tiles that fit."""
     last, depth = spec.last, rounded(spec.channels, QUAD)
     chunks = sorted({min(size, depth) for size in (32, 128, 512)})
-    for (rows, cols), threads, split in product(_tiles(spec), THREADS, (1, 2, 4, 8, 16, 32)):
+    for (rows, cols), threads, split in product(pixel_tiles(spec, FLAT), THREADS, (1, 2, 4, 8, 16, 32)):
         if threads % split:
             continue
         for channels, across in product((4, 8), (2, 4, 8, 16)):
@@ -107,12 +107,13 @@ def slices_of(steps: int, blocks: int, target: GpuTarget) -> list[int]:
     return [1, *fits[:2]]
 
 
-def _tiles(spec: GpuProduct) -> Iterator[tuple[int, int]]:
+def pixel_tiles(spec: GpuProduct, flat: Iterable[int]) -> Iterator[tuple[int, int]]:
+    """Rows and columns of a block's pixels; `flat` are the columns that tiles of a single row may have."""
     last = spec.last
     if spec.pool:
         yield last.height, last.width
     elif last.height == 1:
-        yield from ((1, cols) for cols in sorted({min(cols, last.width) for cols in FLAT}))
+        yield from ((1, cols) for cols in sorted({min(cols, last.width) for cols in flat}))
     else:
         yield from pictures(last.height, last.width)
 

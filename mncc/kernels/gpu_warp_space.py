@@ -9,7 +9,7 @@ from itertools import product
 
 from mncc.kernels.gpu_fused import FusedTiles
 from mncc.kernels.gpu_product import ProductTiles
-from mncc.kernels.gpu_space import SPARE_REGISTERS, joined, pictures, slices_of
+from mncc.kernels.gpu_space import SPARE_REGISTERS, joined, pictures, pixel_tiles, slices_of
 from mncc.kernels.gpu_target import STATIC_SHARED, WARP, GpuTarget
 from mncc.kernels.gpu_tiles import FRAGMENT, OCTET, WarpTiles, rounded
 from mncc.kernels.gpu_time import (
@@ -67,7 +67,7 @@ def product_space(spec: WarpProduct, target: GpuTarget) -> Iterator[ProductTiles
     last, depth = spec.last, rounded(spec.unrolled, FRAGMENT)
     chunks = sorted({min(size, depth) for size in (32, 64, 128, 256)})
     widths = sorted({min(size, rounded(last.channels, FRAGMENT)) for size in (16, 32, 64, 128)})
-    for (rows, cols), warps, width in product(_tiles(spec), WARPS, widths):
+    for (rows, cols), warps, width in product(pixel_tiles(spec, FLAT), WARPS, widths):
         for sums, chunk in product(warp_sharing(rows * cols, width, warps), chunks):
             tiles = ProductTiles(rows, cols, chunk, 1, sums)
             shape = WarpProductShape(spec, tiles)
@@ -75,16 +75,6 @@ def product_space(spec: WarpProduct, target: GpuTarget) -> Iterator[ProductTiles
                 across, columns, down = shape.grid
                 cuts = [1] if spec.pool else slices_of(shape.steps, across * columns * down, target)
                 yield from (replace(tiles, slices=slices) for slices in cuts)
-
-
-def _tiles(spec: WarpProduct) -> Iterator[tuple[int, int]]:
-    last = spec.last
-    if spec.pool:
-        yield last.height, last.width
-    elif last.height == 1:
-        yield from ((1, cols) for cols in sorted({min(cols, last.width) for cols in FLAT}))
-    else:
-        yield from pictures(last.height, last.width)
 
 
 def predict_product(spec: WarpProduct, tiles: ProductTiles, target: GpuTarget) -> GpuPrediction:
