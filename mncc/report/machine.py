@@ -7,6 +7,8 @@ import platform
 from dataclasses import dataclass
 from pathlib import Path
 
+from mncc.kernels.native import read_cpuinfo
+
 
 @dataclass(frozen=True)
 class Machine:
@@ -33,3 +35,10 @@ def cpu_name(cpuinfo: str) -> str:
     pairs = (line.partition(":") for line in cpuinfo.splitlines())
     fields = {name.strip(): value.strip() for name, _, value in pairs}
     return next((fields[name] for name in ("model name", "Model", "Hardware") if fields.get(name)), "")
+
+
+def processor_kind(cpuinfo: str) -> str:
+    """What is the same of machines whose times can be compared: of Arm processors their numbers, which tell them apart
+    where Linux has no name for them, and boards with other names have too; else the name."""
+    parts = read_cpuinfo("", cpuinfo).parts
+    return ", ".join(f"Arm processor {part:#x}" for part in sorted(parts)) if parts else cpu_name(cpuinfo)

@@ -16,9 +16,9 @@ from mncc.devices.process import Local
 from mncc.devices.qemu import Qemu
 from mncc.devices.requests import AboutMachine, NetworkRun, PeakSample, Place, Repeat
 from mncc.devices.shared import Shared
-from mncc.language.diagnostic import DiagnosticError
+from mncc.language.diagnostic import DiagnosticError, OutsideError
 from mncc.peers.process import choose_cpus, pinned
-from mncc.report.machine import cpu_name
+from mncc.report.machine import processor_kind
 from mncc.report.progress import Progress
 from mncc.verbs.cache import compiled
 from mncc.verbs.inputs import random_inputs
@@ -53,25 +53,47 @@ class Facts:
 
 
 def facts_of(job: Job, devices: Sequence[Device], progress: Progress) -> Facts:
-    """Asks devices what they are, and the first for its peak; the job's library is compiled on the way. Raises as
-    `placed` does, and DiagnosticError where their processors are of several kinds."""
-    facts = [_facts_of(job, device, progress, first=number == 0) for number, device in enumerate(devices)]
+    """Asks devices what they are, every machine of a farm that is free now, and the first for its peak; the job's
+    library is compiled on the way. Raises as `placed` does, and DiagnosticError where their processors are of several
+    kinds."""
+    if isinstance(devices[0], Qemu):
+        from mncc.devices.counting import emulator_version, find_emulator
+
+        return Facts(f"qemu-user {emulator_version(find_emulator(job.target))}, {job.target.emulated}", None)
+    with ExitStack() as stack:
+        seats = [seat for device in devices for seat in _seats(job, device, progress, stack)]
+        facts = [_facts_of(job, *seat, progress, first=number == 0) for number, seat in enumerate(seats)]
     if len({each.processor for each in facts}) > 1:
-        named = tuple((device.name, each.processor) for device, each in zip(devices, facts, strict=True))
+        named = tuple((name, each.processor) for (name, _), each in zip(seats, facts, strict=True))
         raise DiagnosticError([MixedProcessors(named)])
     return facts[0]
 
 
-def _facts_of(job: Job, device: Device, progress: Progress, first: bool) -> Facts:
-    if isinstance(device, Qemu):
-        from mncc.devices.counting import emulator_version, find_emulator
+def _seats(job: Job, device: Device, progress: Progress, stack: ExitStack) -> list[tuple[str, Device]]:
+    """A device by its name; of a farm all machines that can be had now, each held until the stack ends, so that no two
+    of them are the same one. Raises OutsideError where there is none."""
+    seats = device.seats()
+    if seats == 1:
+        return [(device.name, device)]
+    found: list[tuple[str, Device]] = []
+    for number in range(1, seats + 1):
+        name = f"{device.name} #{number}"
+        progress(f"reaching {name}")
+        try:
+            found.append((name, Shared(device, stack.enter_context(device.open(job.target)))))
+        except OutsideError:
+            # Others may use some.
+            if not found and number == seats:
+                raise
+    return found
 
-        return Facts(f"qemu-user {emulator_version(find_emulator(job.target))}, {job.target.emulated}", None)
+
+def _facts_of(job: Job, name: str, device: Device, progress: Progress, first: bool) -> Facts:
     with placed(job, progress, device) as place:
-        progress(f"measuring the FMA peak on {device.name}")
+        progress(f"measuring the FMA peak on {name}" if first else f"asking {name} for its processor")
         about, *peaks = place.answers([AboutMachine(), *[PeakSample(1)] * (_PEAK_SAMPLES if first else 0)])
     peak = max((answer.gflops for answer in peaks), default=0.0)
-    return Facts(cpu_name(about.machine.cpuinfo) if about.machine else "", peak or None)
+    return Facts(processor_kind(about.machine.cpuinfo) if about.machine else "", peak or None)
 
 
 def measure_in_turn(jobs: Sequence[Job], device: Device, progress: Progress) -> tuple[Whole, ...]:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from mncc.report.machine import this_machine
+from mncc.report.machine import processor_kind, this_machine
 
 
 @pytest.mark.parametrize(
@@ -32,3 +32,20 @@ def test_no_host_name() -> None:
     machine = this_machine(Path("/nowhere"))
     assert machine.cpu == "" and machine.architecture == platform.machine()
     assert platform.node() not in astuple(machine)
+
+
+def arm(*parts: str, name: str = "") -> str:
+    """/proc/cpuinfo on arm64, which has no model name; some boards tell their own."""
+    return "\n".join([*(f"CPU implementer\t: 0x41\nCPU part\t: {part}\n" for part in parts), name])
+
+
+def test_arm_processors_are_told_apart_without_a_name() -> None:
+    assert processor_kind(arm("0xd0b", "0xd0b")) == "Arm processor 0x41d0b"
+    assert processor_kind(arm("0xd08")) != processor_kind(arm("0xd0b"))
+    assert processor_kind(arm("0xd05", "0xd0b")) == "Arm processor 0x41d05, Arm processor 0x41d0b"
+
+
+def test_boards_of_two_revisions_are_of_one_kind() -> None:
+    first, second = (arm("0xd08", name=f"Model\t\t: Raspberry Pi 4 Model B Rev 1.{n}\n") for n in (1, 5))
+    assert processor_kind(first) == processor_kind(second)
+    assert processor_kind("model name\t: AMD EPYC\n") == "AMD EPYC"
