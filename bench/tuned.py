@@ -23,11 +23,11 @@ from mncc.backend.definition import code_of
 from mncc.kernels.half import in_half
 from mncc.kernels.space import decisions_of
 from mncc.kernels.target import Target, load_target
-from mncc.kernels.tuned import Table, TunedKernel, read_table
+from mncc.kernels.tuned import Table, TunedKernel, add_to_table, read_table
 from mncc.language.diagnostic import OutsideError
 from mncc.report.console import say
 from mncc.report.failures import guarded
-from mncc.tuning.tables import current_stamp, keep, load_table, shipped_table
+from mncc.tuning.tables import current_stamp, load_table, shipped_table
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -48,7 +48,7 @@ def renew(file: Path) -> int:
         return 0
     same = [kernel for kernel in before.kernels.values() if is_the_same(kernel, target)]
     if same:
-        keep(file, target, same)
+        add_to_table(file, current_stamp(target), same)
     else:
         os.unlink(file)
     dropped = len(before.kernels) - len(same)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
 from mncc.kernels.target import Target
@@ -52,8 +54,15 @@ def load_table(file: Path, target: Target) -> Table:
 
 
 def keep(file: Path, target: Target, kernels: Iterable[TunedKernel]) -> Table:
-    """Adds kernels to a file; answers all that it has now. Raises OSError."""
-    return add_to_table(file, current_stamp(target), kernels)
+    """Adds kernels to a file; answers all that it has now. A copy of a file that was not, or not all, used remains
+    beside it, as the answer's notes say. Raises OSError."""
+    old = file.with_name(f"{file.name}.old")
+    notes: tuple[str, ...] = ()
+    if file.exists() and load_table(file, target).notes:
+        shutil.copyfile(file, old)
+        notes = (f"{file} is written anew; what it was is {old}",)
+    made = add_to_table(file, current_stamp(target), kernels)
+    return replace(made, notes=(*made.notes, *notes))
 
 
 def current_stamp(target: Target) -> Stamp:

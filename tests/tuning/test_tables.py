@@ -12,7 +12,7 @@ from mncc.kernels.chain_cost import choose_tiles
 from mncc.kernels.target import load_target
 from mncc.kernels.tuned import TunedKernel
 from mncc.tuning import tables
-from mncc.tuning.tables import keep, load_tables, own_folder, own_table, shipped_table
+from mncc.tuning.tables import keep, load_table, load_tables, own_folder, own_table, shipped_table
 
 TARGET = load_target("x86-64-v3")
 CHAIN = Chain(14, 14, 16, (Stage("conv", 14, 14, 48),))
@@ -57,6 +57,19 @@ def test_a_kernel_for_which_nothing_is_faster_hides_a_table_s_tiles(
     assert own is not None
     keep(own, TARGET, [replace(tuned("own"), cost=2e-5)])
     assert load_tables(TARGET).tiles() == {}
+
+
+@pytest.mark.parametrize("damage", ["", "{", '{"format": 0}', "a kernel"])
+def test_of_a_table_that_is_not_used_a_copy_remains(tmp_path: Path, damage: str) -> None:
+    file = tmp_path / "x86-64-v3.json"
+    keep(file, TARGET, [tuned("before")])
+    assert not list(tmp_path.glob("*.old"))
+    was = file.read_text().replace('"cost"', '"costs"') if damage == "a kernel" else damage
+    file.write_text(was)
+    now = keep(file, TARGET, [tuned("now")])
+    old = tmp_path / "x86-64-v3.json.old"
+    assert old.read_text() == was and now.notes[-1] == f"{file} is written anew; what it was is {old}"
+    assert load_table(file, TARGET).kernels == now.kernels == {CHAIN: tuned("now")}
 
 
 def test_tables_that_come_with_mncc_are_for_the_code_that_comes_with_it() -> None:
