@@ -25,6 +25,8 @@ from mncc.tuning.task import Outcome
 WORKLOADS, RECORDS = "database_workload.json", "database_tuning_record.json"
 """As MetaSchedule calls them."""
 FAILURES, LOCK = "failures.log", "lock"
+ELSEWHERE = "name another folder: `export MNCC_TUNED=FOLDER`, where builds look too"
+GO_ON = "free some space, then run the same command again: it goes on from here"
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,15 @@ class Database:
     def known(self, key: str) -> Costs:
         """What earlier runs measured of a kernel."""
         return self.trials.get(key, {})
+
+    def write(self, record: Any) -> None:
+        """Adds a trial to the file. MetaSchedule does not look whether that worked. Raises OutsideError where it did
+        not."""
+        file = self.folder / RECORDS
+        before = _size(file)
+        self.handle.commit_tuning_record(record)
+        if _size(file) <= before or not _ends_with_a_line(file):
+            raise OutsideError(f"{file} cannot be written: the disk is full, or a limit reached", GO_ON)
 
     def log_failure(self, outcome: Outcome) -> None:
         """Adds a candidate's failure to the log, with its trace."""
@@ -55,9 +66,14 @@ class Database:
 @contextmanager
 def open_database(folder: Path, definition: str, note: Callable[[str], None]) -> Iterator[Database]:
     """The database in `folder`, made where there is none, for one process at a time. `definition` is the hash of what
-    makes kernels: trials of another one are not used. Raises OutsideError where another process has it, OSError."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / LOCK).open("w") as lock:
+    makes kernels: trials of another one are not used. Raises OutsideError where another process has it, or it cannot be
+    written."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        file = (folder / LOCK).open("w")
+    except OSError as error:
+        raise OutsideError(f"{folder} cannot be written: {error.strerror}", ELSEWHERE) from error
+    with file as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
@@ -65,6 +81,16 @@ def open_database(folder: Path, definition: str, note: Callable[[str], None]) ->
         _mend(folder, note)
         handle, records = _loaded(folder, note)
         yield Database(folder, handle, _trials(records, definition, folder, note))
+
+
+def _size(file: Path) -> int:
+    return file.stat().st_size if file.exists() else 0
+
+
+def _ends_with_a_line(file: Path) -> bool:
+    with file.open("rb") as stream:
+        stream.seek(-1, os.SEEK_END)
+        return stream.read(1) == b"\n"
 
 
 def _loaded(folder: Path, note: Callable[[str], None]) -> tuple[Any, list[tuple[str, str, Decisions, float | None]]]:

@@ -13,7 +13,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from random import Random
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import tvm
@@ -70,6 +70,17 @@ def described(record: Any) -> tuple[str, str, Decisions, float | None]:
     return str(attributes[_KEY]), definition, _decided(record.trace), cost
 
 
+class Records(Protocol):
+    """MetaSchedule's database, and how a trial is written into it."""
+
+    @property
+    def handle(self) -> Any: ...
+
+    def write(self, record: Any) -> None:
+        """Raises OutsideError where it cannot be written."""
+        ...
+
+
 class Evolution:
     """The search of one kernel. `sizes` are the numbers of choices of its knobs, `fits` whether decisions go together,
     `score` what is thought of them; `known` is what was measured before, and grows with what is told."""
@@ -80,18 +91,18 @@ class Evolution:
         sizes: Sequence[int],
         fits: Callable[[Decisions], bool],
         score: Score,
-        database: Any,
+        database: Records,
         known: Costs,
         seed: int,
     ) -> None:
         self.known = dict(known)
         self.exhausted = not sizes or max(sizes) == 1
         self._database = database
-        self._workload = database.commit_workload(module)
+        self._workload = database.handle.commit_workload(module)
         self._asked: list[Any] = []
         self._context = _context(module, _space(sizes, fits, Random(seed)), seed)
         self._designs = self._context.generate_design_space()
-        self._context.pre_tuning(_MOST_TRIALS, BATCH, self._designs, database, _model(score, fits))
+        self._context.pre_tuning(_MOST_TRIALS, BATCH, self._designs, database.handle, _model(score, fits))
 
     def propose(self) -> list[Decisions]:
         """Up to BATCH decision vectors that nobody has measured; none once `exhausted`. Another batch is proposed when
@@ -111,12 +122,12 @@ class Evolution:
 
     def tell(self, decisions: Decisions, cost: float | None, written: bool = True) -> None:
         """The cost of a candidate by the default's, or None where it failed; where `written`, the database has it for
-        later runs. A candidate that was proposed by nobody counts as well."""
+        later runs. A candidate that was proposed by nobody counts as well. Raises OutsideError."""
         self.known[decisions] = cost
         if written:
             seconds = [FAILED if cost is None else cost]
             record = ms.database.TuningRecord(self._trace(decisions), self._workload, seconds)
-            self._database.commit_tuning_record(record)
+            self._database.write(record)
         if self._asked and all(vector in self.known for vector in self._vectors()):
             self._answer()
 

@@ -52,7 +52,7 @@ class Kernel:
         self._default = default
         seed = int.from_bytes(hashlib.sha256(key.encode()).digest()[:4], "big") + len(self._earlier)
         module = workload(key, definition)
-        self._evolution = Evolution(module, sizes, self._fits, self._score, database.handle, self._earlier, seed)
+        self._evolution = Evolution(module, sizes, self._fits, self._score, database, self._earlier, seed)
         for decisions, ratio in self._earlier.items():
             self._learn(decisions, ratio)
 

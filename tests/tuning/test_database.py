@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import multiprocessing
+import resource
 import signal
 import time
 from pathlib import Path
@@ -28,7 +29,7 @@ def filled(folder: Path, definition: str = "now", key: str = "k") -> None:
 def evolution_of(database: Database, key: str, definition: str = "now") -> Evolution:
     """A search among 60 decision vectors that are all alike."""
     module = workload(key, definition)
-    return Evolution(module, (3, 4, 5), lambda _: True, lambda v: [1.0] * len(v), database.handle, {}, 1)
+    return Evolution(module, (3, 4, 5), lambda _: True, lambda v: [1.0] * len(v), database, {}, 1)
 
 
 def reopened(folder: Path) -> tuple[dict[tuple[int, ...], float | None], list[str]]:
@@ -92,6 +93,28 @@ def test_another_definition_of_the_kernels_is_noted_and_not_used(tmp_path: Path)
     filled(tmp_path, definition="before")
     found, notes = reopened(tmp_path)
     assert found == {} and notes[0].startswith("3 trials")
+
+
+@pytest.mark.parametrize("room", [0, 30])
+def test_a_full_disk_is_told_and_what_was_there_remains(tmp_path: Path, room: int) -> None:
+    """MetaSchedule writes nothing then, or half a line, and goes on."""
+    filled(tmp_path)
+    most, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    with open_database(tmp_path, "now", pytest.fail) as database:
+        evolution = evolution_of(database, "k")
+        resource.setrlimit(resource.RLIMIT_FSIZE, ((tmp_path / RECORDS).stat().st_size + room, hard))
+        try:
+            with pytest.raises(OutsideError, match="the disk is full"):
+                evolution.tell((0, 0, 0), 1e-3)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (most, hard))
+    assert reopened(tmp_path)[0] == TRIALS
+
+
+def test_a_folder_that_cannot_be_written_is_told_with_what_to_do(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OutsideError, match="export MNCC_TUNED="), open_database(tmp_path / "file", "now", pytest.fail):
+        pass
 
 
 def test_two_processes_do_not_share_a_database(tmp_path: Path) -> None:
