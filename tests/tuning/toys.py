@@ -63,6 +63,16 @@ def compile_toy(function: KernelFunction, symbol: str, target: Target) -> bytes:
         return Path(folder, "kernel.o").read_bytes()
 
 
+def compile_and_tell(function: KernelFunction, symbol: str, target: Target) -> bytes:
+    """The same; while it works a file lies in the folder that TOYS_COMPILING names."""
+    mark = Path(os.environ["TOYS_COMPILING"], symbol)
+    mark.touch()
+    try:
+        return compile_toy(function, symbol, target)
+    finally:
+        mark.unlink()
+
+
 def toy_task(target: Target, seed: int = 0) -> Task:
     """Every channel is twice one of the input's."""
     random = np.random.default_rng(seed)
