@@ -55,10 +55,11 @@ def decided(
     contest: Contest,
     specs: Sequence[Any],
     times: Times,
-    drift: float = 0.0,
+    drifts: Sequence[float] = (),
     beside: float = 0.0,
-) -> None:
-    """Lets it decide where the network takes `times` for each of its kernels, and with tuned tiles `beside` more."""
+) -> int:
+    """Lets it decide where the network takes `times` for each of its kernels, and with tuned tiles `beside` more;
+    `drifts` are those of the first measurements, and 0 behind them. Answers how often it measured."""
     measured: list[int] = []
 
     def measure(jobs: Sequence[Job], *_: object) -> tuple[Whole, ...]:
@@ -68,12 +69,14 @@ def decided(
             table = each.tuned[each.target.name].kernels if each.tuned else {}
             names = [table[k.spec].device if k.spec in table else "default" for k in each.plan().kernels]  # type: ignore[index]
             taken = tuple(times(len(measured), name) for name in names)
+            drift = drifts[len(measured) - 1] if len(measured) <= len(drifts) else 0.0
             wholes.append(Whole(sum(taken) + (beside if table else 0.0), taken, drift))
         return tuple(wholes)
 
     monkeypatch.setattr(tune_confirm, "measure_in_turn", measure)
     with Progress() as progress:
         contest.decide(specs, progress)
+    return len(measured)
 
 
 def contest_of(
@@ -98,14 +101,44 @@ def test_what_beats_a_table_s_tiles_replaces_them(job: Job, monkeypatch: pytest.
     assert contest.chosen == found
 
 
-def test_where_the_device_drifts_a_table_s_tiles_remain(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Even where they seem to lose to everything."""
+def test_where_the_device_drifts_the_network_is_measured_again(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What it was while the device drifted counts for nothing."""
     found, before = kernels(job, "found", 0), kernels(job, "before", 1)
     contest = contest_of(job, dict(found), before)
-    times = {"default": 1.0, "found": 0.8, "before": 1.2}
-    decided(monkeypatch, contest, [*found], lambda _, name: times[name], drift=0.2)
-    assert {spec: contest.chosen[spec] for spec in before} == before
-    assert {contest.states[spec] for spec in before} == {tune_confirm.DRIFTED}
+    seen = {"default": 1.0, "found": 0.8, "before": 0.9}
+    times = decided(monkeypatch, contest, [*found], lambda n, name: seen[name] if n > 2 else 1.0, drifts=(0.2, 0.1))
+    assert contest.chosen == found and contest.drifted is None
+    assert times == 3
+
+
+def test_where_the_device_drifts_on_nothing_new_is_kept_and_nothing_given_up(
+    job: Job, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither of a table's tiles, even where they seem to lose to everything, nor of those that have no rival."""
+    found, before = kernels(job, "found", 0), kernels(job, "before", 1)
+    del before[next(iter(before))]
+    contest = contest_of(job, dict(found), before)
+    seen = {"default": 1.0, "found": 0.8, "before": 1.2}
+    times = decided(monkeypatch, contest, [*found], lambda _, name: seen[name], drifts=(0.2, 0.07, 0.1))
+    assert contest.chosen == before and contest.drifted == 0.07
+    for spec in found:
+        state = tune_confirm.DRIFTED if spec in before else tune_confirm.DRIFTED_DEFAULT
+        assert contest.states[spec] == state
+    assert times == 3 + 1
+    assert all(contest.costs[spec] == (1.0, 1.2) for spec in before)
+
+
+def test_of_a_device_that_drifts_later_nothing_new_is_kept(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While losers drop out."""
+    found = kernels(job, "found", 0)
+    loser = next(iter(found))
+    found[loser] = replace(found[loser], device="loses")
+    contest = contest_of(job, dict(found), {})
+    ratios = {"default": 1.0, "found": 0.8, "loses": 1.1}
+    decided(monkeypatch, contest, [*found], lambda _, name: ratios[name], drifts=(0.0, 0.2, 0.2, 0.2))
+    assert contest.chosen == {} and contest.drifted == 0.2
+    assert contest.states[loser] == tune_confirm.DEFAULT_FASTER
+    assert {contest.states[spec] for spec in found if spec != loser} == {tune_confirm.DRIFTED_DEFAULT}
 
 
 def test_all_rows_are_of_the_last_measurement(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
