@@ -252,7 +252,8 @@ def tune(
         ),
     ] = "local",
     trials: Annotated[
-        int | None, typer.Option("--trials", min=1, metavar="N", help="Candidates, those of earlier runs included.")
+        int | None,
+        typer.Option("--trials", min=1, metavar="N", help="Candidates of all kernels, those of earlier runs included."),
     ] = None,
     minutes: Annotated[
         float | None, typer.Option("--minutes", min=0.1, metavar="M", help="How long at most; 30 if left out.")

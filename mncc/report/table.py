@@ -9,6 +9,33 @@ if TYPE_CHECKING:
     from rich.console import Group
 
 
+BETWEEN, AROUND = 3, 2
+"""Characters between two columns, and beside the outer ones."""
+BROKEN = 18
+"""Characters that a column has at least whose lines may be broken."""
+
+
+def fitting(
+    columns: Sequence[str], rows: Sequence[Sequence[str]], width: int, spare: Iterable[str]
+) -> tuple[list[str], list[list[str]]]:
+    """Columns and rows for a terminal of so many characters: without those of the columns `spare`, in their order, that
+    would cut others short."""
+    left = list(range(len(columns)))
+    for name in spare:
+        if _width(columns, rows, left) <= width:
+            break
+        left.remove(columns.index(name))
+    return [columns[index] for index in left], [[row[index] for index in left] for row in rows]
+
+
+def _width(columns: Sequence[str], rows: Sequence[Sequence[str]], left: Sequence[int]) -> int:
+    whole = (len(left) - 1) * BETWEEN + AROUND
+    for index in left:
+        wide = max(len(columns[index].lstrip(">~")), *(len(row[index]) for row in rows), 0)
+        whole += min(wide, BROKEN) if columns[index].startswith("~") else wide
+    return whole
+
+
 def table(title: str | None, columns: Sequence[str], rows: Iterable[Sequence[str]], total: Sequence[str] = ()) -> Group:
     """A title line and a table, without markup in its cells.
 

@@ -9,9 +9,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from mncc.report.console import err, say
+from mncc.report.console import err, out, say
 from mncc.report.numbers import percent, plural, short_count
-from mncc.report.table import table
+from mncc.report.table import fitting, table
 
 if TYPE_CHECKING:
     from rich.console import Group
@@ -23,7 +23,11 @@ if TYPE_CHECKING:
 
 REDRAWN, SAID = 0.25, 15.0
 """Seconds between two drawings of the live table, and between two plain lines that say how far the search is."""
-COLUMNS = ("kernel", ">times", ">default", ">best", ">best / default", ">roofline", ">trials", ">failed", "")
+COLUMNS = ("kernel", ">times", ">default", ">best", ">gain", ">roofline", ">trials", ">failed", "")
+SPARE = (">times", ">failed", ">default")
+"""Columns that a narrow terminal does without, the first before others."""
+AROUND_ROWS = 7
+"""Lines of a terminal that are none of the table's rows."""
 
 
 def cost_text(cost: float | None, unit: Unit) -> str:
@@ -40,17 +44,32 @@ def state_text(standing: Standing) -> str:
     return "measuring" if standing.waiting else ""
 
 
-def standings_table(title: str, standings: Sequence[Standing], unit: Unit) -> Group:
-    """A line a kernel. `roofline` is the share of it that the best reaches."""
-    rows = []
-    for standing in standings:
+def standings_table(
+    title: str, standings: Sequence[Standing], unit: Unit, width: int = 240, height: int = 1000
+) -> Group:
+    """A line a kernel, as far as a terminal of that size has room: those that are finished, and that take least of the
+    network's time, do without one. `roofline` is the share of it that the best reaches."""
+    shown = _that_fit(standings, height - AROUND_ROWS)
+    rows: list[tuple[str, ...]] = []
+    for standing in shown:
         share = standing.bound / standing.best if standing.bound and standing.best else None
         costs = (cost_text(standing.default, unit), cost_text(standing.best, unit))
-        ratio = f"{standing.ratio:.3f}" if standing.best and standing.default else "-"
+        gain = percent(1 - standing.ratio) if standing.best and standing.default else "-"
         counts = (str(standing.spent), str(standing.failed))
-        rows.append((standing.task.name, str(standing.task.times), *costs, ratio, percent(share), *counts))
-    states = [state_text(standing) for standing in standings]
-    return table(title, COLUMNS, [(*row, state) for row, state in zip(rows, states, strict=True)])
+        names = (standing.task.name, str(standing.task.times))
+        rows.append((*names, *costs, gain, percent(share), *counts, state_text(standing)))
+    if len(shown) < len(standings):
+        rows.append((f"and {len(standings) - len(shown)} more", *[""] * (len(COLUMNS) - 1)))
+    return table(title, *fitting(COLUMNS, rows, width, SPARE))
+
+
+def _that_fit(standings: Sequence[Standing], most: int) -> Sequence[Standing]:
+    """Of all so many, in their order, one less where not all of them fit."""
+    if len(standings) <= max(most, 1):
+        return standings
+    matter = sorted(standings, key=lambda s: (bool(s.done), -s.task.times * (s.best or s.bound or 0.0)))
+    kept = matter[: max(most - 1, 1)]
+    return [standing for standing in standings if any(standing is each for each in kept)]
 
 
 def network_ratio(standings: Sequence[Standing]) -> float:
@@ -68,6 +87,7 @@ class TuneView:
         self._search, self._unit, self._limit, self._trials = search, unit, limit, trials
         self._live: Live | None = None
         self._finished: set[str] = set()
+        self._phase = ""
         self._drawn = time.monotonic()
 
     def __enter__(self) -> TuneView:
@@ -90,10 +110,7 @@ class TuneView:
 
     def show(self, trial: Trial) -> None:
         """Tells of a trial."""
-        if self._live is not None:
-            if time.monotonic() - self._drawn >= REDRAWN:
-                self._drawn = time.monotonic()
-                self._live.update(self._table(), refresh=True)
+        if self._redrawn():
             return
         line = trial_line(trial, self._unit)
         if line:
@@ -102,6 +119,19 @@ class TuneView:
         if time.monotonic() - self._drawn >= SAID:
             self._drawn = time.monotonic()
             say(self._summary())
+
+    def tell_phase(self) -> None:
+        """Tells what the search does when it tries nothing more."""
+        if not self._redrawn() and self._search.phase != self._phase:
+            say(self._search.phase)
+        self._phase = self._search.phase
+
+    def _redrawn(self) -> bool:
+        """Whether there is a terminal. Draws its table anew, if that was not done just before."""
+        if self._live is not None and time.monotonic() - self._drawn >= REDRAWN:
+            self._drawn = time.monotonic()
+            self._live.update(self._table(), refresh=True)
+        return self._live is not None
 
     def _say_finished(self) -> None:
         """Tells once of every kernel that nothing more is tried for, and why."""
@@ -112,14 +142,16 @@ class TuneView:
                 say(f"{name}: {finished_text(standing)}")
 
     def _table(self) -> Group:
-        return standings_table(self._summary(), self._search.standings, self._unit)
+        width, height = err().size
+        return standings_table(self._summary(), self._search.standings, self._unit, width, height)
 
     def _summary(self) -> str:
         many = self._search.trials
         tried = plural(many, "trial") if self._trials is None else f"{many:,} of {plural(self._trials, 'trial')}"
         left = "" if self._limit is None else f", {clock_text(self._limit - self._search.seconds)} left"
         gained = 1 - network_ratio(self._search.standings)
-        return f"{tried}, {percent(gained)} less than the default tiles so far{left}"
+        phase = f"; {self._search.phase}" if self._search.phase else ""
+        return f"{tried}, {percent(gained)} less than the default tiles so far{left}{phase}"
 
 
 def clock_text(seconds: float) -> str:
@@ -188,11 +220,14 @@ class TuneReport:
     """The largest change of a reference kernel's time while the search went on, which costs are free of."""
     tuned_table: Path
     database: Path
+    drifted: float | None = None
+    """By how much the time of the whole network changed while it was measured, where that was too much to decide."""
 
     def tables(self) -> tuple[Group | str, ...]:
         """The gain by kernel, and what was gained in the whole network."""
-        columns = ("kernel", ">times", ">default", ">tuned", ">gain", ">roofline", ">trials", ">failed", "")
-        rows = [self._row(kernel) for kernel in self.kernels]
+        names = ("kernel", ">times", ">default", ">tuned", ">gain", ">roofline", ">trials", ">failed", "~")
+        spare = (">failed", ">trials", ">times", ">roofline")
+        columns, rows = fitting(names, [self._row(kernel) for kernel in self.kernels], out().width, spare)
         title = f"{self.network} for {self.target} on {self.device}, kernels in the whole network"
         return (table(title, columns, rows), self.verdict())
 
@@ -216,8 +251,15 @@ class TuneReport:
             f"the whole network: {whole}: {gained}",
             f"{plural(self.trials, 'trial')}{earlier}, {clock_text(self.seconds)} minutes{drift}",
             f"{kept_in}; trials are in {self.database}",
+            *self._warning(),
         )
         return "\n".join(lines)
+
+    def _warning(self) -> tuple[str, ...]:
+        if self.drifted is None:
+            return ()
+        help = "the same command measures it again, when the device does nothing else"
+        return (f"the network's own time drifted by {percent(self.drifted)}: nothing new was kept; {help}",)
 
     def _whole(self, cost: float) -> str:
         return short_count(cost) + " instructions" if self.unit == "instructions" else f"{1e3 * cost:.4g} ms"

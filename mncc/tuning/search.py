@@ -16,6 +16,8 @@ from mncc.tuning.task import Candidate, Measurer, Outcome, Task, Tiles
 
 AHEAD = 2
 """Batches under way a device: one is built while another is measured."""
+SMALLEST = 2
+"""Of batches where trials are few: the default tiles, and others."""
 HEATS = 3
 """How often finalists are measured again: the least of many noisy times is too low."""
 
@@ -43,7 +45,8 @@ class Trial:
 
 class Search:
     """The search over several kernels. By the tasks' names, `keys` tell them apart in the database, `bounds` are their
-    rooflines, and `incumbents` the tiles that a table has. `watch` is called with every trial."""
+    rooflines, and `incumbents` the tiles that a table has. `watch` is called with every trial;
+    `watch_phase` with nothing, where what `phase` says has begun or goes on."""
 
     def __init__(
         self,
@@ -60,6 +63,8 @@ class Search:
     ) -> None:
         self._measurer, self._database, self._limits = measurer, database, limits
         self.watch, self._most = watch, AHEAD * devices * BATCH
+        self.phase = ""
+        self.watch_phase: Callable[[], object] = lambda: None
         self._began, self._flying, self._new = time.monotonic(), 0, 0
         learned = Learned()
         self._kernels = {
@@ -76,6 +81,7 @@ class Search:
         self._pending: dict[str, int] = dict.fromkeys(self._kernels, 0)
         self.earlier = sum(kernel.earlier for kernel in self._kernels.values())
         self.trials = self.earlier
+        self._batch = self._batch_size()
 
     @property
     def standings(self) -> tuple[Standing, ...]:
@@ -86,6 +92,14 @@ class Search:
     def seconds(self) -> float:
         """Since the search began."""
         return time.monotonic() - self._began
+
+    def _batch_size(self) -> int:
+        """Where trials are few, batches are small: half of them go to the first batches of all kernels, so that every
+        kernel is tried, and the rest to those which have most to gain."""
+        many = sum(not standing.done for standing in self.standings)
+        if self._limits.trials is None or many == 0:
+            return BATCH
+        return min(BATCH, max(SMALLEST, (self._limits.trials - self.earlier) // (2 * many)))
 
     def run(self) -> None:
         """Searches until a limit is reached or all kernels are done. Raises OutsideError where no device is left."""
@@ -106,8 +120,9 @@ class Search:
         finalists = {name: tiles for name, kernel in self._kernels.items() if (tiles := kernel.finalists())}
         costs: dict[str, dict[Tiles, list[float]]] = {name: {} for name in finalists}
         heats = 0
-        while heats < HEATS and (heats == 0 or seconds is None or self.seconds < seconds):
+        while finalists and heats < HEATS and (heats == 0 or seconds is None or self.seconds < seconds):
             heats += 1
+            self.phase = f"measuring the fastest again, {heats} of {HEATS}"
             self._heat(finalists, costs)
         for name, times in costs.items():
             self._decide(self._kernels[name].standing, times, heats)
@@ -116,7 +131,9 @@ class Search:
         """Measures all finalists once, and adds their costs."""
         for name, tiles in finalists.items():
             self._measurer.submit(Candidate(self._kernels[name].standing.task, each) for each in tiles)
+        self.watch_phase()
         for outcome in self._measurer.outcomes():
+            self.watch_phase()
             candidate = outcome.candidate
             if outcome.cost is not None:
                 costs[candidate.task.name].setdefault(candidate.tiles, []).append(outcome.cost)
@@ -134,7 +151,7 @@ class Search:
         """Submits batches until enough is under way, or the trials are spent."""
         while self._flying < self._most:
             standing = next_standing(self.standings)
-            if standing is None:
+            if standing is None or (self._batch < BATCH and standing.spent and self._begins()):
                 return
             kernel = self._kernels[standing.task.name]
             left = self._most if self._limits.trials is None else self._limits.trials - self.trials - self._new
@@ -144,13 +161,17 @@ class Search:
             if left <= 0:
                 standing.done = "the trials are spent"
                 continue
-            batch = kernel.batch(min(left, BATCH))
+            batch = kernel.batch(min(left, self._batch))
             if batch:
                 standing.waiting = True
                 self._pending[standing.task.name] = len(batch)
                 self._flying += len(batch)
                 self._new += sum(kernel.is_new(candidate.tiles) for candidate in batch)
                 self._measurer.submit(batch)
+
+    def _begins(self) -> bool:
+        """Whether there are kernels of which nothing is known yet; who gains most can be told when it is."""
+        return any(standing.waiting and not standing.spent for standing in self.standings)
 
     def _take(self, outcome: Outcome) -> None:
         name = outcome.candidate.task.name

@@ -81,8 +81,7 @@ def tune(job: Job, devices: Sequence[Device], limits: Limits, drawing: Path | No
     from mncc.tuning.tables import current_stamp
 
     require_one_target(job)
-    for device in devices:
-        check_device(job, device)
+    _check_devices(job, devices)
     if drawing is not None:
         _check_drawing(drawing)
     places, stamp = _places(job.target, _unit(devices)), current_stamp(job.target)
@@ -104,16 +103,47 @@ def tune(job: Job, devices: Sequence[Device], limits: Limits, drawing: Path | No
         except (KeyboardInterrupt, OutsideError):
             tuning.tell_what_is_kept()
             raise
+        except OSError as error:
+            tuning.tell_what_is_kept()
+            where = f"{error.filename}: " if error.filename else "a file cannot be written: "
+            help = "mend that (TMPDIR names another folder for temporary files), then run the same command again"
+            raise OutsideError(f"{where}{error.strerror or error}", help) from error
+
+
+def _check_devices(job: Job, devices: Sequence[Device]) -> None:
+    """Raises UsageError where a device cannot run the target, or not beside the others, or nothing can be measured on
+    it; OutsideError where a tool is missing."""
+    from mncc.devices.counting import find_emulator
+    from mncc.devices.errors import MixedDevices
+    from mncc.devices.qemu import Qemu
+
+    for device in devices:
+        check_device(job, device)
+    emulated = [isinstance(device, Qemu) for device in devices]
+    if any(emulated) and not all(emulated):
+        mixed = MixedDevices(tuple(device.name for device in devices))
+        raise as_usage("--device", DiagnosticError([mixed]))
+    if any(emulated):
+        try:
+            find_emulator(job.target)
+        except DiagnosticError as error:
+            raise as_usage(f"--device qemu with --target {job.target.name}", error) from error
 
 
 def _check_drawing(file: Path) -> None:
-    """Raises UsageError where a search cannot be drawn into the file."""
+    """Raises UsageError where a search cannot be drawn into the file: before it, not after half an hour."""
     if file.is_dir():
         raise UsageError(f"--report {file}: that is a folder", f"--report {file / 'search.html'}")
     if not file.absolute().parent.is_dir():
         raise UsageError(f"--report {file}: there is no folder {file.parent}", f"mkdir -p {file.parent}")
-    if not os.access(file if file.exists() else file.absolute().parent, os.W_OK):
-        raise UsageError(f"--report {file}: it cannot be written", "name another file")
+    there = file.exists()
+    try:
+        with file.open("a"):
+            pass
+    except OSError as error:
+        raise UsageError(f"--report {file}: it cannot be written ({error.strerror})", "name another file") from error
+    if not there:
+        file.unlink()
 
 
 def _tasks(job: Job, progress: Progress) -> tuple[Task, ...]:
@@ -171,7 +201,7 @@ class _Tuning:
         before = load_tables(job.target)
         for note in before.notes:
             warn(note)
-        self._before = before.faster()
+        self._before, self._told = before.faster(), before.notes
         self._search: Search | None = None
         self._trials: list[Trial] = []
         self._drift: float | None = None
@@ -184,7 +214,7 @@ class _Tuning:
         with open_measurer(self._devices, self._job.target, workers, self._job.cc, lost=lost) as measurer:
             self._search = search = self._prepared(measurer, limits)
             with TuneView(search, self._unit, limits.seconds, limits.trials) as view:
-                search.watch = self._watch(view)
+                search.watch, search.watch_phase = self._watch(view), view.tell_phase
                 search.run()
                 search.settle(limits.seconds)
             drifts = [abs(ratio - 1) for each in measurer.drift.values() for _, ratio in each]
@@ -207,7 +237,7 @@ class _Tuning:
         from mncc.tuning.search import Search
 
         seconds = None if limits.seconds is None else (1 - SETTLING) * limits.seconds
-        return Search(
+        search = Search(
             self._tasks,
             keys={task.name: _key(task, self._stamp, self._facts) for task in self._tasks},
             bounds={task.name: roofline(task, self._unit, self._facts.peak) for task in self._tasks},
@@ -218,6 +248,11 @@ class _Tuning:
             devices=measurer.seats,
             incumbents={task.name: self._before[task.spec].tiles for task in self._tasks if task.spec in self._before},
         )
+        others = sum(map(len, self._database.trials.values()))
+        if others and not search.earlier:
+            where = f"{plural(others, 'trial')} in {self._places.database}"
+            say(f"note: {where}: none is of these kernels with this target's facts on this processor, and none is used")
+        return search
 
     def _tuned(self, standing: Standing) -> TunedKernel:
         from mncc.kernels.tuned import TunedKernel
@@ -262,6 +297,7 @@ class _Tuning:
             drift=self._drift,
             tuned_table=self._places.table,
             database=self._places.database,
+            drifted=contest.drifted,
         )
 
     def _keep(self, contest: Contest, known: Sequence[Standing]) -> None:
@@ -274,7 +310,14 @@ class _Tuning:
         tasks = {standing.task.spec: standing.task for standing in known}
         if changed or back:
             entries = [self._with_code(tasks[kernel.spec], kernel) for kernel in (*changed, *back)]
-            keep(self._places.table, self._job.target, entries)
+            try:
+                notes = keep(self._places.table, self._job.target, entries).notes
+            except OSError as error:
+                help = "mend that, then run the same command: it measures what it found again"
+                raise OutsideError(f"{self._places.table} cannot be written: {error.strerror}", help) from error
+            for note in notes:
+                if note not in self._told:
+                    warn(note)
 
     def _with_code(self, task: Task, kernel: TunedKernel) -> TunedKernel:
         from mncc.backend.cpu import KernelFunction

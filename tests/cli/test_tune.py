@@ -6,6 +6,7 @@ import functools
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -19,12 +20,14 @@ import pytest
 import mncc as package
 from mncc.kernels.target import load_target
 from mncc.language.diagnostic import OutsideError
-from mncc.tuning.database import RECORDS
+from mncc.tuning.database import FAILURES, RECORDS, open_database
 from mncc.tuning.tables import load_tables
 from mncc.tuning.task import Outcome, Task
 from mncc.verbs.job import Job, prepare
 from mncc.verbs.tasks import tasks_of
 from mncc.verbs.tune_whole import Facts, Whole
+from tests.devices.farm import needs_tracker, start_farm
+from tests.devices.sshd import needs_sshd, start_sshd
 from tests.tuning.fakes import PEAK, FakeMeasurer
 
 from .conftest import TINY, Answer
@@ -148,6 +151,16 @@ def test_the_second_run_goes_on(mncc: Program, fake: FakeMeasurer) -> None:
     assert "30 trials, 20 of them by earlier runs" in again.out
 
 
+def test_trials_of_another_processor_are_noted_and_not_used(
+    mncc: Program, fake: FakeMeasurer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mncc("tune", TINY, *THERE, "--trials", "20")
+    monkeypatch.setattr("mncc.verbs.tune.facts_of", lambda *_: Facts("another processor", PEAK))
+    answer = mncc("tune", TINY, *THERE, "--trials", "20")
+    assert "note: 20 trials in " in answer.err and "none is of these kernels" in answer.err
+    assert re.search(r"^20 trials, \d", answer.out, re.MULTILINE)
+
+
 def test_interrupted_it_keeps_its_trials_and_the_table(
     mncc: Program, fake: FakeMeasurer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -183,6 +196,54 @@ def test_a_lost_device_is_told_and_costs_no_trial(
     assert answer.status == 3 and "no device is left" in answer.err and "30 trials are kept" in answer.err
     assert not tuned_names()
     assert (tmp_path / "search.html").read_text().count("<circle") > 20
+
+
+def test_a_device_that_is_lost_is_told_and_in_the_log(
+    mncc: Program, fake: FakeMeasurer, monkeypatch: pytest.MonkeyPatch, places: Path
+) -> None:
+    """What it said in one line on standard error, and all of it in the log."""
+
+    @contextmanager
+    def opened(*_: object, lost: Callable[[str, str], object], **__: object) -> Iterator[FakeMeasurer]:
+        with fake:
+            lost("ssh://pi@board2", "no answer\nis it plugged in?")
+            yield fake
+
+    monkeypatch.setattr("mncc.tuning.measure.open_measurer", opened)
+    answer = mncc("tune", TINY, *THERE, "--trials", "20")
+    assert answer.status == 0
+    assert "warning: ssh://pi@board2 was lost: no answer\n" in answer.err
+    log = (places / "search" / TARGET / FAILURES).read_text()
+    assert log == "ssh://pi@board2 was lost\n    no answer\n    is it plugged in?\n"
+
+
+def test_a_search_that_cannot_be_drawn_is_confirmed_all_the_same(
+    mncc: Program, fake: FakeMeasurer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Where the folder was removed while it went on."""
+    (tmp_path / "drawings").mkdir()
+    outcomes = fake.outcomes
+
+    def some() -> Iterator[Outcome]:
+        shutil.rmtree(tmp_path / "drawings", ignore_errors=True)
+        yield from outcomes()
+
+    monkeypatch.setattr(fake, "outcomes", some)
+    answer = mncc("tune", TINY, *THERE, "--trials", "40", "--report", tmp_path / "drawings" / "search.html")
+    assert answer.status == 0 and "the search is not drawn" in answer.err
+    assert tuned_names()
+
+
+def test_a_second_process_is_refused_before_it_compiles_anything(
+    mncc: Program, fake: FakeMeasurer, monkeypatch: pytest.MonkeyPatch, places: Path
+) -> None:
+    """All that is computed or compiled comes behind what the device is asked."""
+    monkeypatch.setattr("mncc.verbs.tune.facts_of", lambda *_: pytest.fail("the device was asked"))
+    monkeypatch.setattr("mncc.verbs.tasks.tasks_of", lambda *_: pytest.fail("kernels were computed"))
+    with open_database(places / "search" / TARGET, "any", pytest.fail):
+        answer = mncc("tune", TINY, *THERE)
+    assert answer.status == 3 and "another `mncc tune` is at work" in answer.err
+    assert fake.asked == []
 
 
 def stops(fake: FakeMeasurer, monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
@@ -228,6 +289,9 @@ def test_the_drawing_has_every_kernel(mncc: Program, fake: FakeMeasurer, tmp_pat
         (("--report", "/"), "that is a folder"),
         (("--device", "somewhere"), "somewhere"),
         (("--device", "local,somewhere"), "somewhere"),
+        (("--device", "qemu", "--target", "x86-64-v3"), "counted for arm64 and armv7"),
+        (("--device", "qemu,command:true", "--target", "arm64"), "cannot be compared with seconds"),
+        (("--report", "/proc/self/search.html"), "it cannot be written"),
         (("--target", "cuda-sm80"), "cuda-sm80"),
         (("--target", "x86-64-v3,x86-64-v4"), "name one"),
     ],
@@ -265,6 +329,34 @@ def test_a_real_search_by_instructions(mncc: Program, one_kernel: Path) -> None:
     assert answer.status == 0, answer.err
     assert "instructions with default tiles" in answer.out
     assert mncc("verify", one_kernel, "--target", TARGET, "--device", "qemu").status == 0
+
+
+@pytest.mark.full
+@needs_sshd
+def test_a_real_search_over_ssh(
+    mncc: Program, one_kernel: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = start_sshd(tmp_path / "server")
+    monkeypatch.setenv("PATH", f"{server.folder / 'bin'}:{os.environ['PATH']}")
+    try:
+        answer = mncc("tune", one_kernel, "--trials", "4", "--device", server.text)
+    finally:
+        server.close()
+    assert answer.status == 0, answer.err
+    assert f"on {server.text}, kernels in the whole network" in answer.out
+    assert re.search(r"^4 trials, ", answer.out, re.MULTILINE)
+
+
+@pytest.mark.full
+@needs_tracker
+def test_a_real_search_on_two_servers_of_a_tracker(mncc: Program, one_kernel: Path, tmp_path: Path) -> None:
+    farm = start_farm(tmp_path / "farm", servers=2)
+    try:
+        answer = mncc("tune", one_kernel, "--trials", "12", "--device", farm.text)
+    finally:
+        farm.close()
+    assert answer.status == 0, answer.err
+    assert re.search(r"^12 trials, ", answer.out, re.MULTILINE)
 
 
 @pytest.mark.full

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import io
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import pytest
 from rich.console import Console
 
-from mncc.report.tune import TuneView, clock_text, network_ratio, trial_line
+from mncc.report.tune import TuneView, clock_text, network_ratio, standings_table, trial_line
 from mncc.tuning.search import Trial
 from mncc.tuning.share import Standing
 from mncc.tuning.task import Candidate, Failure, Outcome
@@ -23,6 +24,7 @@ class Searched:
     trials: int = 3
     earlier: int = 0
     seconds: float = 65.0
+    phase: str = ""
 
 
 def standings() -> tuple[Standing, ...]:
@@ -43,9 +45,56 @@ def test_a_terminal_gets_a_table_of_all_kernels_that_is_gone_in_the_end(monkeypa
         view.show(Trial(3, outcome, better, True, 1.0))
     text = written.getvalue()
     assert text.count("3 trials, 2.5 % less than the default tiles so far, 8:55 left") >= 2
-    for cell in ("k00_conv2d", "9 us", "0.900", "88.9 %", "no gain in 40 trials"):
+    for cell in ("k00_conv2d", "9 us", "10.0 %", "88.9 %", "no gain in 40 trials"):
         assert cell in text
     assert text.rstrip().endswith("\x1b[2K")
+
+
+def drawn(width: int, height: int, standings: Sequence[Standing]) -> list[str]:
+    """The lines of a table on a terminal of that size."""
+    console = Console(file=io.StringIO(), width=width, height=height)
+    with console.capture() as capture:
+        console.print(standings_table("so far", standings, "s", width, height))
+    return capture.get().splitlines()
+
+
+def many_standings(many: int) -> list[Standing]:
+    """Every other one is finished; the later ones take longer."""
+    better, done = standings()
+    return [
+        replace(each, task=replace(each.task, name=f"k{n:02}_bottleneck"), best=each.best * (1 + n / 100))
+        for n, each in enumerate([better, done] * (many // 2))
+        if each.best
+    ]
+
+
+@pytest.mark.parametrize("width", [80, 100, 120])
+def test_on_a_narrow_terminal_columns_are_left_out_and_none_is_cut_short(width: int) -> None:
+    lines = drawn(width, 60, many_standings(6))
+    assert not any("…" in line for line in lines) and max(map(len, lines)) <= width
+    for column in ("best", "gain", "roofline", "trials"):
+        assert column in lines[2]
+    assert ("times" in lines[2]) == (width == 120)
+    assert sum("k0" in line for line in lines) == 6
+
+
+def test_on_a_low_terminal_kernels_that_are_searched_come_before_those_that_are_finished() -> None:
+    many = many_standings(22)
+    lines = drawn(80, 20, many)
+    shown = [line.split()[0] for line in lines if "_bottleneck" in line]
+    open_ones = [standing.task.name for standing in many if not standing.done]
+    assert len(lines) < 20 and shown == [*open_ones, many[-1].task.name]
+    assert any(line.startswith(" and 10 more") for line in lines)
+
+
+def test_without_a_terminal_a_phase_is_told_once(capsys: pytest.CaptureFixture[str]) -> None:
+    searched = Searched(standings())
+    with TuneView(searched, "s", 600.0, None) as view:  # type: ignore[arg-type]
+        for phase in ("measuring the fastest again, 1 of 3",) * 3 + ("measuring the fastest again, 2 of 3",):
+            searched.phase = phase
+            view.tell_phase()
+    told = [line for line in capsys.readouterr().err.splitlines() if "again" in line]
+    assert told == ["measuring the fastest again, 1 of 3", "measuring the fastest again, 2 of 3"]
 
 
 def test_a_failure_is_told_in_one_line() -> None:

@@ -54,6 +54,22 @@ def test_the_default_is_measured_first_and_better_tiles_are_found(tmp_path: Path
         assert standing.best == machine_cost(standing.task, standing.best_tiles)
 
 
+@pytest.mark.parametrize("trials", [8, 14, 24, 40])
+def test_where_trials_are_few_every_kernel_has_some(tmp_path: Path, trials: int) -> None:
+    """At least a choice beside its default, and never more for the one that has least to gain."""
+    search = searched(tmp_path, FakeMeasurer(), Limits(trials=trials))
+    spent = {standing.task.name: standing.spent for standing in search.standings}
+    assert sum(spent.values()) == trials and min(spent.values()) >= 2
+    assert spent["k04_conv2d"] == min(spent.values())
+
+
+def test_where_trials_do_not_suffice_the_largest_kernels_have_them(tmp_path: Path) -> None:
+    search = searched(tmp_path, FakeMeasurer(), Limits(trials=4))
+    spent = {standing.task.name: standing.spent for standing in search.standings}
+    assert spent == {"k00_conv2d": 0, "k01_bottleneck": 2, "k02_bottleneck": 2, "k04_conv2d": 0}
+    assert {standing.done for standing in search.standings} == {"the trials are spent"}
+
+
 def test_no_candidate_is_measured_twice_but_the_finalists(tmp_path: Path) -> None:
     measurer = FakeMeasurer(unit="instructions")
     searched(tmp_path, measurer, Limits(trials=64))
