@@ -26,15 +26,22 @@ REDRAWN, SAID = 0.25, 15.0
 COLUMNS = ("kernel", ">times", ">default", ">best", ">gain", ">roofline", ">trials", ">failed", "")
 SPARE = (">times", ">failed", ">default")
 """Columns that a narrow terminal does without, the first before others."""
+WIDE = ("k00_bottleneck", "10", "123.4 us", "123.4 us", "10.0 %", "100.0 %", "1000", "0", "no gain in 40 trials")
+"""A row as wide as most: columns shall not come and go while rows are filled."""
 AROUND_ROWS = 7
 """Lines of a terminal that are none of the table's rows."""
 
 
 def cost_text(cost: float | None, unit: Unit) -> str:
-    """A kernel's cost: microseconds, or how many instructions."""
+    """A kernel's cost in a table: microseconds, or how many instructions, as its title says."""
     if cost is None:
         return "-"
     return short_count(cost) if unit == "instructions" else f"{1e6 * cost:.4g} us"
+
+
+def _told(cost: float | None, unit: Unit) -> str:
+    """A cost outside of a table."""
+    return cost_text(cost, unit) + (" instructions" if unit == "instructions" else "")
 
 
 def state_text(standing: Standing) -> str:
@@ -60,7 +67,8 @@ def standings_table(
         rows.append((*names, *costs, gain, percent(share), *counts, state_text(standing)))
     if len(shown) < len(standings):
         rows.append((f"and {len(standings) - len(shown)} more", *[""] * (len(COLUMNS) - 1)))
-    return table(title, *fitting(COLUMNS, rows, width, SPARE))
+    columns, (*fitted, _) = fitting(COLUMNS, [*rows, WIDE], width, SPARE)
+    return table(title, columns, fitted)
 
 
 def _that_fit(standings: Sequence[Standing], most: int) -> Sequence[Standing]:
@@ -123,6 +131,7 @@ class TuneView:
     def tell_phase(self) -> None:
         """Tells what the search does when it tries nothing more."""
         if not self._redrawn() and self._search.phase != self._phase:
+            self._say_finished()
             say(self._search.phase)
         self._phase = self._search.phase
 
@@ -151,7 +160,8 @@ class TuneView:
         left = "" if self._limit is None else f", {clock_text(self._limit - self._search.seconds)} left"
         gained = 1 - network_ratio(self._search.standings)
         phase = f"; {self._search.phase}" if self._search.phase else ""
-        return f"{tried}, {percent(gained)} less than the default tiles so far{left}{phase}"
+        unit = " instructions" if self._unit == "instructions" else ""
+        return f"{tried}, {percent(gained)} less{unit} than the default tiles so far{left}{phase}"
 
 
 def clock_text(seconds: float) -> str:
@@ -168,10 +178,10 @@ def trial_line(trial: Trial, unit: Unit) -> str:
         first = (outcome.failure.text.strip().splitlines() or [""])[0]
         return f"{head}: a candidate failed ({outcome.failure.kind}): {first}"
     if outcome.candidate.tiles == standing.task.default:
-        bound = "" if standing.bound is None else f", roofline {cost_text(standing.bound, unit)}"
-        return f"{head}: {cost_text(outcome.cost, unit)} with the default tiles{bound}"
+        bound = "" if standing.bound is None else f", roofline {_told(standing.bound, unit)}"
+        return f"{head}: {_told(outcome.cost, unit)} with the default tiles{bound}"
     if trial.better and standing.ratio < 1:
-        return f"{head}: {cost_text(outcome.cost, unit)}, {percent(1 - standing.ratio)} less than the default tiles"
+        return f"{head}: {_told(outcome.cost, unit)}, {percent(1 - standing.ratio)} less than the default tiles"
     return ""
 
 
@@ -228,7 +238,8 @@ class TuneReport:
         names = ("kernel", ">times", ">default", ">tuned", ">gain", ">roofline", ">trials", ">failed", "~")
         spare = (">failed", ">trials", ">times", ">roofline")
         columns, rows = fitting(names, [self._row(kernel) for kernel in self.kernels], out().width, spare)
-        title = f"{self.network} for {self.target} on {self.device}, kernels in the whole network"
+        unit = ", in instructions" if self.unit == "instructions" else ""
+        title = f"{self.network} for {self.target} on {self.device}, kernels in the whole network{unit}"
         return (table(title, columns, rows), self.verdict())
 
     def _row(self, kernel: KernelGain) -> tuple[str, ...]:
@@ -245,12 +256,13 @@ class TuneReport:
         whole = f"{self._whole(self.default)} with default tiles, {self._whole(self.tuned)} with tuned ones"
         drift = "" if self.drift is None else f"; reference kernels drifted by {percent(self.drift)} at most"
         earlier = f", {self.earlier} of them by earlier runs" if self.earlier else ""
-        gained = f"{percent(1 - self.tuned / self.default)} gained by {plural(kept, 'kernel')}"
-        kept_in = f"tuned tiles are in {self.tuned_table}, which `mncc build` uses" if kept else "no tiles were kept"
+        gained = f"{whole}: {percent(1 - self.tuned / self.default)} gained by {plural(kept, 'kernel')}"
+        nothing = f"{self._whole(self.default)} with default tiles; no others were kept"
+        kept_in = f"tuned tiles are in {self.tuned_table}, which `mncc build` uses; " if kept else ""
         lines = (
-            f"the whole network: {whole}: {gained}",
+            f"the whole network: {gained if kept else nothing}",
             f"{plural(self.trials, 'trial')}{earlier}, {clock_text(self.seconds)} minutes{drift}",
-            f"{kept_in}; trials are in {self.database}",
+            f"{kept_in}trials are in {self.database}",
             *self._warning(),
         )
         return "\n".join(lines)

@@ -268,6 +268,7 @@ class _Tuning:
         """Says, where a run ends early, what remains of it."""
         if self._search:
             say("tuned tiles are as they were: what was found is not yet measured in the whole network")
+        if self._search and self._search.trials:
             trials = plural(self._search.trials, "trial")
             say(f"{trials} are kept in {self._places.database}: the same command goes on from here")
 

@@ -5,11 +5,22 @@ from __future__ import annotations
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
 
 import pytest
 from rich.console import Console
 
-from mncc.report.tune import TuneView, clock_text, network_ratio, standings_table, trial_line
+from mncc.report.console import show
+from mncc.report.tune import (
+    KernelGain,
+    TuneReport,
+    TuneView,
+    clock_text,
+    network_ratio,
+    standings_table,
+    trial_line,
+)
 from mncc.tuning.search import Trial
 from mncc.tuning.share import Standing
 from mncc.tuning.task import Candidate, Failure, Outcome
@@ -75,6 +86,7 @@ def test_on_a_narrow_terminal_columns_are_left_out_and_none_is_cut_short(width: 
     for column in ("best", "gain", "roofline", "trials"):
         assert column in lines[2]
     assert ("times" in lines[2]) == (width == 120)
+    assert drawn(width, 60, [Standing(task) for task in tiny_tasks()])[2].split() == lines[2].split()
     assert sum("k0" in line for line in lines) == 6
 
 
@@ -111,3 +123,36 @@ def test_the_network_counts_kernels_as_often_as_it_has_them() -> None:
 
 def test_time_that_is_over_is_zero() -> None:
     assert (clock_text(725.4), clock_text(-3.0)) == ("12:05", "0:00")
+
+
+def test_instructions_are_called_so_wherever_no_title_does() -> None:
+    better, _ = standings()
+    counted = replace(better, default=46_430.0, best=46_430.0, bound=27_650.0)
+    outcome = Outcome(Candidate(better.task, better.task.default), 46_430.0, None, "qemu")
+    line = "46.43 k instructions with the default tiles, roofline 27.65 k instructions"
+    assert trial_line(Trial(1, outcome, counted, True, 1.0), "instructions").endswith(line)
+
+
+def report(kept: bool, **facts: Any) -> TuneReport:
+    """Of a search by instructions, with one kernel."""
+    costs = (46_430.0, 46_000.0, 46_430.0, 46_000.0)
+    kernel = KernelGain("k00_conv2d", 1, *costs, kept, "tuned" if kept else "keeps its default", None, 8, 0, "")
+    whole = (464_300.0, 463_870.0 if kept else 464_300.0)
+    places = (Path("tuned.json"), Path("search"))
+    return TuneReport("tiny", "arm64", "qemu", "instructions", (kernel,), *whole, 8, 0, 65.0, None, *places, **facts)
+
+
+def test_the_last_lines_say_what_was_gained_and_where_it_lies(capsys: pytest.CaptureFixture[str]) -> None:
+    show(*report(kept=True).tables())
+    told = capsys.readouterr().out
+    assert "tiny for arm64 on qemu, kernels in the whole network, in instructions\n" in told
+    whole = "464.3 k instructions with default tiles, 463.9 k instructions with tuned ones: 0.1 % gained by 1 kernel"
+    assert f"the whole network: {whole}\n" in told
+    assert told.endswith("tuned tiles are in tuned.json, which `mncc build` uses; trials are in search\n")
+
+
+def test_where_nothing_was_gained_the_last_lines_say_so() -> None:
+    lines = report(kept=False, drifted=0.081).verdict().splitlines()
+    assert lines[0] == "the whole network: 464.3 k instructions with default tiles; no others were kept"
+    assert lines[2] == "trials are in search"
+    assert "drifted by 8.1 %: nothing new was kept; the same command measures it again" in lines[3]
