@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from mncc.backend.versions import check_versions
-from mncc.kernels.ahead import Ahead
+from mncc.kernels.ahead import Ahead, NextRows
 from mncc.kernels.chain import Chain, ChainTiles
 from mncc.kernels.plain import Plain, PlainTiles
 from mncc.kernels.target import Target
@@ -46,7 +46,7 @@ class KernelFunction:
     spec: Chain | Plain
     tiles: ChainTiles | WinogradTiles | PlainTiles | None
     aligned: tuple[bool, ...]
-    ahead: Ahead | None = None
+    ahead: Ahead | NextRows | None = None
 
 
 def compile_kernels(plan: Plan, progress: Progress | None = None, prefix: str = "") -> CompiledKernels:

@@ -1,18 +1,20 @@
-"""Weights that a chain fetches before they are needed, spread over the steps of one of its products: those of kernels
-behind it, and its own next panel.
+"""What a chain fetches before it is needed, spread over the steps of one of its products: weights of kernels behind it,
+and its own next panel; or the rows of its input that are read next.
 
 Between two runs of a network other work takes its weights out of the caches. A kernel with few pixels then waits for
 its own; while products compute, the memory is idle. A panel goes through the L1 cache from the second tile on; the
-first one waits at each page of memory, where the processor's own prefetching stops.
+first one waits at each page of memory, where the processor's own prefetching stops. A large input waits outside the L2
+cache, and a stage with windows reads it in strides.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import prod
 from typing import Any
 
-from mncc.kernels.chain import Chain, ChainTiles, segments, weight_layout
+from mncc.kernels.chain import Chain, ChainTiles, in_steps, segments, weight_layout
 from mncc.kernels.target import Target
 from mncc.kernels.tiles import FLOATS_PER_LINE, cover_pixels
 
@@ -52,6 +54,16 @@ class Ahead:
     floats: int
     rate: int
     own: NextPanel | None = None
+
+
+@dataclass(frozen=True)
+class NextRows:
+    """The rows of the input that the chain's next step is the first to read, `floats` of them with what lies beside the
+    picture, `rate` in every step of the product; of that, a step of the chain makes `rows`."""
+
+    floats: int
+    rate: int
+    rows: int
 
 
 @dataclass(frozen=True)
@@ -97,6 +109,11 @@ class Steps:
         last = turn >= turns
         return choose(last, begin, later) + step * choose(last, FLOATS_PER_LINE, ahead.rate)
 
+    def fetched_of_rows(self, ahead: NextRows, panel: Any, row: Any, tile: Any, step: Any) -> Any:
+        """The float, counted from the first that the chain's next step is the first to read, whose line a step fetches;
+        `row` counts from the first that this step of the chain makes."""
+        return (((panel * ahead.rows + row) * self.tiles + tile) * self.depth + step) * ahead.rate
+
     def turns(self, own: NextPanel | None) -> int:
         """Tiles of a panel that may fetch later kernels' weights."""
         return self.rows * self.tiles - (own.turns if own else 0)
@@ -138,3 +155,18 @@ def next_panel(chain: Chain, tiles: ChainTiles, steps: Steps) -> NextPanel | Non
         return None
     panel = steps.depth * tile.channels
     return NextPanel(weight_layout(chain)[0][steps.stage].kernel + panel, panel, turns)
+
+
+def next_rows(chain: Chain, tiles: ChainTiles, steps: Steps) -> NextRows | None:
+    """The input that a product can fetch for the chain's next step, as slowly as a power of two allows; None where all
+    is one step, and where the first stage is a product that reads the input in the order of memory."""
+    if not in_steps(chain, tiles) or chain.stages[0].pointwise:
+        return None
+    made = tiles.strip * prod(stage.stride[0] for stage in chain.stages[steps.stage + 1 :])
+    read = tiles.strip * prod(stage.stride[0] for stage in chain.stages)
+    (left, right), each = chain.input_pads[1], chain.channels + chain.input_spare
+    floats, count = read * (left + chain.width + right) * each, steps.panels * made * steps.tiles * steps.depth
+    rate = 1
+    while rate < FLOATS_PER_LINE and count * rate < floats:
+        rate *= 2
+    return NextRows(floats, rate, made)

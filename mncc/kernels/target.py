@@ -37,7 +37,7 @@ class Target:
     it; `loads` vectors are loaded in a slot beside the multiplications, and each costs `load_slots` nevertheless.
 
     Caches in bytes, per core. `l2_bytes`, `l3_bytes` and `memory_bytes` are what arrives from there in one slot.
-    `next_panel`: whether products gain by fetching their own weights a panel ahead."""
+    `own_ahead`: whether products gain by fetching their own next panel of weights or rows of input."""
 
     name: str
     description: str
@@ -61,7 +61,7 @@ class Target:
     l1: int
     l2: int
     l3: int
-    next_panel: bool
+    own_ahead: bool
     l2_bytes: float
     l3_bytes: float
     memory_bytes: float
@@ -217,7 +217,7 @@ def _read(path: Path) -> Target | GpuTarget:
         l1=caches["l1"],
         l2=caches["l2"],
         l3=caches["l3"],
-        next_panel=caches.get("next_panel", False),
+        own_ahead=caches.get("own_ahead", False),
         l2_bytes=arriving["l2"],
         l3_bytes=arriving["l3"],
         memory_bytes=arriving["memory"],

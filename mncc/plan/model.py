@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from mncc.kernels.ahead import Ahead
+from mncc.kernels.ahead import Ahead, NextRows
 from mncc.kernels.chain import NO_PADS, Chain, ChainTiles
 from mncc.kernels.family import family_of
 from mncc.kernels.gpu_direct import DirectTiles
@@ -59,8 +59,8 @@ class PlannedKernel:
     shared: str | None = None
     """The tensor between its two phases, where it has two."""
     weights_offset: int = 0
-    ahead: Ahead | None = None
-    """The weights of later kernels that it fetches."""
+    ahead: Ahead | NextRows | None = None
+    """What it fetches before it is needed."""
 
     @property
     def family(self) -> str:

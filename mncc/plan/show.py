@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from mncc.kernels.ahead import NextRows
 from mncc.kernels.family import family_of
 from mncc.kernels.gpu_target import GpuTarget
 from mncc.plan.model import Plan, PlannedKernel
@@ -50,9 +51,17 @@ def _kernel(kernel: PlannedKernel, plan: Plan) -> list[str]:
     for array in kernel.scratch:
         shape = f"{array.rows}x{array.cols}x{array.channels}"
         lines.append(f"    scratch {array.name}: {shape} at {array.offset * array.each}")
-    if kernel.ahead is not None and kernel.ahead.own is not None:
-        lines.append(f"    prefetches its own weights, {kernel.ahead.own.floats * 4} bytes at a time")
-    if kernel.ahead is not None and kernel.ahead.floats:
-        start, size = kernel.ahead.start - kernel.weight_floats, kernel.ahead.floats
+    return lines + _fetched(kernel)
+
+
+def _fetched(kernel: PlannedKernel) -> list[str]:
+    """What it fetches before it is needed, a line each."""
+    ahead, lines = kernel.ahead, []
+    if isinstance(ahead, NextRows):
+        return [f"    prefetches its input, {ahead.floats * 4} bytes in a step"]
+    if ahead is not None and ahead.own is not None:
+        lines.append(f"    prefetches its own weights, {ahead.own.floats * 4} bytes at a time")
+    if ahead is not None and ahead.floats:
+        start, size = ahead.start - kernel.weight_floats, ahead.floats
         lines.append(f"    prefetches {size * 4} bytes of weights, {start * 4} behind its own")
     return lines

@@ -10,7 +10,7 @@ from tvm import tirx
 from tvm.s_tir import Schedule
 from tvm.script.ir_builder import tirx as T
 
-from mncc.kernels.ahead import Ahead, fetching_steps
+from mncc.kernels.ahead import Ahead, NextRows, fetching_steps
 from mncc.kernels.chain import (
     NO_PADS,
     Chain,
@@ -28,7 +28,7 @@ from mncc.kernels.chain import (
     weight_layout,
 )
 from mncc.kernels.tiles import Scratch, Segment, panel_offset, stored_in_float
-from mncc.schedules.convolution import Panel, Part, TileWriter, Window
+from mncc.schedules.convolution import Panel, Part, RowsAhead, TileWriter, Window
 from mncc.schedules.function import Writes, scheduled_function
 from mncc.schedules.prefetch import with_prefetches
 
@@ -48,7 +48,9 @@ class Rows:
         return self.last - self.first
 
 
-def chain_function(chain: Chain, tiles: ChainTiles, symbol: str, ahead: Ahead | None = None) -> tirx.PrimFunc:
+def chain_function(
+    chain: Chain, tiles: ChainTiles, symbol: str, ahead: Ahead | NextRows | None = None
+) -> tirx.PrimFunc:
     """The scheduled function; parameters (begin, end, weights, [biases], scratch arrays..., input, [residual],
     [shared], output). `biases` is the memory of `weights` as float32, where these are stored in another type.
 
@@ -66,7 +68,7 @@ class Writer(Writes, Protocol):
 def written_function(make: Callable[[], Writer], scratch: Sequence[Scratch], symbol: str) -> tirx.PrimFunc:
     """The scheduled function of a writer, whose weights are the buffers of its blocks."""
     function, writer = scheduled_function(make, symbol)
-    function = with_prefetches(function, writer.blocks.biases, writer.blocks.fetches)
+    function = with_prefetches(function, writer.blocks.fetches)
     weights = {buffer.name: 0 for buffer in (writer.blocks.weights, writer.blocks.biases)}
     offsets = {array.name: array.offset * array.each for array in scratch}
     return function.with_attrs({"mncc.weights": weights, "mncc.scratch": offsets})
@@ -75,10 +77,10 @@ def written_function(make: Callable[[], Writer], scratch: Sequence[Scratch], sym
 class _ChainWriter:
     """Declares the parameters and writes steps, bands, windows and borders; tiles are the TileWriter's."""
 
-    def __init__(self, chain: Chain, tiles: ChainTiles, ahead: Ahead | None) -> None:
+    def __init__(self, chain: Chain, tiles: ChainTiles, ahead: Ahead | NextRows | None) -> None:
         self.chain, self.tiles = chain, tiles
-        steps = fetching_steps(chain, tiles)
-        self.ahead = (ahead, steps) if ahead is not None and steps is not None else None
+        self.steps, self.next_rows = fetching_steps(chain, tiles), ahead if isinstance(ahead, NextRows) else None
+        self.ahead: Ahead | RowsAhead | None = ahead if isinstance(ahead, Ahead) else None
         self.begin, self.end = T.arg("begin", T.int32()), T.arg("end", T.int32())
         self.places, floats = weight_layout(chain)
         each = stored_in_float(chain.weights_dtype)
@@ -123,6 +125,9 @@ class _ChainWriter:
         """What every stage adds so that these rows of the output can be made, the first stage first."""
         chain = self.chain
         made = [Rows(*pair) for pair in fresh_rows(chain, rows.first, rows.last, opening, T.min, T.max)]
+        if self.next_rows is not None and self.steps is not None:
+            line = self.input.line(made[0].last + self.input.row_shift)
+            self.ahead = RowsAhead(self.next_rows, self.input, line, made[self.steps.stage + 1].first)
         source = self.copy_input(made[0], made[1]) if chain.copies_input else self.input
         for index in range(len(chain.stages)):
             if fuses_band(chain, index):
@@ -158,7 +163,9 @@ class _ChainWriter:
     def part(self, index: int, segment: Segment, source: Window, target: Window, repeats: int = 1) -> Part:
         """One segment of a stage."""
         place, in_channels = self.places[index], self.chain.in_channels(index)
-        fetches = self.ahead is not None and self.ahead[1].stage == index
+        fetching = None
+        if self.ahead is not None and self.steps is not None and self.steps.stage == index:
+            fetching = self.ahead, self.steps
         before = sum(s.count for s in segments(self.chain, self.tiles, index) if s.start < segment.start)
         return Part(
             stage=self.chain.stages[index],
@@ -172,7 +179,7 @@ class _ChainWriter:
             final=index == len(self.chain.stages) - 1,
             shuffle=self.chain.order(index),
             repeats=repeats,
-            ahead=self.ahead if fetches else None,
+            ahead=fetching,
             first_panel=before,
         )
 

@@ -11,12 +11,12 @@ from tvm import tirx
 from tvm.s_tir import Schedule
 from tvm.script.ir_builder import tirx as T
 
-from mncc.kernels.ahead import FEW_CHANNELS, Ahead, Steps
+from mncc.kernels.ahead import FEW_CHANNELS, Ahead, NextRows, Steps
 from mncc.kernels.chain import Stage
 from mncc.kernels.tiles import FLOATS_PER_LINE, Block, ConvTile, Segment, cover_pixels
 from mncc.network.ops import Activation
 from mncc.schedules.microkernel import TiledProduct, schedule_copy, schedule_product
-from mncc.schedules.prefetch import Fetches
+from mncc.schedules.prefetch import Fetches, Place
 from mncc.schedules.sums import Piece, Sum, write_sums
 from mncc.schedules.types import cast, store
 
@@ -74,6 +74,17 @@ class Window:
 
 
 @dataclass(frozen=True)
+class RowsAhead:
+    """Where a product's steps find what they fetch of the input: `line` of its window is the first that the chain's
+    next step is the first to read; `first` is the first row that the product makes in this one."""
+
+    rows: NextRows
+    source: Window
+    line: Expr
+    first: Expr
+
+
+@dataclass(frozen=True)
 class Part:
     """One channel segment of a stage, the same in each of its groups. `kernel` and `bias` are offsets, in weights and
     in floats: of the first group's first panel of the segment, and of the stage's biases."""
@@ -92,8 +103,8 @@ class Part:
     repeats: int = 1
     """How many times as many panels follow as the segment counts: a depthwise stage's segment may be that of one of
     several tiles."""
-    ahead: tuple[Ahead, Steps] | None = None
-    """What this stage's steps fetch of the weights of later kernels."""
+    ahead: tuple[Ahead | RowsAhead, Steps] | None = None
+    """What this stage's steps fetch."""
     first_panel: int = 0
     """Panels of a group in the segments before this one."""
 
@@ -205,7 +216,32 @@ class TileWriter:
         )
         if part.ahead is not None:
             for piece, made in blocks.items():
-                self.fetches[made.block] = partial(_fetched, part, panel, rows, columns, piece)
+                self.fetches[made.block] = partial(self.fetched, part, panel, rows, columns, piece)
+
+    def fetched(
+        self, part: Part, panel: Panel, rows: tuple[Expr, int], columns: Segment, piece: Piece, at: Sequence[Expr]
+    ) -> list[Place]:
+        """What some steps of a tile fetch, a place a line; `at` is their first element in the sums' block."""
+        assert part.ahead is not None
+        ahead, steps = part.ahead
+        (group, index), (first, height), (_, column, _, *taps) = panel, rows, at
+        tile = columns.start // part.tile.cols + T.floordiv(column, columns.width)
+        step: Expr = 0
+        for extent, tap in zip(part.reductions, taps, strict=True):
+            step = step * extent + tap
+        number = group * (steps.panels // part.stage.groups) + part.first_panel + index
+        first_step = step + piece.first if piece.first else step
+        several = piece.rounds * piece.steps
+        if isinstance(ahead, RowsAhead):
+            at_row = [
+                steps.fetched_of_rows(ahead.rows, number, first + row - ahead.first, tile, first_step)
+                for row in range(height)
+            ]
+            lines = range(0, several * ahead.rows.rate, FLOATS_PER_LINE)
+            return [(ahead.source.buffer, (ahead.line, index + line)) for index in at_row for line in lines]
+        at_row = [steps.fetched(ahead, number, first + row, tile, first_step, T.max, T.Select) for row in range(height)]
+        lines = range(0, several * (FLOATS_PER_LINE if ahead.own else ahead.rate), FLOATS_PER_LINE)
+        return [(self.biases, (index + line,)) for index in at_row for line in lines]
 
     def bias(self, part: Part, panel: Panel, channel: Expr) -> Expr:
         """What the sums start from."""
@@ -334,25 +370,6 @@ def _unrolled(part: Part) -> int:
     if part.stage.kind == "depthwise":
         return 2 if part.depth <= MANY_TAPS else 1
     return 1 if part.tile.steps == 1 and part.in_channels // part.stage.groups <= FEW_CHANNELS else 0
-
-
-def _fetched(
-    part: Part, panel: Panel, rows: tuple[Expr, int], columns: Segment, piece: Piece, at: Sequence[Expr]
-) -> list[Expr]:
-    """The weights whose lines some steps of a tile fetch; `at` is their first element in the sums' block."""
-    assert part.ahead is not None
-    ahead, steps = part.ahead
-    (group, index), (first, height), (_, column, _, *taps) = panel, rows, at
-    tile = columns.start // part.tile.cols + T.floordiv(column, columns.width)
-    step: Expr = 0
-    for extent, tap in zip(part.reductions, taps, strict=True):
-        step = step * extent + tap
-    number = group * (steps.panels // part.stage.groups) + part.first_panel + index
-    rate = FLOATS_PER_LINE if ahead.own else ahead.rate
-    lines = range(0, piece.rounds * piece.steps * rate, FLOATS_PER_LINE)
-    first_step = step + piece.first if piece.first else step
-    fetched = [steps.fetched(ahead, number, first + row, tile, first_step, T.max, T.Select) for row in range(height)]
-    return [index + line for index in fetched for line in lines]
 
 
 def _panel_axes(part: Part, panel: Panel) -> Panel:

@@ -11,9 +11,11 @@ from tvm.script.ir_builder import tirx as T
 from tvm_ffi.structural import WalkResult, structural_map, structural_walk
 
 Expr = Any
-Fetches = Callable[[Sequence[Expr]], list[Expr]]
-"""Indices of the sums' block (row, column, channel, reductions...) of a step's first element -> what the step fetches,
-as indices into the weights."""
+Place = tuple[Any, tuple[Expr, ...]]
+"""A buffer, and indices of an element of it."""
+Fetches = Callable[[Sequence[Expr]], list[Place]]
+"""Indices of the sums' block (row, column, channel, reductions...) of a step's first element -> what the step
+fetches."""
 
 MARK = "mncc.prefetch"
 LOCALITY = 2
@@ -28,14 +30,14 @@ def mark_loop(sch: Schedule, sums: str) -> None:
     sch.annotate(sch.get_loops(sch.get_sblock(f"{sums}_update"))[serial[-1]], MARK, sums)
 
 
-def with_prefetches(function: tirx.PrimFunc, weights: Any, fetches: Mapping[str, Fetches]) -> tirx.PrimFunc:
+def with_prefetches(function: tirx.PrimFunc, fetches: Mapping[str, Fetches]) -> tirx.PrimFunc:
     """The function with a prefetch of every place in front of the bodies of the marked loops."""
 
     def fetching(loop: Any) -> Any:
         if MARK not in loop.annotations:
             return loop
         sums = str(loop.annotations[MARK])
-        calls = [prefetch(weights, index) for index in fetches[sums](_first_element(loop, sums))]
+        calls = [prefetch(*place) for place in fetches[sums](_first_element(loop, sums))]
         kept = {key: value for key, value in loop.annotations.items() if key != MARK}
         body = tirx.SeqStmt([*calls, loop.body])
         return tirx.For(loop.loop_var, loop.min, loop.extent, loop.kind, body, annotations=kept)
@@ -67,6 +69,6 @@ def _first_element(loop: Any, sums: str) -> list[Expr]:
     return [structural_map(value, [(tirx.Var, started)]) for value in found[0].iter_values]
 
 
-def prefetch(weights: Any, index: Expr) -> Any:
+def prefetch(buffer: Any, indices: tuple[Expr, ...]) -> Any:
     """The statement that fetches the line of one element: for reading, as data."""
-    return tirx.Evaluate(tirx.call_intrin("void", "tirx.prefetch", T.address_of(weights[index]), 0, LOCALITY, 1))
+    return tirx.Evaluate(tirx.call_intrin("void", "tirx.prefetch", T.address_of(buffer[indices]), 0, LOCALITY, 1))

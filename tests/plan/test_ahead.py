@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from mncc.elaborate import load
+from mncc.kernels.ahead import Ahead, NextRows
 from mncc.kernels.target import load_target
 from mncc.plan import Plan, make_plan
 
@@ -20,7 +21,7 @@ def fetched(plan: Plan) -> list[tuple[int, int]]:
     """First and last byte (exclusive) that each kernel fetches for others, in their order."""
     runs = []
     for kernel in plan.kernels:
-        if kernel.ahead is not None and kernel.ahead.floats:
+        if isinstance(kernel.ahead, Ahead) and kernel.ahead.floats:
             first = kernel.weights_offset + kernel.ahead.start * 4
             assert first >= kernel.weights_offset + kernel.weight_floats * 4
             runs.append((first, first + kernel.ahead.floats * 4))
@@ -44,7 +45,7 @@ def test_the_classifier_is_fetched_whole() -> None:
     """By the pooling kernel, which fetches its own weights too, and by the one before it."""
     plan = plan_of("mobilenet_v2", "x86-64-v4")
     pool, classifier = plan.kernels[-2:]
-    assert plan.kernels[-3].ahead is not None and pool.ahead is not None and pool.ahead.own is not None
+    assert plan.kernels[-3].ahead is not None and isinstance(pool.ahead, Ahead) and pool.ahead.own is not None
     before, last = fetched(plan)[-2:]
     assert before[0] == classifier.weights_offset and before[1] == last[0]
     assert last[1] == plan.weight_bytes == classifier.weights_offset + classifier.weight_floats * 4
@@ -60,7 +61,7 @@ def test_short_kernels_share_out_what_a_long_one_needs() -> None:
 def test_nothing_is_fetched_where_nobody_waits() -> None:
     """Weights of few bytes, kernels of many pixels, and a batch, whose images all read them."""
     plan = plan_of("mobilenet_v1", "x86-64-v4")
-    assert plan.kernels[0].ahead is None
+    assert not isinstance(plan.kernels[0].ahead, Ahead)
     assert not fetched(make_plan(load("docs/tiny.mn", {}), load_target("x86-64-v4")))
     assert not fetched(plan_of("mobilenet_v2", "x86-64-v4", batch=4))
 
@@ -70,7 +71,17 @@ def test_long_products_fetch_their_own_next_panels() -> None:
 
     def own(target: str) -> list[int]:
         kernels = enumerate(plan_of("mobilenet_v1", target).kernels)
-        return [number for number, kernel in kernels if kernel.ahead is not None and kernel.ahead.own is not None]
+        return [number for number, kernel in kernels if isinstance(kernel.ahead, Ahead) and kernel.ahead.own]
 
     assert own("x86-64-v4") == list(range(2, 10)) and not own("arm64-cortex-a76")
     assert own("x86-64-v3") == list(range(3, 10))
+
+
+def test_products_of_many_pixels_fetch_the_input_of_the_next_step() -> None:
+    """Where the target gains by it; of a batch too, whose images each have an input."""
+
+    def rows(target: str, **settings: int) -> list[int]:
+        kernels = enumerate(plan_of("mobilenet_v1", target, **settings).kernels)
+        return [number for number, kernel in kernels if isinstance(kernel.ahead, NextRows)]
+
+    assert rows("x86-64-v4") == rows("x86-64-v4", batch=2) == [0, 1] and not rows("arm64-cortex-a76")

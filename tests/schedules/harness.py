@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from mncc.backend import KernelFunction, compile_functions
-from mncc.kernels.ahead import Ahead
+from mncc.kernels.ahead import Ahead, NextRows
 from mncc.kernels.chain import Chain, ChainTiles, Stage, shared_array
 from mncc.kernels.family import family_of
 from mncc.kernels.target import load_target
@@ -54,14 +54,15 @@ def load_function(function: KernelFunction, folder: Path, target: str = "native"
 
 @dataclass
 class ChainRun:
-    """A chain or Winograd convolution compiled, with weights and inputs; `run` computes ranges of items in order."""
+    """A chain or Winograd convolution compiled, with weights and inputs; `run` computes ranges of items in order, from
+    the `source` as it lies in memory."""
 
     chain: Chain
     tiles: ChainTiles | WinogradTiles
     folder: Path
     seed: int = 0
     target: str = "native"
-    ahead: Ahead | None = None
+    ahead: Ahead | NextRows | None = None
 
     def __post_init__(self) -> None:
         rng = np.random.default_rng(self.seed)
@@ -75,9 +76,11 @@ class ChainRun:
         last = chain.last
         self.addend = rng.standard_normal((last.height, last.width, last.channels)).astype(chain.residual_dtype)
         own = family_of(chain).pack(chain, self.tiles, self.arrays)
-        behind = self.ahead.start + self.ahead.floats - own.size if self.ahead else 0
-        if self.ahead and self.ahead.own:
-            behind += 4 * self.ahead.own.floats  # Past the last panel, which may be narrow, it fetches what is there.
+        behind = 0
+        if isinstance(self.ahead, Ahead):
+            behind = self.ahead.start + self.ahead.floats - own.size
+            # Past the last panel, which may be narrow, it fetches what is there.
+            behind += 4 * self.ahead.own.floats if self.ahead.own else 0
         self.packed = on_line(np.concatenate([own, np.zeros(behind, np.float32)]))
 
     def run(self, ranges: Sequence[tuple[int, int]]) -> np.ndarray:
@@ -92,6 +95,7 @@ class ChainRun:
             tensors.append(on_line(placed, chain.residual_dtype))
         if self.shared is not None:
             tensors.append(on_line(np.full(self.shared.floats, np.nan), chain.dtype))
+        self.source = tensors[0]
         arrays = family_of(chain).scratch(chain, self.tiles)
         for begin, end in ranges:
             elements = sum(array.bytes // array.each for array in arrays)

@@ -1,4 +1,5 @@
-"""What kernels fetch for those behind them: every line, none outside, whatever the tiles and the tasks."""
+"""What kernels fetch for those behind them and for themselves: every line, none outside, whatever the tiles and the
+tasks."""
 
 from __future__ import annotations
 
@@ -10,14 +11,15 @@ from typing import Any
 import numpy as np
 import pytest
 from tvm import tirx
+from tvm.script.ir_builder import tirx as T
 
-from mncc.kernels.ahead import Ahead, Steps, fetching_steps, next_panel
-from mncc.kernels.chain import Chain, ChainTiles, Stage, weight_layout
+from mncc.kernels.ahead import Ahead, Steps, fetching_steps, next_panel, next_rows
+from mncc.kernels.chain import Chain, ChainTiles, Stage, opens, task_steps, weight_layout
 from mncc.kernels.family import family_of
 from mncc.kernels.tiles import FLOATS_PER_LINE, ConvTile
 from mncc.schedules import prefetch
 from tests.schedules.harness import ChainRun
-from tests.schedules.test_chain import inverted
+from tests.schedules.test_chain import ONE, inverted, window
 
 POOLED = Chain(1, 49, 64, (Stage("conv", 1, 49, 88),), pool=True)
 GROUPED = Chain(5, 7, 192, (Stage("conv", 5, 7, 48, groups=3),))
@@ -44,9 +46,16 @@ def items(chain: Chain, tiles: ChainTiles) -> int:
     return sum(phase.items for phase in family_of(chain).phases(chain, tiles))
 
 
-def counted(weights: Any, index: Any) -> Any:
+def counted(buffer: Any, indices: Any) -> Any:
     """Instead of a prefetch: one more in the element that would be fetched."""
-    return tirx.BufferStore(weights, weights[index] + 1.0, [index])
+    return tirx.BufferStore(buffer, buffer[indices] + 1.0, indices)
+
+
+def counted_inside(buffer: Any, indices: Any) -> Any:
+    """The same, as far as it lies in the buffer: past the last row, a prefetch does no harm, but a store would."""
+    (row, column), (rows, columns) = indices, buffer.shape
+    place = row + T.floordiv(column, columns), T.floormod(column, columns)
+    return tirx.IfThenElse(place[0] < rows, counted(buffer, place), None)
 
 
 def ahead_of(chain: Chain, steps: Steps, rate: int, share: float) -> Ahead:
@@ -115,14 +124,53 @@ def test_every_line_of_its_own_next_panels_is_fetched(
     assert later.any(axis=1).all() and len(later) * FLOATS_PER_LINE == ahead.floats
 
 
-@pytest.mark.parametrize("name", [*CASES, *OWN])
+TWO_STRIDES = (
+    Stage("depthwise", 10, 10, 64, kernel=(3, 3), stride=(2, 2), padding=((0, 1), (0, 1))),
+    Stage("conv", 10, 10, 80),
+    Stage("depthwise", 5, 5, 80, kernel=(3, 3), stride=(2, 2), padding=((1, 1), (1, 1))),
+    Stage("conv", 5, 5, 16),
+)
+TWO_STRIDES_TILES = ChainTiles(1, 1, "rows", tuple(ConvTile(1, 5, width, 16) for width in (16, 48, 16, 16)))
+ROWS = {
+    "tiles of two rows": (
+        Chain(14, 14, 96, (window("depthwise", (14, 14), 96, kernel=(3, 3), padding=ONE), Stage("conv", 14, 14, 40))),
+        ChainTiles(4, 4, "rows", (ConvTile(1, 7, 16, 16), ConvTile(2, 7, 32, 16))),
+    ),
+    "strides": (Chain(20, 20, 64, TWO_STRIDES, input_pads=((0, 1), (0, 1))), TWO_STRIDES_TILES),
+    "an input that is copied": (Chain(20, 20, 64, TWO_STRIDES), TWO_STRIDES_TILES),
+}
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_every_line_of_the_next_rows_is_fetched(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All but those that a task's first step reads, which nobody could fetch, and some of the second, where the first
+    one only makes the rows above its first."""
+    chain, tiles = ROWS[name]
+    steps = fetching_steps(chain, tiles)
+    assert steps is not None
+    ahead = next_rows(chain, tiles, steps)
+    assert ahead is not None
+    monkeypatch.setattr(prefetch, "prefetch", counted_inside)
+    run = ChainRun(chain, tiles, tmp_path, ahead=ahead)
+    run.input[:] = 0
+    run.run([(0, items(chain, tiles))])
+    (top, _), _ = chain.input_pads
+    opening, second, *_ = (top + step[0][1] for step in task_steps(chain, tiles, 0, chain.last.height))
+    floats = run.source.reshape(run.source.shape[0], -1)
+    assert not floats[:opening].any() and 0 < opening < second < top + chain.height
+    lines = floats[second if opens(chain, tiles) else opening : top + chain.height].ravel()
+    assert lines[: lines.size // FLOATS_PER_LINE * FLOATS_PER_LINE].reshape(-1, FLOATS_PER_LINE).any(axis=1).all()
+
+
+@pytest.mark.parametrize("name", [*CASES, *OWN, *ROWS])
 def test_the_bits_stay_the_same(name: str, tmp_path: Path) -> None:
-    chain, tiles = {**CASES, **OWN}[name]
+    chain, tiles = {**CASES, **OWN, **ROWS}[name]
     steps = fetching_steps(chain, tiles)
     assert steps is not None
     (tmp_path / "with").mkdir()
     whole = [(0, items(chain, tiles))]
     plain = ChainRun(chain, tiles, tmp_path).run(whole)
-    ahead = replace(ahead_of(chain, steps, 16, 0.5), own=next_panel(chain, tiles, steps) if name in OWN else None)
+    weights = replace(ahead_of(chain, steps, 16, 0.5), own=next_panel(chain, tiles, steps) if name in OWN else None)
+    ahead = next_rows(chain, tiles, steps) if name in ROWS else weights
     fetching = ChainRun(chain, tiles, tmp_path / "with", ahead=ahead)
     assert np.array_equal(fetching.run(whole), plain)
