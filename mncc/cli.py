@@ -256,7 +256,7 @@ def tune(
         typer.Option("--trials", min=1, metavar="N", help="Candidates of all kernels, those of earlier runs included."),
     ] = None,
     minutes: Annotated[
-        float | None, typer.Option("--minutes", min=0.1, metavar="M", help="How long at most; 30 if left out.")
+        float | None, typer.Option("--minutes", min=0.1, metavar="M", help="How long at most; 30 if neither is given.")
     ] = None,
     report: Annotated[
         Path | None, typer.Option("--report", metavar="FILE.html", help="Draw the search into a file.")
