@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import functools
 import json
 import os
@@ -246,6 +247,31 @@ def test_a_second_process_is_refused_before_it_compiles_anything(
     assert fake.asked == []
 
 
+def test_where_there_is_no_room_for_a_table_trials_are_kept(
+    mncc: Program, fake: FakeMeasurer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as there:
+        there.setattr("mncc.tuning.tables.add_to_table", no_room)
+        answer = mncc("tune", TINY, *THERE, "--trials", "40")
+    assert answer.status == 3 and "40 trials are kept" in answer.err
+    assert f"{TARGET}.json cannot be written: No space left on device\nhelp: " in answer.err
+    assert mncc("tune", TINY, *THERE, "--trials", "40").status == 0 and tuned_names()
+
+
+def test_where_there_is_no_room_for_candidates_trials_are_kept(
+    mncc: Program, fake: FakeMeasurer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stops(fake, monkeypatch, OSError(errno.ENOSPC, "No space left on device"))
+    answer = mncc("tune", TINY, *THERE)
+    assert answer.status == 3 and "30 trials are kept" in answer.err
+    assert "No space left on device\nhelp: " in answer.err and "TMPDIR" in answer.err
+
+
+def no_room(*_: object) -> None:
+    """In the place of whatever writes."""
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
 def stops(fake: FakeMeasurer, monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
     """The measurer raises after 30 candidates."""
     outcomes = fake.outcomes
@@ -265,7 +291,8 @@ def test_a_table_of_other_kernels_is_noted_and_replaced(mncc: Program, fake: Fak
     data = json.loads(table.read_text())
     table.write_text(json.dumps({**data, "definition": "before"}))
     answer = mncc("tune", TINY, *THERE, "--trials", "40")
-    assert "the code of kernels has changed" in answer.err
+    assert answer.err.count("the code of kernels has changed") == 1
+    assert f"{table} is written anew; what it was is {table}.old" in answer.err.replace("\n", " ")
     assert len(load_tables(load_target(TARGET)).kernels) >= 2
 
 
