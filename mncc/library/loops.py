@@ -52,16 +52,20 @@ class Loop:
 
 
 def hottest(code: Code) -> Loop:
-    """Of the innermost loops the one with the most multiply-adds. A kernel without loops has them unrolled: what lies
-    between its first load and its last multiply-add, or all of it where there is none of either."""
+    """Of the innermost loops the one with the most multiply-adds. A kernel without loops that have any has them
+    unrolled: what lies between its first load and its last multiply-add, or all of it where there is none of either."""
     spans = []
     for number, instruction in enumerate(code.instructions):
         start = code.labels.get(instruction.target, number)
         if start < number:
             spans.append((start, number + 1))
     inner = [a for a in spans if not any(a != b and a[0] <= b[0] and b[1] <= a[1] for b in spans)]
-    bodies = [_counted(code.instructions[begin:end]) for begin, end in inner or [_unrolled(code.instructions)]]
-    return max(bodies, key=lambda loop: loop.multiplies)
+    bodies = [_counted(code.instructions[begin:end]) for begin, end in inner]
+    best = max(bodies, key=lambda loop: loop.multiplies, default=Loop())
+    if best.multiplies:
+        return best
+    begin, end = _unrolled(code.instructions)
+    return _counted(code.instructions[begin:end])
 
 
 def _unrolled(instructions: Sequence[Instruction]) -> tuple[int, int]:
