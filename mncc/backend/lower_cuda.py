@@ -26,6 +26,9 @@ OPTIONS = {
     "thread_warp_size": 32,
 }
 """The text is the same for all architectures: what it may depend on is what the oldest has."""
+TWICE = 256
+"""Threads up to which two blocks shall fit on a multiprocessor: they have 128 registers each then, without which ptxas
+loads so far ahead that it takes all 255. Asked for more, or for two in float16, it spills a register or two."""
 
 
 @dataclass(frozen=True)
@@ -51,13 +54,14 @@ def lower(function: tirx.PrimFunc, symbol: str) -> Lowered:
     host, devices = found.pop(symbol), list(found.values())
     assert len(devices) == 1, f"{symbol} became {len(devices)} kernels"
     extents = _launched(host)
-    # One block a multiprocessor is enough: else ptxas spills a register or two where that lets one more fit.
-    device = devices[0].with_attrs({"global_symbol": symbol, "tirx.launch_bounds_min_blocks_per_sm": 1})
+    block = _three(extents, "threadIdx")
+    least = 2 if FRAGMENTS not in function.attrs and block[0] <= TWICE else 1
+    device = devices[0].with_attrs({"global_symbol": symbol, "tirx.launch_bounds_min_blocks_per_sm": least})
     module = Sequential(_TO_DEVICE)(tvm.IRModule({symbol: device}))
     return Lowered(
         module,
         _three(extents, "blockIdx"),
-        _three(extents, "threadIdx"),
+        block,
         extents.get("tirx.use_dyn_shared_memory", 0),
         tuple(str(parameter.name) for parameter in device.params),
     )

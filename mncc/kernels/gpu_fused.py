@@ -16,8 +16,12 @@ from typing import ClassVar
 import numpy as np
 
 from mncc.kernels.chain import Chain, Stage
+from mncc.kernels.gpu_layout import Chunk, ChunkLayout, chunk_layout, window_pitch
 from mncc.kernels.gpu_product import multiplies
-from mncc.kernels.gpu_tiles import QUAD, ThreadTiles, padded_matrix, pitch, rounded
+from mncc.kernels.gpu_tiles import HELD, QUAD, ThreadTiles, padded_matrix, pitch, rounded
+
+LINE = 16
+"""Floats: compilers put shared arrays on so many."""
 
 
 @dataclass(frozen=True)
@@ -33,22 +37,22 @@ class GpuFused(Chain):
         """Raises AssertionError for a chain that the family does not take."""
         assert fuses(self.stages) and not self.pool, self.stages
 
-    @property
+    @cached_property
     def middle(self) -> int:
         """The number of the depthwise stage."""
         return int(self.stages[0].kind != "depthwise")
 
-    @property
+    @cached_property
     def lead(self) -> Stage | None:
         """The convolution before it."""
         return self.stages[0] if self.middle else None
 
-    @property
+    @cached_property
     def depthwise(self) -> Stage:
         """The stage in the middle."""
         return self.stages[self.middle]
 
-    @property
+    @cached_property
     def tail(self) -> Stage | None:
         """The product behind it."""
         return self.stages[-1] if self.middle < len(self.stages) - 1 else None
@@ -99,6 +103,10 @@ class FusedShape:
     spec: GpuFused
     tiles: FusedTiles
 
+    clips: ClassVar[bool] = True
+    """Whether the lead makes nothing where no tile of an axis meets the picture: in the padding around axes that are
+    one tile."""
+
     @cached_property
     def steps(self) -> int:
         """Chunks that one block takes: those of its slice, or one where nothing is summed up."""
@@ -142,32 +150,68 @@ class FusedShape:
         """Of that window."""
         return self.middle[0] * self.middle[1]
 
+    @cached_property
+    def lead_part(self) -> tuple[tuple[int, int], tuple[int, int]]:
+        """The part of that window that the lead makes: its first row and column, and how many there are. Zeros lie
+        around it."""
+        spec, tiles, parts = self.spec, self.tiles, []
+        ends = ((tiles.rows, spec.last.height), (tiles.cols, spec.last.width))
+        for axis, (tile, made) in enumerate(ends):
+            whole, size, before = spec.in_shape(spec.middle)[axis], self.middle[axis], spec.depthwise.padding[axis][0]
+            alone = self.clips and spec.lead is not None and tile >= made
+            parts.append((before, min(size - before, whole)) if alone else (0, size))
+        (row, rows), (column, columns) = parts
+        return (row, column), (rows, columns)
+
+    @property
+    def lead_pixels(self) -> int:
+        """Of that part."""
+        _, (rows, columns) = self.lead_part
+        return rows * columns
+
     @property
     def made_rows(self) -> int:
-        """Pixels that the lead's threads write, in whole tiles."""
+        """Pixels that the lead's threads make, in whole tiles."""
         assert self.tiles.lead is not None
-        return rounded(self.middle_pixels, self.tiles.lead.height)
+        return rounded(self.lead_pixels, self.tiles.lead.height)
 
     @cached_property
     def window(self) -> tuple[int, int]:
         """Rows and columns of the input behind a tile."""
-        return _window(self.middle, self.spec.lead) if self.spec.lead else self.middle
+        return _window(self.lead_part[1], self.spec.lead) if self.spec.lead else self.middle
 
     @property
     def depth(self) -> int:
         """Input channels of the lead with padding."""
         return rounded(self.spec.channels, QUAD)
 
+    @cached_property
+    def window_quads(self) -> int:
+        """From pixel to pixel of the lead's input in shared memory, such that threads do not meet in banks; 0 where
+        some do."""
+        lead, tiles = self.spec.lead, self.tiles.lead
+        assert lead is not None and tiles is not None
+        return window_pitch(self.depth // QUAD, self.window, self.lead_part[1], lead.stride, tiles.across)
+
     @property
     def input_pitch(self) -> int:
         """Of the lead's input in shared memory."""
         assert self.tiles.lead is not None
-        return pitch(self.depth, self.tiles.lead.across)
+        return self.window_quads * QUAD or pitch(self.depth, self.tiles.lead.across)
 
     @property
-    def chunk_pitch(self) -> int:
+    def free(self) -> bool:
+        """True where no two threads ask a bank of shared memory at once."""
+        return self.layout.free and (self.spec.lead is None or self.window_quads > 0)
+
+    @cached_property
+    def layout(self) -> ChunkLayout:
         """Of a chunk's pixels in shared memory."""
-        return pitch(self.tiles.chunk)
+        tiles, stage = self.tiles, self.spec.depthwise
+        size, (at, part) = (tiles.rows, tiles.cols), self.lead_part
+        lead, tail = ((each.across, each.down) if each else None for each in (tiles.lead, tiles.tail))
+        chunk = Chunk(tiles.chunk // QUAD, *self.middle, at, part, size, tiles.run, stage.stride, lead, tail)
+        return chunk_layout(chunk)
 
     @property
     def lead_taps(self) -> int:
@@ -221,19 +265,44 @@ class FusedShape:
     @property
     def middle_floats(self) -> int:
         """Shared memory of what the depthwise convolution reads."""
-        rows = self.made_rows if self.spec.lead else self.middle_pixels
-        return rows * self.chunk_pitch
+        return self.middle[0] * self.layout.row * QUAD
 
     @property
     def made_floats(self) -> int:
         """Shared memory of what the projection reads."""
-        return self.tiles.tail.height * self.chunk_pitch if self.tiles.tail else 0
+        return self.tiles.tail.height * self.layout.made * QUAD if self.tiles.tail else 0
+
+    @property
+    def held(self) -> int:
+        """Registers of a thread for what the next chunk needs from memory, which is on its way while one is computed; 0
+        where there is no next one, or too much of it."""
+        threads, lead = self.tiles.threads, self.weights.lead_bias
+        runs = [lead, self.weights.floats - lead, self.tail_floats]
+        runs += [] if self.spec.lead else [self.middle_pixels * self.tiles.chunk]
+        floats = sum(rounded(-(-run // threads), QUAD) for run in runs)
+        return floats if self.steps > 1 and floats <= HELD else 0
+
+    @property
+    def shares(self) -> bool:
+        """True where the projection's weights lie where the lead's were: registers hold them until these are done."""
+        return self.held > 0 and self.spec.lead is not None
+
+    @property
+    def staged_floats(self) -> int:
+        """Shared memory of a chunk's weights but for those of products."""
+        return self.weights.floats - self.weights.lead_bias
+
+    @property
+    def product_floats(self) -> tuple[int, int]:
+        """Shared memory of the lead's weights of a chunk, and of the projection's, or of both."""
+        lead, tail = self.weights.lead_bias, self.tail_floats
+        return (max(lead, tail), 0) if self.shares else (lead, tail)
 
     @property
     def shared_bytes(self) -> int:
-        """Of a block."""
-        weights = self.weights.floats + self.tail_floats
-        return 4 * (self.window_floats + weights + self.middle_floats + self.made_floats)
+        """Of a block: its arrays, each on a line, and what the last slice counts by."""
+        parts = (self.window_floats, self.staged_floats, *self.product_floats, self.middle_floats, self.made_floats)
+        return 4 * sum(rounded(part, LINE) for part in parts) + 4
 
 
 def _window(size: tuple[int, int], stage: Stage) -> tuple[int, int]:

@@ -11,7 +11,7 @@ import numpy as np
 from mncc.kernels.chain import Chain
 from mncc.kernels.gpu_fused import FusedShape, FusedTiles, GpuFused
 from mncc.kernels.gpu_product import GpuProduct, ProductShape, ProductTiles
-from mncc.kernels.gpu_tiles import ThreadTiles
+from mncc.kernels.gpu_tiles import ThreadTiles, WarpTiles
 from mncc.kernels.gpu_warp_fused import WarpFused, WarpFusedShape
 from mncc.kernels.gpu_warp_product import WarpProduct, WarpProductShape
 from mncc.kernels.tiles import Scratch, aligned
@@ -19,27 +19,40 @@ from mncc.kernels.tiles import Scratch, aligned
 
 @dataclass(frozen=True)
 class Join:
-    """`groups` of `slices` blocks each that make the same part of an image, and how their threads hold the sums."""
+    """`groups` of `slices` blocks each that make the same part of an image, of `pixels`, and how their threads hold the
+    sums, maybe of a few pixels more."""
 
     groups: int
     slices: int
     sums: ThreadTiles
+    pixels: int
 
     @property
     def block_floats(self) -> int:
-        """What one block leaves."""
+        """The memory for what one block leaves."""
         return self.sums.threads * self.sums.kept
+
+    @property
+    def left_floats(self) -> int:
+        """What one block leaves there."""
+        return self.pixels * self.sums.width
 
 
 def join_of(spec: object, tiles: object) -> Join | None:
     """How slices of a kernel meet; None where there is but one."""
     if isinstance(spec, GpuFused) and isinstance(tiles, FusedTiles) and tiles.slices > 1 and tiles.tail:
         across, columns, rows = FusedShape(spec, tiles).grid
-        return Join(across * columns * rows // tiles.slices, tiles.slices, tiles.tail)
+        return _join(across * columns * rows, tiles, tiles.tail)
     if isinstance(spec, GpuProduct) and isinstance(tiles, ProductTiles) and tiles.slices > 1:
         across, columns, rows = ProductShape(spec, tiles).grid
-        return Join(across * columns * rows // tiles.slices, tiles.slices, tiles.sums)
+        return _join(across * columns * rows, tiles, tiles.sums)
     return None
+
+
+def _join(blocks: int, tiles: FusedTiles | ProductTiles, sums: ThreadTiles) -> Join:
+    # Which pixels a thread holds of a fragment is not to be known.
+    pixels = sums.height if isinstance(sums, WarpTiles) else tiles.rows * tiles.cols
+    return Join(blocks // tiles.slices, tiles.slices, sums, pixels)
 
 
 def joined_array(spec: Chain, tiles: object) -> Scratch | None:

@@ -11,7 +11,7 @@ from typing import ClassVar
 import numpy as np
 
 from mncc.kernels.chain import Chain, Stage
-from mncc.kernels.gpu_tiles import ThreadTiles, joined_pitch, padded_matrix, pitch
+from mncc.kernels.gpu_tiles import HELD, QUAD, ThreadTiles, joined_pitch, padded_matrix, pitch, rounded
 
 
 @dataclass(frozen=True)
@@ -119,6 +119,15 @@ class ProductShape:
     def chunk_weights(self) -> int:
         """Weights of one chunk of one tile of channels."""
         return self.spec.taps * self.tiles.chunk * self.tiles.sums.width
+
+    @property
+    def held(self) -> int:
+        """Registers of a thread for what the next chunk needs from memory, which is on its way while one is computed; 0
+        where there is no next one, or too much of it."""
+        threads, window = self.tiles.sums.threads, self.window[0] * self.window[1] * self.tiles.chunk
+        runs = [window, self.chunk_weights] if self.stages_weights else [window]
+        floats = sum(rounded(-(-run // threads), QUAD) for run in runs)
+        return floats if self.steps > 1 and floats <= HELD else 0
 
     @property
     def joins(self) -> bool:

@@ -23,6 +23,7 @@ from mncc.kernels.gpu_time import (
     barrier,
     copy_work,
     fetch,
+    in_steps,
     predict,
     product_work,
 )
@@ -34,8 +35,12 @@ SUMS, LEAD_SUMS = 64, 32
 """The most sums that a thread keeps in registers, and those of an expansion, which are there beside others."""
 FULL = 4
 """Blocks a multiprocessor beyond which the depth is not cut any more."""
+CUTS = 6
+"""Ways to cut the depth that are looked at."""
 SPARE_REGISTERS = 40
 """Registers of a thread for addresses and loops."""
+CHUNKS = (16, 32, 64)
+"""Channels that a fused kernel takes at once."""
 ROWS, COLUMNS = (1, 2, 4, 7, 8), (4, 7, 8, 14, 16)
 """Of a tile of a picture."""
 LEAST_PIXELS, MOST_PIXELS = 8, 128
@@ -97,14 +102,15 @@ def product_space(spec: GpuProduct, target: GpuTarget) -> Iterator[ProductTiles]
 def _product_slices(spec: GpuProduct, tiles: ProductTiles, target: GpuTarget) -> list[int]:
     shape = ProductShape(spec, tiles)
     across, columns, rows = shape.grid
-    return [1] if shape.joins else slices_of(shape.steps, across * columns * rows, target)
+    return [1] if shape.joins else slices_of(shape.steps, across * columns * rows, target, CUTS)
 
 
-def slices_of(steps: int, blocks: int, target: GpuTarget) -> list[int]:
-    """Into how many slices of equal size the steps of so few blocks can be cut."""
+def slices_of(steps: int, blocks: int, target: GpuTarget, most: int = 2) -> list[int]:
+    """Into how many slices of equal size the steps of so few blocks can be cut: the `most` ways with most slices, and
+    not at all."""
     cuts = [steps // size for size in range(1, steps) if steps % size == 0]
     fits = [count for count in cuts if blocks * count <= FULL * target.multiprocessors]
-    return [1, *fits[:2]]
+    return [1, *fits[:most]]
 
 
 def pixel_tiles(spec: GpuProduct, flat: Iterable[int]) -> Iterator[tuple[int, int]]:
@@ -132,12 +138,13 @@ def predict_product(spec: GpuProduct, tiles: ProductTiles, target: GpuTarget) ->
     shape, sums = ProductShape(spec, tiles), tiles.sums
     window = shape.window[0] * shape.window[1] * tiles.chunk
     lanes = 1 if spec.channels % QUAD else QUAD
-    work = copy_work(sums.threads, window, lanes) + fetch(1) + barrier(2)
+    work = copy_work(sums.threads, window, lanes) + barrier(2)
     work += copy_work(sums.threads, shape.chunk_weights, stored=shape.stages_weights)
     work += product_work(sums, spec.taps * tiles.chunk, not shape.stages_weights)
     if not shape.stages_weights:
         work += fetch(tiles.chunk / sums.split / QUAD / 8)
-    work = work.times(shape.steps) + Work(others=sums.threads / WARP * sums.pixels * sums.channels * 2, waits=BEGIN)
+    work = in_steps(work, shape.steps, shape.held > 0, sums.threads / WARP, target)
+    work += Work(others=sums.threads / WARP * sums.pixels * sums.channels * 2, waits=BEGIN)
     if shape.joins:
         work += Work(shared=2 * shape.join_floats / WARP, waits=100 + 10 * (shape.pixels if spec.pool else sums.split))
     across, columns, rows = shape.grid
@@ -145,9 +152,9 @@ def predict_product(spec: GpuProduct, tiles: ProductTiles, target: GpuTarget) ->
     moved = moved_by_product(spec, tiles).total / (across * columns * rows)
     blocks = across * columns * rows * spec.images
     work = replace(work + joined(spec, tiles), moved=moved)
-    return predict(
-        target, work, blocks, sums.threads, product_registers(sums), shape.shared_bytes, spec.macs, unique
-    )
+    registers = product_registers(sums) + shape.held
+    shared = shape.shared_bytes
+    return predict(target, work, blocks, sums.threads, registers, shared, spec.macs, unique, target.byte)
 
 
 def joined(spec: GpuProduct | GpuFused, tiles: ProductTiles | FusedTiles) -> Work:
@@ -163,15 +170,19 @@ def joined(spec: GpuProduct | GpuFused, tiles: ProductTiles | FusedTiles) -> Wor
 
 @cache
 def choose_fused(spec: GpuFused, target: GpuTarget) -> FusedTiles | None:
-    """The tiles of the least cost; None where none fit."""
-    space = fused_space(spec, target)
-    return min(space, key=lambda tiles: predict_fused(spec, tiles, target).cost, default=None)
+    """The tiles of the least cost, if there are any of those whose threads do not meet in shared memory's banks; None
+    where none fit."""
+
+    def rank(tiles: FusedTiles) -> tuple[bool, float]:
+        return not FusedShape(spec, tiles).free, predict_fused(spec, tiles, target).cost
+
+    return min(fused_space(spec, target), key=rank, default=None)
 
 
 def fused_space(spec: GpuFused, target: GpuTarget) -> Iterator[FusedTiles]:
     """All tiles that fit."""
     last, channels = spec.last, spec.depthwise.channels
-    chunks = sorted({min(size, rounded(channels, QUAD)) for size in (32, 64)})
+    chunks = sorted({min(size, rounded(channels, QUAD)) for size in CHUNKS})
     for (rows, cols), threads, chunk in product(pictures(last.height, last.width), THREADS, chunks):
         run = next(size for size in (4, 3, 2, 1) if cols % size == 0)
         for tail, lead in product(_tails(spec, rows * cols, threads), _leads(spec, rows, cols, chunk, threads)):
@@ -180,7 +191,7 @@ def fused_space(spec: GpuFused, target: GpuTarget) -> Iterator[FusedTiles]:
             if shape.shared_bytes > STATIC_SHARED:
                 continue
             across, columns, grid_rows = shape.grid
-            slices = slices_of(shape.steps, across * columns * grid_rows, target) if tail else [1]
+            slices = slices_of(shape.steps, across * columns * grid_rows, target, CUTS) if tail else [1]
             yield from (replace(tiles, slices=count) for count in slices)
 
 
@@ -198,7 +209,7 @@ def _leads(spec: GpuFused, rows: int, cols: int, chunk: int, threads: int) -> It
     if not spec.lead:
         yield None
         return
-    pixels = FusedShape(spec, FusedTiles(rows, cols, chunk, 1, threads, 1, None, None)).middle_pixels
+    pixels = FusedShape(spec, FusedTiles(rows, cols, chunk, 1, threads, 1, None, None)).lead_pixels
     for channels in (4, 8):
         across = chunk // channels
         if across and chunk % channels == 0 and threads % across == 0:
@@ -208,15 +219,16 @@ def _leads(spec: GpuFused, rows: int, cols: int, chunk: int, threads: int) -> It
             yield ThreadTiles(-(-pixels // (down * rounds)), channels, across, down)
 
 
-def fused_registers(tiles: FusedTiles) -> int:
-    """Registers of a thread: the projection's sums stay while the expansion and the depthwise convolution run."""
+def fused_registers(tiles: FusedTiles, held: int = 0) -> int:
+    """Registers of a thread: the projection's sums stay while the expansion and the depthwise convolution run, and so
+    do those `held` for the next chunk."""
     kept = tiles.tail.pixels * tiles.tail.channels if tiles.tail else 0
     passing = [tiles.run * QUAD + (tiles.run + 2) * QUAD + 3 * QUAD + SPARE_REGISTERS]
     if tiles.lead:
         passing.append(product_registers(tiles.lead))
     if tiles.tail:
         passing.append(product_registers(tiles.tail) - kept)
-    return kept + max(passing)
+    return kept + held + max(passing)
 
 
 def predict_fused(spec: GpuFused, tiles: FusedTiles, target: GpuTarget) -> GpuPrediction:
@@ -224,7 +236,7 @@ def predict_fused(spec: GpuFused, tiles: FusedTiles, target: GpuTarget) -> GpuPr
     shape, stage = FusedShape(spec, tiles), spec.depthwise
     lanes = 1 if spec.channels % QUAD else QUAD
     warps = tiles.threads / WARP
-    work = copy_work(tiles.threads, shape.weights.floats) + fetch(1) + barrier(4 if spec.tail else 2)
+    work = copy_work(tiles.threads, shape.weights.floats) + barrier(4 if spec.tail else 2)
     if tiles.lead:
         parts = shape.made_rows // tiles.lead.height
         sums = tiles.lead.pixels * tiles.lead.channels
@@ -240,22 +252,22 @@ def predict_fused(spec: GpuFused, tiles: FusedTiles, target: GpuTarget) -> GpuPr
         multiplies=rounds * warps * tiles.run * QUAD * shape.taps,
         others=rounds * warps * (loads + 4 * QUAD * tiles.run + 10),
         shared=rounds * warps * loads * 4,
-        waits=rounds * STEP * stage.kernel[0],
+        stalls=rounds * STEP * stage.kernel[0],
     )
     if tiles.tail:
         work += product_work(tiles.tail, tiles.chunk)
         work += copy_work(tiles.threads, shape.tail_floats)
-    work = work.times(shape.steps)
+    work = in_steps(work, shape.steps, shape.held > 0, warps, target)
     if spec.lead:
-        work += copy_work(tiles.threads, shape.window[0] * shape.window[1] * shape.depth, lanes) + fetch(1)
+        work += copy_work(tiles.threads, shape.window[0] * shape.window[1] * shape.depth, lanes)
     across, columns, rows = shape.grid
     unique = tensor_bytes(spec) + 4 * shape.weight_floats
     moved = moved_by_fused(spec, tiles).total / (across * columns * rows)
     work = replace(work + joined(spec, tiles) + Work(others=warps * 16, waits=BEGIN), moved=moved)
     blocks = across * columns * rows * spec.images
-    return predict(
-        target, work, blocks, tiles.threads, fused_registers(tiles), shape.shared_bytes, spec.macs, unique
-    )
+    registers = fused_registers(tiles, shape.held)
+    shared = shape.shared_bytes
+    return predict(target, work, blocks, tiles.threads, registers, shared, spec.macs, unique, target.byte)
 
 
 def predict_direct(spec: GpuDirect, tiles: DirectTiles, target: GpuTarget) -> GpuPrediction:

@@ -24,7 +24,8 @@ class GpuTarget:
 
     `ghz` and `memory` (bytes a second) are the board's. Per multiprocessor: `lanes` fp32 multiply-adds a cycle, and
     `tensor` of float16 that add up in fp32, on its tensor cores; 32-bit `registers`, resident `threads` and `blocks`,
-    bytes of `shared` memory; `block_shared` is the most of these that one block may ask for. `l2` in bytes.
+    bytes of `shared` memory; `block_shared` is the most of these that one block may ask for. `l2` in bytes. `byte` is
+    what a byte that blocks move counts where tiles of float32 are chosen, in seconds beside the predicted time.
     """
 
     name: str
@@ -42,6 +43,7 @@ class GpuTarget:
     shared: int
     block_shared: int
     tensor: int
+    byte: float
 
     @property
     def flops(self) -> float:
@@ -83,4 +85,5 @@ def read_gpu(name: str, data: Mapping[str, Any]) -> GpuTarget:
         shared=part["shared"],
         block_shared=block["shared"],
         tensor=part["tensor"],
+        byte=data["tiles"]["byte"],
     )

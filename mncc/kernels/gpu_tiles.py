@@ -15,6 +15,8 @@ PHASE = 8
 """Threads whose 128-bit accesses shared memory serves at once: all of its 32 banks."""
 OCTET = 8
 """float16 numbers of a 128-bit access."""
+HELD = 40
+"""The most registers of a thread that hold what is on its way from memory while others are computed with."""
 FRAGMENT = 16
 """Rows and columns of the matrices that tensor cores multiply."""
 

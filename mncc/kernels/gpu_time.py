@@ -3,7 +3,7 @@ and are never shown as a speed."""
 
 from __future__ import annotations
 
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 
 from mncc.kernels.gpu_target import WARP, GpuTarget
 from mncc.kernels.gpu_tiles import FRAGMENT, QUAD, ThreadTiles, WarpTiles
@@ -23,7 +23,8 @@ L2_BYTES = 12
 A100), so that of equal tiles those win that read less again."""
 BYTE = 0.5e-12
 """Seconds that a byte from or to the L2 cache counts where tiles and fusion are chosen, beside the predicted time, in
-which bytes mostly hide behind other things: what one takes at 2 TB/s. (These boards' caches give 1 to 7 TB/s.)"""
+which bytes mostly hide behind other things: what one takes at 2 TB/s. (These boards' caches give 1 to 7 TB/s.) In
+float32 targets say it themselves (`GpuTarget.byte`)."""
 SHARED_BYTES = 128
 """Bytes a cycle that shared memory gives a multiprocessor."""
 TENSOR_ISSUES = 2
@@ -33,14 +34,16 @@ TENSOR_ISSUES = 2
 @dataclass(frozen=True)
 class Work:
     """What one block does, counted for all its threads in warps of 32: multiply-adds, other instructions, cycles of
-    shared memory; bytes that it moves from and to global memory; the cycles that a block alone on a multiprocessor
-    waits: for fetches, barriers and loads from shared memory; and products of fragments on tensor cores."""
+    shared memory; bytes that it moves from and to global memory; the cycles that all of a block wait, for fetches and
+    barriers, if it is alone on a multiprocessor; those that a warp waits for loads from shared memory while others may
+    go on; and products of fragments on tensor cores."""
 
     multiplies: float = 0
     others: float = 0
     shared: float = 0
     moved: float = 0
     waits: float = 0
+    stalls: float = 0
     tensor: float = 0
 
     def __add__(self, other: Work) -> Work:
@@ -50,12 +53,21 @@ class Work:
             self.shared + other.shared,
             self.moved + other.moved,
             self.waits + other.waits,
+            self.stalls + other.stalls,
             self.tensor + other.tensor,
         )
 
     def times(self, count: float) -> Work:
         """This `count` times."""
-        return Work(*(value * count for value in astuple(self)))
+        return Work(
+            self.multiplies * count,
+            self.others * count,
+            self.shared * count,
+            self.moved * count,
+            self.waits * count,
+            self.stalls * count,
+            self.tensor * count,
+        )
 
 
 @dataclass(frozen=True)
@@ -72,11 +84,13 @@ class GpuPrediction:
     target: GpuTarget
     tensor: bool = False
     """Whether the peak is that of the tensor cores."""
+    byte: float = BYTE
+    """Seconds that a byte moved counts."""
 
     @property
     def cost(self) -> float:
         """What tiles and fusion are chosen by."""
-        return self.seconds + BYTE * self.moved
+        return self.seconds + self.byte * self.moved
 
     def describe(self) -> str:
         """The line of a printed plan."""
@@ -101,7 +115,7 @@ def product_work(tiles: ThreadTiles, depth: int, bytes_from_memory: bool = False
         multiplies=warps * share * tiles.pixels * tiles.channels,
         others=warps * steps * (loads + 2),
         shared=warps * steps * (tiles.pixels * value_cycles + tiles.channels * weight_cycles),
-        waits=steps * STEP,
+        stalls=steps * STEP,
     )
 
 
@@ -142,15 +156,33 @@ def fetch(count: float) -> Work:
     return Work(waits=count * FETCH)
 
 
+def cycles_alone(work: Work, warps: float, target: GpuTarget) -> float:
+    """What a block alone takes: its warps on the schedulers, one instruction after the other."""
+    issued = work.multiplies * max(1, WARP * SCHEDULERS / target.lanes) + work.others
+    issued += work.tensor * max(TENSOR_ISSUES, FRAGMENT**3 * SCHEDULERS / target.tensor)
+    return work.waits + max(issued / min(warps, SCHEDULERS), work.stalls + issued / warps)
+
+
+def in_steps(step: Work, count: int, ahead: bool, warps: float, target: GpuTarget) -> Work:
+    """That step so many times, each of which waits for memory, unless that is asked `ahead` while the step before is
+    computed."""
+    if not ahead:
+        return (step + fetch(1)).times(count)
+    left = max(0.0, FETCH - cycles_alone(step, warps, target))
+    return step.times(count) + fetch(1) + Work(waits=(count - 1) * left)
+
+
 def predict(
-    target: GpuTarget, work: Work, blocks: int, threads: int, registers: int, shared: int, macs: float, unique: float
-) -> GpuPrediction:
-    """The time of `blocks` blocks of that work. `unique` are the bytes of tensors and weights, moved once."""
+    target: GpuTarget, work: Work, blocks: int, threads: int, registers: int, shared: int, macs: float, unique: float,
+    byte: float = BYTE,
+) -> GpuPrediction:  # fmt: skip
+    """The time of `blocks` blocks of that work. `unique` are the bytes of tensors and weights, moved once; `byte` is
+    what one moved counts."""
     resident = target.resident_blocks(threads, registers, shared)
     tensor = work.tensor > 0
     ideal = 2 * macs / (target.tensor_flops if tensor else target.flops)
     if not resident:
-        return GpuPrediction(float("inf"), ideal, blocks, 0, 0.0, unique, target, tensor)
+        return GpuPrediction(float("inf"), ideal, blocks, 0, 0.0, unique, target, tensor, byte)
     each = -(-blocks // target.multiprocessors)
     busy = max(
         work.multiplies * WARP / target.lanes,
@@ -159,12 +191,8 @@ def predict(
         work.moved / L2_BYTES,
         work.tensor * FRAGMENT**3 / target.tensor,
     )
-    warps = -(-threads // WARP)
-    # What a block alone takes: its warps on the schedulers, one instruction after the other.
-    issued = work.multiplies * max(1, WARP * SCHEDULERS / target.lanes) + work.others
-    issued += work.tensor * max(TENSOR_ISSUES, FRAGMENT**3 * SCHEDULERS / target.tensor)
-    alone = work.waits + issued / min(warps, SCHEDULERS)
+    alone = cycles_alone(work, -(-threads // WARP), target)
     rounds = -(-each // resident)
     cycles = max(each * busy, rounds * alone)
     seconds = max(cycles / (target.ghz * 1e9), unique / target.memory) + LAUNCH
-    return GpuPrediction(seconds, ideal, blocks, resident, work.moved * blocks, unique, target, tensor)
+    return GpuPrediction(seconds, ideal, blocks, resident, work.moved * blocks, unique, target, tensor, byte)

@@ -42,9 +42,10 @@ def moved_by_fused(spec: GpuFused, tiles: FusedTiles) -> Moved:
     pixels = 1
     ends = ((spec.height, spec.last.height, tiles.rows), (spec.width, spec.last.width, tiles.cols))
     for axis, (whole, made, tile) in enumerate(ends):
-        starts = [*range(0, made, tile)]
-        for stage in reversed(spec.stages[: spec.middle + 1]):
-            starts = [at * stage.stride[axis] - stage.padding[axis][0] for at in starts]
+        stage, lead, first = spec.depthwise, spec.lead, shape.lead_part[0][axis]
+        starts = [at * stage.stride[axis] - stage.padding[axis][0] + first for at in range(0, made, tile)]
+        if lead:
+            starts = [at * lead.stride[axis] - lead.padding[axis][0] for at in starts]
         pixels *= covered(starts, shape.window[axis], whole)
     times = across if spec.lead else shape.panels
     chunks = shape.panels * shape.chunks
@@ -138,4 +139,4 @@ def tensor_bytes(spec: Chain) -> int:
 
 def _sums(spec: GpuProduct | GpuFused, tiles: ProductTiles | FusedTiles) -> int:
     join = join_of(spec, tiles)
-    return 2 * FLOAT * join.groups * join.slices * join.block_floats if join else 0
+    return FLOAT * join.groups * (2 * join.slices - 1) * join.left_floats if join else 0

@@ -39,6 +39,8 @@ class WarpFusedShape(FusedShape):
     spec: WarpFused
     tiles: FusedTiles
 
+    clips: ClassVar[bool] = False
+
     @property
     def depth(self) -> int:
         """Unrolled depth of the lead with padding."""

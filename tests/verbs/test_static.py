@@ -103,7 +103,7 @@ def test_mobilenet_v2_is_about_twenty_launches_of_multiply_adds() -> None:
     except OutsideError as error:
         pytest.skip(f"{error}")
     report = static_report("examples/mobilenet_v2.mn", {}, "cuda-sm80")
-    assert len(report.kernels) <= 25 and not report.note
+    assert len(report.kernels) <= 22 and not report.note
     for kernel in report.kernels:
         assert kernel.spilled_bytes == 0, kernel
         assert kernel.multiply_share is not None and kernel.multiply_share > 0.5, kernel
@@ -113,6 +113,27 @@ def test_mobilenet_v2_is_about_twenty_launches_of_multiply_adds() -> None:
         assert kernel.sectors is not None and kernel.least_sectors is not None, kernel
         assert kernel.sectors <= kernel.least_sectors * (1.25 if kernel is report.kernels[0] else 1), kernel
     # Bytes go through the L2 cache several times: what that is weighed against is in docs/gpu.md.
-    assert report.read_again < 5
-    # Batch 1 occupies the GPU, but for the classifier, which is as long as its weights.
-    assert all(kernel.blocks >= 0.5 * report.multiprocessors for kernel in report.kernels[:-1])
+    assert report.read_again < 3.7
+    # Batch 1 occupies a good part of the GPU.
+    assert all(kernel.blocks >= 0.36 * report.multiprocessors for kernel in report.kernels)
+
+
+@pytest.mark.full
+@pytest.mark.parametrize(
+    "target, launches, times",
+    [
+        ("cuda-sm75", 22, 3.0),
+        ("cuda-sm80", 22, 3.7),
+        ("cuda-sm86", 22, 3.0),
+        ("cuda-sm87", 22, 2.7),
+        ("cuda-sm89", 20, 3.0),
+        ("cuda-sm90", 22, 3.0),
+    ],
+)
+def test_bytes_are_moved_three_times_but_on_the_largest_and_slowest(target: str, launches: int, times: float) -> None:
+    machine = load_machine(target)
+    assert isinstance(machine, GpuTarget)
+    plan = make_plan(load("examples/mobilenet_v2.mn"), machine)
+    predicted = [kernel.predict(machine) for kernel in plan.kernels]
+    moved, unique = (sum(getattr(each, part) for each in predicted) for part in ("moved", "unique"))
+    assert len(plan.kernels) <= launches and moved < times * unique, (len(plan.kernels), moved / unique)

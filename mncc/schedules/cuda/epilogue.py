@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from tvm.script.ir_builder import tirx as T
@@ -12,7 +13,7 @@ from tvm.script.ir_builder import tirx as T
 from mncc.kernels.gpu_join import Join
 from mncc.kernels.gpu_tiles import QUAD
 from mncc.network.ops import Activation
-from mncc.schedules.cuda.writer import SHARED, Expr, Tensor, loaded, store_if, stored, vector
+from mncc.schedules.cuda.writer import SHARED, Expr, Tensor, ThreadPlace, loaded, store_if, stored, vector
 from mncc.schedules.types import cast
 
 
@@ -34,13 +35,15 @@ class Meeting:
 
     @contextmanager
     def last(self, sums: Any, part: Expr, at: tuple[Expr, Expr], thread: Expr) -> Iterator[None]:
-        """What only the last block of a group does, with the sums of all slices; `at` is (image, group)."""
+        """What only the last block of a group does, with the sums of all slices; `part` is the block's own, `at` is
+        (image, group)."""
         join, (image, group) = self.join, at
         begin = image * self.stride + group * join.slices * join.block_floats + thread * QUAD
         quads, apart = join.sums.kept // QUAD, join.sums.threads * QUAD
         own = begin + part * join.block_floats
         with T.unroll(0, quads) as i:
-            vector(QUAD, lambda v: T.buffer_store(self.left, sums[i * QUAD + v], [own + i * apart + v]))
+            leave = partial(self._leave, sums, i * QUAD, own + i * apart)
+            store_if([self._real(i, thread)], leave)
         count = T.sblock_alloc_buffer((1,), "uint32", scope=SHARED)
         seen = T.sblock_alloc_buffer((1,), "uint32", scope="local")
         # Everybody's sums are on their way before one thread counts the block.
@@ -53,13 +56,35 @@ class Meeting:
         T.buffer_store(seen, count[0], [0])
         with T.If(seen[0] == T.uint32(join.slices - 1)), T.Then(), T.sblock("last"):
             T.evaluate(T.call_extern("int32", "__threadfence"))
+            mine = T.sblock_alloc_buffer((quads * QUAD,), "float32", scope="local")
             with T.unroll(0, quads * QUAD) as i:
+                T.buffer_store(mine, sums[i], [i])
                 T.buffer_store(sums, T.float32(0), [i])
-            with T.serial(0, join.slices) as each, T.unroll(0, quads) as i, T.sblock("slice"):
-                values = loaded(self.left, begin + each * join.block_floats + i * apart, QUAD)
-                with T.unroll(0, QUAD) as v:
-                    T.buffer_store(sums, sums[i * QUAD + v] + values[v], [i * QUAD + v])
+            with T.serial(0, join.slices) as each, T.sblock("slice"):
+                each = T.axis.opaque(join.slices, each)
+                with T.If(each == part):
+                    with T.Then(), T.unroll(0, quads * QUAD) as i:
+                        T.buffer_store(sums, sums[i] + mine[i], [i])
+                    with T.Else(), T.unroll(0, quads) as i:
+                        add = partial(self._add, sums, i * QUAD, begin + each * join.block_floats + i * apart)
+                        store_if([self._real(i, thread)], add)
             yield
+
+    def _real(self, quad: Expr, thread: Expr) -> Expr:
+        """Whether the `quad`th of a thread's quads is of a pixel that is wanted."""
+        join, sums = self.join, self.join.sums
+        if sums.height <= join.pixels:
+            return True
+        return ThreadPlace(sums, thread).pixel(quad // (sums.channels // QUAD)) < join.pixels
+
+    def _leave(self, sums: Any, first: Expr, at: Expr) -> None:
+        vector(QUAD, lambda v: T.buffer_store(self.left, sums[first + v], [at + v]))
+
+    def _add(self, sums: Any, first: Expr, at: Expr) -> None:
+        with T.sblock("other"):
+            values = loaded(self.left, at, QUAD)
+            with T.unroll(0, QUAD) as v:
+                T.buffer_store(sums, sums[first + v] + values[v], [first + v])
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from tvm import tirx
@@ -17,17 +18,23 @@ from mncc.schedules.cuda.epilogue import Epilogue, Meeting, finished
 from mncc.schedules.cuda.writer import (
     BlockWriter,
     Expr,
+    Part,
     TensorPlace,
     ThreadPlace,
+    Transfer,
     all_of,
     kernel_function,
     loaded,
     multiply,
     registers,
+    run_transfer,
     shared_array,
+    store_if,
     stored,
     tensor_argument,
     vector,
+    window_place,
+    window_transfer,
     zero,
 )
 
@@ -60,7 +67,7 @@ class _FusedWriter:
 
     def write(self) -> None:
         """One block."""
-        shape, tiles, spec = self.shape, self.tiles, self.spec
+        shape, tiles = self.shape, self.tiles
         chunks, columns, rows = shape.grid
         with T.grid(self.spec.images, rows * columns, chunks, tiles.threads) as indices, T.sblock("block"):
             self.image, tile, first, self.thread = T.axis.remap("SSSS", list(indices))
@@ -72,15 +79,9 @@ class _FusedWriter:
             if tiles.tail:
                 self.sums = registers(tiles.tail.pixels * tiles.tail.channels)
                 zero(self.sums, tiles.tail)
-            if spec.lead:
-                at = begin(self.middle_begin(), spec.lead)
-                self.block.copy_window(
-                    self.window, shape.window, shape.input_pitch, self.input, self.image, at, (0, shape.depth)
-                )
             self.slice, self.panel = first % tiles.slices, first // tiles.slices
-            with T.serial(0, shape.steps) as step, T.sblock("chunk"):
-                step = T.axis.opaque(shape.steps, step) if shape.steps > 1 else 0
-                self.chunk(self.slice * shape.steps + step if tiles.tail else first)
+            number = (lambda step: self.slice * shape.steps + step) if tiles.tail else (lambda step: first)
+            self.block.steps(shape.steps, shape.held > 0, self.thread, number, self.parts(), self.load_input)
             if tiles.tail and self.meeting:
                 group = (self.panel * rows * columns) + tile
                 with self.meeting.last(self.sums, self.slice, (self.image, group), self.thread):
@@ -92,29 +93,83 @@ class _FusedWriter:
         """The arrays that threads share."""
         shape = self.shape
         self.window = shared_array(shape.window_floats) if self.spec.lead else None
-        self.staged = shared_array(shape.weights.floats)
+        lead, tail = shape.product_floats
+        self.staged = shared_array(shape.staged_floats)
+        self.staged_lead = shared_array(lead) if self.spec.lead else None
         self.middle = shared_array(shape.middle_floats)
         self.made = shared_array(shape.made_floats) if self.spec.tail else None
-        self.staged_tail = shared_array(shape.tail_floats) if self.spec.tail else None
+        self.staged_tail = shared_array(tail) if tail else self.staged_lead
 
     def middle_begin(self) -> list[Expr]:
         """The first row and column that the depthwise convolution reads; may lie outside of the picture."""
         return begin((self.row, self.column), self.spec.depthwise)
 
-    def chunk(self, step: Expr) -> None:
-        """One chunk of channels through all stages."""
-        shape, tiles = self.shape, self.tiles
-        self.block.copy_run(self.staged, self.weights, step * shape.weights.floats, shape.weights.floats)
-        if tiles.tail:
-            start = shape.tail + (self.panel * shape.chunks + step) * shape.tail_floats
-            self.block.copy_run(self.staged_tail, self.weights, start, shape.tail_floats)
+    def load_input(self) -> None:
+        """With a lead the input of all chunks, and zeros around what it makes."""
+        shape, lead = self.shape, self.spec.lead
+        if lead is None:
+            return
+        first, size = shape.lead_part
+        at = begin([a + b for a, b in zip(self.middle_begin(), first, strict=True)], lead)
+        self.block.copy_window(
+            self.window, shape.window, shape.input_pitch, self.input, self.image, at, (0, shape.depth)
+        )
+        if size == shape.middle:
+            return
+        quads = self.tiles.chunk // QUAD
+        with self.block.shared_out(shape.middle_pixels * quads, self.thread) as item, T.sblock("around"):
+            pixel, quad = item // quads, item % quads
+            start = self.middle_place(pixel) + quad * QUAD
+            position = pixel // shape.middle[1], pixel % shape.middle[1]
+            inside = [(p >= f, p < f + s) for p, f, s in zip(position, first, size, strict=True)]
+            around = tirx.Not(tirx.all(*(each for pair in inside for each in pair)))
+            store_if([around], lambda: vector(QUAD, lambda v: T.buffer_store(self.middle, T.float32(0), [start + v])))
+
+    def middle_place(self, pixel: Expr) -> Expr:
+        """Where in shared memory a pixel of what the depthwise convolution reads begins."""
+        layout = self.shape.layout
+        return window_place(pixel, self.shape.middle[1], (layout.row * QUAD, layout.pitch * QUAD))
+
+    def parts(self) -> list[Part]:
+        """What is done with a chunk: the lead, and the rest; at once where nothing of it takes another's place."""
+        if self.shape.shares:
+            return [Part(self.first_transfers, self.first), Part(self.tail_transfers, self.rest)]
+
+        def transfers(step: Expr) -> list[Transfer]:
+            return [*self.first_transfers(step), *self.tail_transfers(step)]
+
+        def compute(step: Expr) -> None:
+            self.first(step)
+            self.rest(step)
+
+        return [Part(transfers, compute)]
+
+    def first_transfers(self, step: Expr) -> list[Transfer]:
+        """What the lead and the depthwise convolution need of a chunk from memory: weights, and without a lead its
+        channels of the input."""
+        shape, tiles, layout = self.shape, self.tiles, self.shape.layout
+        begin, lead = step * shape.weights.floats, shape.weights.lead_bias
+        found = [run_transfer(self.staged, self.weights, begin + lead, shape.staged_floats)]
         if tiles.lead:
-            self.expand(tiles.lead, step)
-        else:
-            channels = (step * tiles.chunk, tiles.chunk)
-            self.block.copy_window(
-                self.middle, shape.middle, shape.chunk_pitch, self.input, self.image, self.middle_begin(), channels
-            )
+            return [run_transfer(self.staged_lead, self.weights, begin, lead), *found]
+        pitches, channels = (layout.row * QUAD, layout.pitch * QUAD), (step * tiles.chunk, tiles.chunk)
+        at = self.middle_begin()
+        return [*found, window_transfer(self.middle, shape.middle, pitches, self.input, self.image, at, channels)]
+
+    def tail_transfers(self, step: Expr) -> list[Transfer]:
+        """What the projection needs: weights."""
+        shape = self.shape
+        start = shape.tail + (self.panel * shape.chunks + step) * shape.tail_floats
+        return [run_transfer(self.staged_tail, self.weights, start, shape.tail_floats)] if self.tiles.tail else []
+
+    def first(self, step: Expr) -> None:
+        """The lead of a chunk."""
+        if self.tiles.lead:
+            self.expand(self.tiles.lead, step)
+
+    def rest(self, step: Expr) -> None:
+        """What follows the lead."""
+        shape, tiles = self.shape, self.tiles
         self.depthwise(step)
         if tiles.tail:
             place = ThreadPlace(tiles.tail, self.thread)
@@ -122,7 +177,7 @@ class _FusedWriter:
                 self.sums,
                 place,
                 tiles.chunk,
-                lambda i: place.pixel(i) * shape.chunk_pitch,
+                lambda i: place.pixel(i) * shape.layout.made * QUAD,
                 lambda k, n: k * shape.width + n,
                 self.made,
                 self.staged_tail,
@@ -142,22 +197,31 @@ class _FusedWriter:
 
             self.lead_products(sums, place, pixel)
             with T.unroll(0, tiles.pixels) as i, T.unroll(0, tiles.channels // QUAD) as j:
-                at, first = i * tiles.channels + j * QUAD, place.quad(j)
-                inside = in_picture(self.shape, self.middle_begin(), pixel(i))
-                start = pixel(i) * shape.chunk_pitch + first
+                at = i * tiles.channels + j * QUAD
+                made = shape.made_rows == shape.lead_pixels or pixel(i) < shape.lead_pixels
+                store_if([made], partial(self.expanded, pixel(i), place.quad(j), step, lambda v: sums[at + v]))
 
-                with T.sblock("expanded"):
-                    bias = loaded(self.staged, shape.weights.lead_bias + first, QUAD)
+    def expanded(self, pixel: Expr, first: Expr, step: Expr, total: Callable[[Expr], Expr]) -> None:
+        """Four channels of a pixel that the lead makes."""
+        shape, lead, chunk = self.shape, self.spec.lead, self.tiles.chunk
+        assert lead is not None
+        inside = in_picture(shape, self.middle_begin(), pixel)
+        (row, column), (_, columns) = shape.lead_part
+        number = pixel
+        if columns < shape.middle[1]:
+            number = (pixel // columns + row) * shape.middle[1] + pixel % columns + column
+        elif row:
+            number = pixel + row * columns
+        full = lead.channels % chunk == 0
+        with T.sblock("expanded"):
+            bias = loaded(self.staged, first, QUAD)
 
-                    def element(v: Expr) -> Expr:
-                        assert self.spec.lead is not None
-                        value = finished(sums[at + v] + bias[v], None, self.spec.lead.activation, False)
-                        channels = self.spec.lead.channels
-                        full = channels % self.tiles.chunk == 0
-                        exists = all_of([inside, full or step * self.tiles.chunk + first + v < channels])
-                        return value if exists is True else T.Select(exists, value, T.float32(0))
+            def element(v: Expr) -> Expr:
+                value = finished(total(v) + bias[v], None, lead.activation, False)
+                exists = all_of([inside, full or step * chunk + first + v < lead.channels])
+                return value if exists is True else T.Select(exists, value, T.float32(0))
 
-                    stored(self.middle, start, QUAD, element)
+            stored(self.middle, self.middle_place(number) + first, QUAD, element)
 
     def lead_products(self, sums: Any, place: ThreadPlace, pixel: Callable[[Expr], Expr]) -> None:
         """The sums of the lead over its taps."""
@@ -166,11 +230,11 @@ class _FusedWriter:
 
         def base(i: Expr) -> Expr:
             number = pixel(i)
-            if shape.made_rows > shape.middle_pixels:
-                number = T.min(number, shape.middle_pixels - 1)
+            if shape.made_rows > shape.lead_pixels:
+                number = T.min(number, shape.lead_pixels - 1)
             if lead.pointwise:
                 return number
-            row, column = number // shape.middle[1], number % shape.middle[1]
+            row, column = number // shape.lead_part[1][1], number % shape.lead_part[1][1]
             return row * lead.stride[0] * shape.window[1] + column * lead.stride[1]
 
         with T.grid(*lead.kernel) as (y, x):
@@ -183,7 +247,7 @@ class _FusedWriter:
                 lambda i: (base(i) + shift) * shape.input_pitch,
                 lambda k, n: (tap * shape.depth + k) * self.tiles.chunk + n,
                 self.window,
-                self.staged,
+                self.staged_lead,
             )
 
     def depthwise(self, step: Expr) -> None:
@@ -193,12 +257,13 @@ class _FusedWriter:
         quads, runs = tiles.chunk // QUAD, tiles.cols // tiles.run
         with self.block.shared_out(quads * runs * tiles.rows, self.thread) as item, T.sblock("depthwise"):
             quad, run = item % quads * QUAD, item // quads
-            row, column = run // runs, run % runs * tiles.run
+            row, run = (run % tiles.rows, run // tiles.rows) if shape.layout.by_rows else (run // runs, run % runs)
+            column = run * tiles.run
             sums = registers(tiles.run * QUAD)
             self.taps(sums, quad, row, column)
             with T.unroll(0, tiles.run) as i:
                 if self.made is not None:
-                    start = (row * tiles.cols + column + i) * shape.chunk_pitch + quad
+                    start = (row * tiles.cols + column + i) * shape.layout.made * QUAD + quad
                     with T.sblock("acted"):
                         stored(self.made, start, QUAD, lambda v: self.acted(sums[i * QUAD + v]))
                 else:
@@ -211,18 +276,19 @@ class _FusedWriter:
     def taps(self, sums: Any, quad: Expr, row: Expr, column: Expr) -> None:
         """The sums of a run of pixels."""
         shape, stage, run = self.shape, self.spec.depthwise, self.tiles.run
-        places = shape.weights
+        layout = shape.layout
+        taps_at, bias_at = (at - shape.weights.lead_bias for at in (shape.weights.taps, shape.weights.taps_bias))
         with T.unroll(0, run) as i:
-            vector(QUAD, lambda v: T.buffer_store(sums, self.staged[places.taps_bias + quad + v], [i * QUAD + v]))
+            vector(QUAD, lambda v: T.buffer_store(sums, self.staged[bias_at + quad + v], [i * QUAD + v]))
         span = (run - 1) * stage.stride[1] + (stage.kernel[1] - 1) * stage.dilation[1] + 1
         with T.unroll(0, stage.kernel[0]) as y, T.sblock("taps"):
             line, taps = registers(span * QUAD), registers(stage.kernel[1] * QUAD)
-            begin = (row * stage.stride[0] + y * stage.dilation[0]) * shape.middle[1] + column * stage.stride[1]
+            line_at = (row * stage.stride[0] + y * stage.dilation[0]) * layout.row * QUAD + quad
             with T.unroll(0, span) as x:
-                start = (begin + x) * shape.chunk_pitch + quad
+                start = line_at + (column * stage.stride[1] + x) * layout.pitch * QUAD
                 vector(QUAD, lambda v: T.buffer_store(line, self.middle[start + v], [x * QUAD + v]))
             with T.unroll(0, stage.kernel[1]) as x:
-                start = places.taps + (y * stage.kernel[1] + x) * self.tiles.chunk + quad
+                start = taps_at + (y * stage.kernel[1] + x) * self.tiles.chunk + quad
                 vector(QUAD, lambda v: T.buffer_store(taps, self.staged[start + v], [x * QUAD + v]))
             with T.unroll(0, run) as i, T.unroll(0, stage.kernel[1]) as x, T.unroll(0, QUAD) as v:
                 value = line[(i * stage.stride[1] + x * stage.dilation[1]) * QUAD + v]
@@ -267,11 +333,14 @@ def begin(begin: Sequence[Expr], stage: Stage) -> list[Expr]:
 
 
 def in_picture(shape: FusedShape, begins: Sequence[Expr], pixel: Expr) -> Expr:
-    """Whether a pixel of the middle window, which begins at `begins`, lies in the picture; True where all do."""
+    """Whether a pixel that the lead makes lies in the picture, where the middle window begins at `begins`; True where
+    all do."""
     height, width, _ = shape.spec.in_shape(shape.spec.middle)
     conditions: list[Expr] = []
-    position = pixel // shape.middle[1], pixel % shape.middle[1]
-    for at, first, size, whole in zip(position, begins, shape.middle, (height, width), strict=True):
+    firsts, sizes = shape.lead_part
+    position = pixel // sizes[1], pixel % sizes[1]
+    for at, outside, part, size, whole in zip(position, begins, firsts, sizes, (height, width), strict=True):
+        first = outside + part
         if isinstance(first, int) and first >= 0 and first + size <= whole:
             continue
         conditions += [first + at >= 0, first + at < whole]

@@ -17,16 +17,20 @@ from mncc.schedules.cuda.epilogue import Epilogue, Meeting, finished
 from mncc.schedules.cuda.writer import (
     BlockWriter,
     Expr,
+    Part,
     TensorPlace,
     ThreadPlace,
+    Transfer,
     kernel_function,
     loaded,
     multiply,
     registers,
+    run_transfer,
     shared_array,
     store_if,
     tensor_argument,
     vector,
+    window_transfer,
     zero,
 )
 
@@ -72,11 +76,10 @@ class _ProductWriter:
             self.place = ThreadPlace(tiles.sums, thread)
             self.sums = registers(tiles.sums.pixels * tiles.sums.channels)
             zero(self.sums, tiles.sums)
-            window = shared_array(shape.window_floats)
-            weights = shared_array(shape.chunk_weights) if shape.stages_weights else None
-            with T.serial(0, shape.steps) as step, T.sblock("chunk"):
-                step = T.axis.opaque(shape.steps, step) if shape.steps > 1 else 0
-                self.chunk(self.slice * shape.steps + step if tiles.slices > 1 else step, window, weights)
+            self.window = shared_array(shape.window_floats)
+            self.staged = shared_array(shape.chunk_weights) if shape.stages_weights else None
+            number = (lambda step: self.slice * shape.steps + step) if tiles.slices > 1 else (lambda step: step)
+            self.block.steps(shape.steps, shape.held > 0, thread, number, [Part(self.transfers, self.chunk)])
             if shape.joins:
                 self.join()
             elif self.meeting:
@@ -86,20 +89,28 @@ class _ProductWriter:
             else:
                 self.finish()
 
-    def chunk(self, step: Expr, window: Any, staged: Any) -> None:
-        """Fetches a chunk of input channels and its weights and adds their products."""
+    def transfers(self, step: Expr) -> list[Transfer]:
+        """What a chunk of input channels needs from memory: the input, and its weights where threads share them."""
         shape, tiles, stage = self.shape, self.tiles, self.spec.last
         origin = [
             begin * stride - pad[0]
             for begin, stride, pad in zip((self.row, self.column), stage.stride, stage.padding, strict=True)
         ]
+        pitches = shape.window[1] * shape.pitch, shape.pitch
         channels = (step * tiles.chunk, tiles.chunk)
-        self.block.copy_window(window, shape.window, shape.pitch, self.input, self.image, origin, channels)
-        start = (self.panel * shape.chunks + step) * shape.chunk_weights
-        if staged is not None:
-            self.block.copy_run(staged, self.weights, start, shape.chunk_weights)
-            start = 0
-        source = self.weights if staged is None else staged
+        found = [window_transfer(self.window, shape.window, pitches, self.input, self.image, origin, channels)]
+        if self.staged is not None:
+            found.append(run_transfer(self.staged, self.weights, self.weights_at(step), shape.chunk_weights))
+        return found
+
+    def weights_at(self, step: Expr) -> Expr:
+        """Where the weights of a chunk begin."""
+        return (self.panel * self.shape.chunks + step) * self.shape.chunk_weights
+
+    def chunk(self, step: Expr) -> None:
+        """Adds the products of a chunk of input channels."""
+        shape, tiles, stage = self.shape, self.tiles, self.spec.last
+        source, start = (self.weights, self.weights_at(step)) if self.staged is None else (self.staged, 0)
         width = tiles.sums.width
         with T.serial(0, stage.kernel[0]) as y, T.serial(0, stage.kernel[1]) as x:
             tap = y * stage.kernel[1] + x
@@ -110,7 +121,7 @@ class _ProductWriter:
                 tiles.chunk,
                 lambda i: (self.window_pixel(i) + shift) * shape.pitch,
                 lambda k, n: start + (tap * tiles.chunk + k) * width + n,
-                window,
+                self.window,
                 source,
             )
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from tvm import tirx
@@ -114,12 +115,161 @@ def guarded(conditions: Sequence[Expr], value: Expr) -> Expr:
     return value if isinstance(condition, bool) else T.if_then_else(condition, value, tirx.const(0, str(value.ty)))
 
 
+@dataclass(frozen=True)
+class Transfer:
+    """`rows` x `quads` accesses of `lanes` elements from global to shared memory, which the threads of a block share
+    out: of (row, quad, lane) the `value`, and its `place` in the `target`."""
+
+    target: Any
+    rows: int
+    quads: int
+    lanes: int
+    value: Callable[[Expr, Expr, Expr], Expr]
+    place: Callable[[Expr, Expr, Expr], Expr]
+
+    def held(self, threads: int) -> int:
+        """Elements of it that a thread moves."""
+        return -(-self.rows * self.quads // threads) * self.lanes
+
+
+def window_transfer(
+    window: Any, size: tuple[int, int], pitches: tuple[int, int], source: Tensor, image: Expr, origin: Sequence[Expr],
+    channels: tuple[Expr, int],
+) -> Transfer:  # fmt: skip
+    """A window of `size` (rows, columns) of a tensor from `origin` (row, column) on, and of its channels `count` from
+    the first on; zeros outside of the picture and behind the last channel. `pitches` are those from row to row and from
+    pixel to pixel in shared memory, `channels` is (first, count)."""
+    (first, count), lanes = channels, source.place.lanes
+    if count % lanes or source.buffer.dtype != window.dtype:
+        lanes = 1
+    row, column = origin
+
+    def value(pixel: Expr, quad: Expr, lane: Expr) -> Expr:
+        y, x = row + pixel // size[1], column + pixel % size[1]
+        channel = first + quad * lanes
+        inside = _inside(y, row, size[0], source.height) + _inside(x, column, size[1], source.width)
+        if not (isinstance(first, int) and first + count <= source.channels):
+            inside.append(channel < source.channels)
+        return guarded(inside, source.buffer[source.at(image, y, x, channel + lane)])
+
+    def place(pixel: Expr, quad: Expr, lane: Expr) -> Expr:
+        return window_place(pixel, size[1], pitches) + quad * lanes + lane
+
+    return Transfer(window, size[0] * size[1], count // lanes, lanes, value, place)
+
+
+def window_place(pixel: Expr, columns: int, pitches: tuple[int, int]) -> Expr:
+    """Where in shared memory a pixel of a window of so many columns begins."""
+    row, apart = pitches
+    if row == columns * apart:
+        return pixel * apart
+    return pixel // columns * row + pixel % columns * apart
+
+
+def matrix_transfer(target: Any, pitch: int, source: Any, start: Expr, shape: tuple[int, int]) -> Transfer:
+    """Rows and columns, whole accesses of 128 bits, that follow one another in the source; `pitch` apart in the
+    target."""
+    (rows, columns), lanes = shape, widest(source)
+    assert columns % lanes == 0 and target.dtype == source.dtype
+
+    def value(row: Expr, quad: Expr, lane: Expr) -> Expr:
+        from_row = row * columns if rows > 1 else 0
+        return source[start + from_row + quad * lanes + lane]
+
+    def place(row: Expr, quad: Expr, lane: Expr) -> Expr:
+        to_row = row * pitch if rows > 1 else 0
+        return to_row + quad * lanes + lane
+
+    return Transfer(target, rows, columns // lanes, lanes, value, place)
+
+
+def run_transfer(target: Any, source: Any, start: Expr, size: int) -> Transfer:
+    """A run of elements, whole accesses of 128 bits."""
+    return matrix_transfer(target, size, source, start, (1, size))
+
+
+@dataclass(frozen=True)
+class Part:
+    """Of what is done with a chunk: what it needs from memory, and what it computes then."""
+
+    transfers: Callable[[Expr], Sequence[Transfer]]
+    compute: Callable[[Expr], None]
+
+
 class BlockWriter:
     """Writes pieces of a block's work and knows afterwards how copies are bound to its threads."""
 
     def __init__(self, threads: int) -> None:
         self.threads = threads
         self.copies: list[str] = []
+
+    def move(self, transfer: Transfer) -> None:
+        """All of it at once."""
+
+        def write(row: Expr, quad: Expr, lane: Expr) -> None:
+            store(transfer.target, transfer.value(row, quad, lane), [transfer.place(row, quad, lane)])
+
+        self.copy(transfer.rows, transfer.quads, transfer.lanes, write)
+
+    def fetch(self, transfer: Transfer, held: Any, thread: Expr) -> None:
+        """Only its way from global memory into registers of the threads; nobody waits for it yet."""
+
+        def write(row: Expr, quad: Expr, at: Expr) -> None:
+            vector(transfer.lanes, lambda v: T.buffer_store(held, transfer.value(row, quad, v), [at + v]))
+
+        self._each(transfer, thread, write)
+
+    def keep(self, transfer: Transfer, held: Any, thread: Expr) -> None:
+        """The rest of its way, from these registers into shared memory."""
+
+        def write(row: Expr, quad: Expr, at: Expr) -> None:
+            vector(
+                transfer.lanes,
+                lambda v: T.buffer_store(transfer.target, held[at + v], [transfer.place(row, quad, v)]),
+            )
+
+        self._each(transfer, thread, write)
+
+    def _each(self, transfer: Transfer, thread: Expr, write: Callable[[Expr, Expr, Expr], None]) -> None:
+        """A thread's own accesses, with the first of its registers for each."""
+        count = transfer.rows * transfer.quads
+        for number in range(-(-count // self.threads)):
+            item = thread + number * self.threads
+            whole = (number + 1) * self.threads <= count
+            row, quad = item // transfer.quads, item % transfer.quads
+            store_if([whole or item < count], partial(write, row, quad, number * transfer.lanes))
+
+    def steps(
+        self, count: int, ahead: bool, thread: Expr, number: Callable[[Expr], Expr], parts: Sequence[Part],
+        first: Callable[[], None] = lambda: None,
+    ) -> None:  # fmt: skip
+        """`first`, then `count` times all parts, of chunk `number(step)`. With `ahead` what the next step needs is on
+        its way, into registers, while one is computed."""
+        if not ahead:
+            first()
+            with T.serial(0, count) as step, T.sblock("chunk"):
+                chunk = number(T.axis.opaque(count, step) if count > 1 else 0)
+                for part in parts:
+                    for transfer in part.transfers(chunk):
+                        self.move(transfer)
+                    part.compute(chunk)
+            return
+        held = [[registers(each.held(self.threads)) for each in part.transfers(0)] for part in parts]
+
+        def fetch(part: Part, values: Sequence[Any], chunk: Expr) -> None:
+            for transfer, array in zip(part.transfers(chunk), values, strict=True):
+                self.fetch(transfer, array, thread)
+
+        for part, values in zip(parts, held, strict=True):
+            fetch(part, values, number(0))
+        first()
+        with T.serial(0, count) as step, T.sblock("chunk"):
+            step = T.axis.opaque(count, step)
+            for part, values in zip(parts, held, strict=True):
+                for transfer, array in zip(part.transfers(number(step)), values, strict=True):
+                    self.keep(transfer, array, thread)
+                store_if([step + 1 < count], partial(fetch, part, values, number(step + 1)))
+                part.compute(number(step))
 
     def copy(self, rows: int, quads: int, lanes: int, move: Callable[[Expr, Expr, Expr], None]) -> None:
         """`rows` x `quads` accesses of `lanes` floats, shared out among all threads; `move` writes one element of (row,
@@ -134,40 +284,16 @@ class BlockWriter:
         self, window: Any, size: tuple[int, int], pitch: int, source: Tensor, image: Expr, origin: Sequence[Expr],
         channels: tuple[Expr, int],
     ) -> None:  # fmt: skip
-        """A window of `size` (rows, columns) of a tensor from `origin` (row, column) on, and of its channels `count`
-        from the first on; zeros outside of the picture and behind the last channel. `channels` is (first, count)."""
-        (first, count), lanes = channels, source.place.lanes
-        if count % lanes or source.buffer.dtype != window.dtype:
-            lanes = 1
-        row, column = origin
-
-        def move(pixel: Expr, quad: Expr, lane: Expr) -> None:
-            y, x = row + pixel // size[1], column + pixel % size[1]
-            channel = first + quad * lanes
-            inside = _inside(y, row, size[0], source.height) + _inside(x, column, size[1], source.width)
-            if not (isinstance(first, int) and first + count <= source.channels):
-                inside.append(channel < source.channels)
-            value = guarded(inside, source.buffer[source.at(image, y, x, channel + lane)])
-            store(window, value, [pixel * pitch + quad * lanes + lane])
-
-        self.copy(size[0] * size[1], count // lanes, lanes, move)
+        """A window at once, `pitch` from pixel to pixel; as `window_transfer`."""
+        self.move(window_transfer(window, size, (size[1] * pitch, pitch), source, image, origin, channels))
 
     def copy_run(self, target: Any, source: Any, start: Expr, size: int) -> None:
-        """A run of elements, whole accesses of 128 bits."""
-        self.copy_matrix(target, size, source, start, (1, size))
+        """A run at once."""
+        self.move(run_transfer(target, source, start, size))
 
     def copy_matrix(self, target: Any, pitch: int, source: Any, start: Expr, shape: tuple[int, int]) -> None:
-        """Rows and columns, whole accesses of 128 bits, that follow one another in the source; `pitch` apart in the
-        target."""
-        (rows, columns), lanes = shape, widest(source)
-        assert columns % lanes == 0 and target.dtype == source.dtype
-
-        def move(row: Expr, quad: Expr, lane: Expr) -> None:
-            from_row, to_row = (row * columns, row * pitch) if rows > 1 else (0, 0)
-            value = source[start + from_row + quad * lanes + lane]
-            T.buffer_store(target, value, [to_row + quad * lanes + lane])
-
-        self.copy(rows, columns // lanes, lanes, move)
+        """A matrix at once; as `matrix_transfer`."""
+        self.move(matrix_transfer(target, pitch, source, start, shape))
 
     @contextmanager
     def shared_out(self, items: int, thread: Expr) -> Iterator[Expr]:
