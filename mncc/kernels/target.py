@@ -36,7 +36,8 @@ class Target:
     A slot is the time of a full vector's multiplication at the peak. A sum waits `fma_latency` slots for the one before
     it; `loads` vectors are loaded in a slot beside the multiplications, and each costs `load_slots` nevertheless.
 
-    Caches in bytes, per core. `l2_bytes`, `l3_bytes` and `memory_bytes` are what arrives from there in one slot.
+    Caches in bytes, per core. `l2_bytes`, `l3_bytes` and `memory_bytes` are what arrives from there in one slot, as a
+    rule; `l3_most` is what one core can get from its L3 cache.
     `own_ahead`: whether products gain by fetching their own next panel of weights or rows of input."""
 
     name: str
@@ -64,6 +65,7 @@ class Target:
     own_ahead: bool
     l2_bytes: float
     l3_bytes: float
+    l3_most: float
     memory_bytes: float
 
     @property
@@ -220,5 +222,6 @@ def _read(path: Path) -> Target | GpuTarget:
         own_ahead=caches.get("own_ahead", False),
         l2_bytes=arriving["l2"],
         l3_bytes=arriving["l3"],
+        l3_most=arriving.get("l3_most", arriving["l2"]),
         memory_bytes=arriving["memory"],
     )
