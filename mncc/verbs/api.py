@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from mncc.report.bench import BenchReport
 from mncc.report.cost import CostReport
+from mncc.report.instructions import InstructionReport
 from mncc.report.progress import Progress
 from mncc.report.tune import TuneReport
 from mncc.report.verify import VerifyReport
@@ -115,19 +116,20 @@ def bench(
     device: str = "local",
     tuned: str | Path | None = None,
     **settings: Setting,
-) -> BenchReport:
-    """Times in milliseconds and as shares of the FMA peak, which is measured in the same run.
+) -> BenchReport | InstructionReport:
+    """Times in milliseconds and as shares of the FMA peak, which is measured in the same run; with `device="qemu"`
+    instructions instead, on one thread, since an emulator's time says nothing.
 
     `against` names other engines, and `peer_python` the interpreter that has them, where it is not this one.
     `device` is where the library runs, as --device has it; other engines only run here.
     """
-    from mncc.verbs.bench import bench as bench_job
+    from mncc.verbs.instructions import bench_or_count
 
     job = jobs.prepare(path, _texts(settings), target, str(weights), None, None, weights_dtype, dtype, tuned)
     with Progress() as progress:
         python = Path(peer_python) if peer_python else None
         place = jobs.parse_device(device)
-        return bench_job(job, threads, against, profile, progress, peer_python=python, device=place)
+        return bench_or_count(job, threads, against, profile, progress, peer_python=python, device=place)
 
 
 def tune(

@@ -13,7 +13,9 @@ import mncc
 from mncc.language.diagnostic import DiagnosticError
 from mncc.reference import Twin
 from mncc.report.failures import UsageError
+from mncc.report.instructions import InstructionReport
 from mncc.verbs.job import prepare
+from tests.devices.machines import emulated
 
 TINY = Path(__file__).resolve().parents[2] / "docs" / "tiny.mn"
 
@@ -66,6 +68,16 @@ def test_the_other_verbs() -> None:
     assert mncc.cost(TINY, classes=7).params < mncc.cost(TINY).params
     assert not mncc.verify(TINY, target="x86-64-v3").failed
     assert "chain" in mncc.emit(TINY, "plan")
+
+
+@pytest.mark.parametrize("target", [emulated("arm64-cortex-a76")])
+def test_bench_in_the_emulator_answers_instructions(target: str) -> None:
+    report = mncc.bench(TINY, target, device="qemu", profile=True)
+    assert isinstance(report, InstructionReport) and report.cpu == "cortex-a76"
+    assert report.whole.instructions > report.whole.bare > 0
+    assert sum(kernel.counted.macs for kernel in report.profile) == report.whole.macs
+    with pytest.raises(UsageError, match="on one thread"):
+        mncc.bench(TINY, target, device="qemu", threads=(1, 2))
 
 
 def test_what_is_wrong_is_raised(tmp_path: Path) -> None:
