@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -18,26 +19,34 @@ from mncc.plan import make_plan
 INSTRUCTION = re.compile(r"^\s*([0-9a-f]+):\s+(\S+)\s*(.*)$")
 PLACE = re.compile(r"\b([0-9a-f]+) <")
 FUSED = re.compile(r"(fmla|vfma\.f32)\s")
+SINGLE = re.compile(r"(fn?m(add|sub)|fml[as]|vfma\.f32)\s+[sh]\d")
 BY_LANE = re.compile(r"fmla\s+v\d+\.(4s|8h), v\d+\.\1, v\d+\.[sh]\[")
 VECTOR = re.compile(r"v(ld|st)|(ld|st)[pu]?r?\s+q")
 TO_STACK = re.compile(r"(?:add|sub|mov)\s+(\w+), sp\b")
 WRITES = re.compile(r"(?!v|st|cmp|b)\w+\s+(\w+),")
+OBJDUMP = "aarch64-linux-gnu-objdump"
+HALF = Precision("float16", "float16")
 WHOLE = 80
 """Multiplications of a step of whole register tiles; those at the ends of rows are smaller."""
 
 
-def innermost_loops(code: Path, objdump: str) -> list[list[str]]:
-    """The bodies of loops that hold no other loop: from a backward jump's target to the jump."""
+def instructions(code: Path, objdump: str) -> list[tuple[str, str, str]]:
+    """Address, name and operands of every instruction of an object file."""
     dump = [objdump, "-d", "--no-show-raw-insn", str(code)]
     listing = subprocess.run(dump, check=True, capture_output=True, text=True).stdout
-    lines = [m.groups() for line in listing.splitlines() if (m := INSTRUCTION.match(line))]
+    return [(m[1], m[2], m[3]) for line in listing.splitlines() if (m := INSTRUCTION.match(line))]
+
+
+def innermost_loops(lines: list[tuple[str, str, str]]) -> list[list[str]]:
+    """The bodies of loops that hold no other loop: from a backward jump's target to the jump. LLVM may write the end of
+    an inner loop behind that of the outer one, which holds only where the inner one begins."""
     at = {address: i for i, (address, _, _) in enumerate(lines)}
     loops = []
     for i, (_, name, rest) in enumerate(lines):
         target = PLACE.search(rest)
         if name.startswith(("b", "cb", "tb")) and name != "bl" and target and at.get(target[1], i) < i:
             loops.append((at[target[1]], i))
-    inner = [(a, b) for a, b in loops if not any(a <= c and d <= b and (c, d) != (a, b) for c, d in loops)]
+    inner = [(a, b) for a, b in loops if not any(a < c <= b or (a == c and d < b) for c, d in loops)]
     return [[f"{name} {rest}" for _, name, rest in lines[a : b + 1]] for a, b in inner]
 
 
@@ -54,36 +63,63 @@ def through_stack(loop: list[str]) -> list[str]:
     return found
 
 
-def loops_of(target: str, objdump: str, folder: Path, precision: Precision = FULL) -> list[list[str]]:
-    """The innermost loops of MobileNetV2's kernels that multiply."""
+def loops_of(
+    target: str, objdump: str, folder: Path, precision: Precision = FULL, network: str = "mobilenet_v2"
+) -> list[list[str]]:
+    """The innermost loops of a network's kernels that multiply. None multiplies and adds a number alone."""
     if shutil.which(objdump) is None:
         pytest.skip(f"there is no {objdump}")
-    plan = make_plan(load("examples/mobilenet_v2.mn", {}), load_target(target), precision)
+    facts = load_target(target)
+    if "apple" in facts.triple:
+        facts = replace(facts, triple="aarch64-linux-gnu")  # the same loops, in a file that objdump reads
+    plan = make_plan(load(f"examples/{network}.mn", {}), facts, precision)
     (folder / "kernels.o").write_bytes(compile_kernels(plan).object)
-    return [loop for loop in innermost_loops(folder / "kernels.o", objdump) if any(map(FUSED.match, loop))]
+    lines = instructions(folder / "kernels.o", objdump)
+    assert not [line for line in lines if SINGLE.match(f"{line[1]} {line[2]}")]
+    return [loop for loop in innermost_loops(lines) if any(map(FUSED.match, loop))]
 
 
-@pytest.mark.parametrize(
-    ("target", "precision", "least"),
-    [
-        ("arm64-cortex-a76", FULL, 0.8),
-        ("arm64-cortex-a53", FULL, 0.7),
-        ("arm64-cortex-a76", Precision("float16", "float16"), 0.8),
-    ],
-)
-def test_loops_of_arm64(target: str, precision: Precision, least: float, tmp_path: Path) -> None:
-    """Products take their inputs by lane; no vector of any loop passes through the stack."""
-    loops = loops_of(target, "aarch64-linux-gnu-objdump", tmp_path, precision)
+def expect_loops(loops: list[list[str]], least: float) -> list[float]:
+    """Products take their inputs by lane; no vector of any loop passes through the stack. Of the instructions of whole
+    tiles' loops `least` multiply on the average; answers these shares."""
     products = [loop for loop in loops if any(map(BY_LANE.match, loop))]
-    assert len(products) > 20
     for loop in loops:
         assert not through_stack(loop), "\n".join(loop)
     counts = [(sum(map(bool, map(FUSED.match, loop))), len(loop)) for loop in products]
     shares = [fused / length for fused, length in counts if fused >= WHOLE]
-    assert len(shares) > 15
+    assert len(products) > 12 and len(shares) > 10
     assert sum(shares) / len(shares) >= least
+    return shares
+
+
+@pytest.mark.parametrize(
+    ("target", "precision", "least"),
+    [("arm64-cortex-a76", FULL, 0.8), ("arm64-cortex-a53", FULL, 0.7), ("arm64-cortex-a76", HALF, 0.8)],
+)
+def test_loops_of_arm64(target: str, precision: Precision, least: float, tmp_path: Path) -> None:
+    shares = expect_loops(loops_of(target, OBJDUMP, tmp_path, precision), least)
     if (target, precision) == ("arm64-cortex-a76", FULL):  # Others unroll what is left at the ends of rows as well.
         assert min(shares) >= 0.75
+
+
+@pytest.mark.full
+@pytest.mark.parametrize(
+    ("target", "precision", "network", "least"),
+    [
+        ("arm64-cortex-a55", FULL, "mobilenet_v2", 0.75),
+        ("arm64-cortex-a55", HALF, "mobilenet_v2", 0.8),
+        ("arm64-cortex-a55", HALF, "mobilenet_v1", 0.75),
+        ("arm64-neoverse-n1", FULL, "mobilenet_v2", 0.8),
+        ("arm64-neoverse-n1", HALF, "mobilenet_v2", 0.8),
+        ("arm64-apple", FULL, "mobilenet_v2", 0.75),
+        ("arm64-apple", HALF, "mobilenet_v2", 0.75),
+        ("arm64-apple", HALF, "mobilenet_v1", 0.75),
+    ],
+)
+def test_loops_of_other_arm64(
+    target: str, precision: Precision, network: str, least: float, tmp_path: Path
+) -> None:
+    expect_loops(loops_of(target, OBJDUMP, tmp_path, precision, network), least)
 
 
 def test_loops_of_armv7(tmp_path: Path) -> None:
@@ -92,6 +128,11 @@ def test_loops_of_armv7(tmp_path: Path) -> None:
     assert len(loops) > 50
     for loop in loops:
         assert not through_stack(loop), "\n".join(loop)
+
+
+def test_an_outer_loop_that_ends_before_the_inner_one_is_no_innermost_one() -> None:
+    lines = [("0", "fadd", ""), ("4", "fmla", ""), ("8", "cbz", "x0, 0 <k>"), ("c", "fmla", ""), ("10", "b", "4 <k+4>")]
+    assert innermost_loops(lines) == [["fmla ", "cbz x0, 0 <k>", "fmla ", "b 4 <k+4>"]]
 
 
 def test_addresses_on_the_stack_are_followed() -> None:
