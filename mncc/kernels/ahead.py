@@ -16,7 +16,7 @@ from typing import Any
 
 from mncc.kernels.chain import Chain, ChainTiles, in_steps, segments, weight_layout
 from mncc.kernels.target import Target
-from mncc.kernels.tiles import FLOATS_PER_LINE, cover_pixels
+from mncc.kernels.tiles import FLOATS_PER_LINE, cover_pixels, stored_in_float
 
 FEW_CHANNELS = 4
 """Up to here a product's loop over input channels is unrolled: a step of its own would cost as much as its work."""
@@ -148,13 +148,13 @@ def fetching_rate(tiles: ChainTiles, steps: Steps, target: Target) -> int:
 def next_panel(chain: Chain, tiles: ChainTiles, steps: Steps) -> NextPanel | None:
     """What a product can fetch for itself; None where its panels are read again and so stay in a cache, where it shares
     its kernel with an expansion, whose weights come between, and where too few tiles go over a panel to fetch one."""
-    stage, tile = chain.stages[steps.stage], tiles.stages[steps.stage]
-    turns = -(-tile.channels // FLOATS_PER_LINE)
+    stage, tile, each = chain.stages[steps.stage], tiles.stages[steps.stage], stored_in_float(chain.weights_dtype)
+    turns = -(-tile.channels // (each * FLOATS_PER_LINE))
     once = tiles.split == "channels" or tiles.band == chain.last.height
     if not once or len(chain.stages) > 2 or stage.groups > 1 or steps.panels == 1 or turns > steps.rows * steps.tiles:
         return None
-    panel = steps.depth * tile.channels
-    return NextPanel(weight_layout(chain)[0][steps.stage].kernel + panel, panel, turns)
+    panel = steps.depth * tile.channels // each
+    return NextPanel(weight_layout(chain)[0][steps.stage].kernel // each + panel, panel, turns)
 
 
 def next_rows(chain: Chain, tiles: ChainTiles, steps: Steps) -> NextRows | None:

@@ -15,7 +15,7 @@ from mncc.kernels.ahead import FEW_CHANNELS, Ahead, NextRows, Steps
 from mncc.kernels.chain import Stage
 from mncc.kernels.tiles import FLOATS_PER_LINE, Block, ConvTile, Segment, cover_pixels
 from mncc.network.ops import Activation
-from mncc.schedules.microkernel import TiledProduct, schedule_copy, schedule_product
+from mncc.schedules.microkernel import Sums, TiledProduct, schedule_copy, schedule_product
 from mncc.schedules.prefetch import Fetches, Place
 from mncc.schedules.sums import Piece, Sum, write_sums
 from mncc.schedules.types import cast, store
@@ -216,15 +216,21 @@ class TileWriter:
         )
         if part.ahead is not None:
             for piece, made in blocks.items():
-                self.fetches[made.block] = partial(self.fetched, part, panel, rows, columns, piece)
+                self.fetches[made.multiplies] = partial(self.fetched, part, panel, rows, columns, (piece, made))
 
     def fetched(
-        self, part: Part, panel: Panel, rows: tuple[Expr, int], columns: Segment, piece: Piece, at: Sequence[Expr]
+        self,
+        part: Part,
+        panel: Panel,
+        rows: tuple[Expr, int],
+        columns: Segment,
+        sums: tuple[Piece, Sums],
+        at: Sequence[Expr],
     ) -> list[Place]:
-        """What some steps of a tile fetch, a place a line; `at` is their first element in the sums' block."""
+        """What some steps of a tile fetch, a place a line; `at` is their first element in the block that multiplies."""
         assert part.ahead is not None
-        ahead, steps = part.ahead
-        (group, index), (first, height), (_, column, _, *taps) = panel, rows, at
+        (ahead, steps), (piece, made) = part.ahead, sums
+        (group, index), (first, height), (_, column, _, *taps) = panel, rows, made.element(at)
         tile = columns.start // part.tile.cols + T.floordiv(column, columns.width)
         step: Expr = 0
         for extent, tap in zip(part.reductions, taps, strict=True):

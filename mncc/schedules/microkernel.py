@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from tvm.s_tir import Schedule
 
@@ -16,7 +17,7 @@ class Sums:
     """Names of the blocks that add up (a part of) a reduction: `block` has the loops (row, column, channel,
     reductions...). Where `steps` of the innermost reduction are taken by lane, `inputs` has (row, column,
     reductions...) and loads what they multiply, `rounds` times in an iteration of the loop. Where parts of the
-    innermost reduction add up by themselves, `part` has (reductions..., row, column, channel, steps of a part) and
+    innermost reduction add up by themselves, `part` has (reductions..., row, column, channel, its `length` steps) and
     makes what `block` adds up. With `pairs`, two vectors of weights are multiplied together, if there are as many."""
 
     block: str
@@ -24,7 +25,20 @@ class Sums:
     steps: int = 1
     rounds: int = 1
     part: str | None = None
+    length: int = 1
     pairs: bool = False
+
+    @property
+    def multiplies(self) -> str:
+        """The block whose innermost loop goes over the steps."""
+        return self.part or self.block
+
+    def element(self, at: Sequence[Any]) -> list[Any]:
+        """What the indices of `multiplies` mean: row, column, channel, reductions."""
+        if self.part is None:
+            return list(at)
+        *outer, part, row, column, channel, step = at
+        return [row, column, channel, *outer, part * self.length + step]
 
 
 @dataclass(frozen=True)
@@ -68,7 +82,7 @@ def schedule_product(sch: Schedule, product: TiledProduct) -> None:
         for block, loop in loops.items():
             sch.decompose_reduction(sch.get_sblock(block), loop)
         if product.fetches:
-            mark_loop(sch, sums.block)
+            mark_loop(sch, sums.multiplies)
     if product.totals:
         sch.decompose_reduction(out, column_tile)
 

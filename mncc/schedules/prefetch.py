@@ -14,8 +14,7 @@ Expr = Any
 Place = tuple[Any, tuple[Expr, ...]]
 """A buffer, and indices of an element of it."""
 Fetches = Callable[[Sequence[Expr]], list[Place]]
-"""Indices of the sums' block (row, column, channel, reductions...) of a step's first element -> what the step
-fetches."""
+"""Indices of the block that multiplies, of a step's first element -> what the step fetches."""
 
 MARK = "mncc.prefetch"
 LOCALITY = 2
@@ -23,11 +22,11 @@ LOCALITY = 2
 running kernel reads: with 3, it takes longer by as much as the next one gains."""
 
 
-def mark_loop(sch: Schedule, sums: str) -> None:
+def mark_loop(sch: Schedule, block: str) -> None:
     """Marks the innermost loop of a decomposed product that is neither unrolled nor vectorised."""
-    loops = [sch.get(loop) for loop in sch.get_loops(sch.get_sblock(f"{sums}_update"))]
+    loops = [sch.get(loop) for loop in sch.get_loops(sch.get_sblock(f"{block}_update"))]
     serial = [number for number, loop in enumerate(loops) if loop.kind == tirx.ForKind.SERIAL]
-    sch.annotate(sch.get_loops(sch.get_sblock(f"{sums}_update"))[serial[-1]], MARK, sums)
+    sch.annotate(sch.get_loops(sch.get_sblock(f"{block}_update"))[serial[-1]], MARK, block)
 
 
 def with_prefetches(function: tirx.PrimFunc, fetches: Mapping[str, Fetches]) -> tirx.PrimFunc:
@@ -36,8 +35,8 @@ def with_prefetches(function: tirx.PrimFunc, fetches: Mapping[str, Fetches]) -> 
     def fetching(loop: Any) -> Any:
         if MARK not in loop.annotations:
             return loop
-        sums = str(loop.annotations[MARK])
-        calls = [prefetch(*place) for place in fetches[sums](_first_element(loop, sums))]
+        block = str(loop.annotations[MARK])
+        calls = [prefetch(*place) for place in fetches[block](_first_element(loop, block))]
         kept = {key: value for key, value in loop.annotations.items() if key != MARK}
         body = tirx.SeqStmt([*calls, loop.body])
         return tirx.For(loop.loop_var, loop.min, loop.extent, loop.kind, body, annotations=kept)
@@ -47,8 +46,8 @@ def with_prefetches(function: tirx.PrimFunc, fetches: Mapping[str, Fetches]) -> 
     return function.with_body(structural_map(function.body, [(tirx.For, fetching)]))
 
 
-def _first_element(loop: Any, sums: str) -> list[Expr]:
-    """What the sums' block is bound to at the first iteration of every loop below."""
+def _first_element(loop: Any, name: str) -> list[Expr]:
+    """What a block is bound to at the first iteration of every loop below."""
     inner: list[tuple[Any, Expr]] = []
     found: list[Any] = []
 
@@ -57,7 +56,7 @@ def _first_element(loop: Any, sums: str) -> list[Expr]:
         return WalkResult.ADVANCE
 
     def of_block(node: Any) -> WalkResult:
-        if node.block.name_hint == f"{sums}_update":
+        if node.block.name_hint == f"{name}_update":
             found.append(node)
         return WalkResult.ADVANCE
 

@@ -97,16 +97,21 @@ def write_sums(name: str, extents: tuple[int, int, int], work: Sum) -> tuple[Any
     holds the sums in the end, and for each piece of the innermost reduction its blocks, in order."""
     if work.steps == 1:
         whole = Piece(0, work.reductions[-1], 1)
-        part = f"part{name}" if work.in_parts else None
-        return _write_piece(f"{name}", extents, work, whole, None), {whole: Sums(f"sums{name}", part=part)}
+        made = Sums(f"sums{name}", **_part(name, work, whole))
+        return _write_piece(f"{name}", extents, work, whole, None), {whole: made}
     sums, written = None, {}
     for piece in pieces(work, extents[2]):
         label = f"{name}_{piece.first}" if piece.first else name
         sums = _write_piece(label, extents, work, piece, sums)
-        part = f"part{label}" if work.in_parts else None
+        part = _part(label, work, piece)
         pairs = piece.rounds > 1 or (work.dtype != "float32" and not work.converts)
-        written[piece] = Sums(f"sums{label}", f"inputs{label}", piece.steps, piece.rounds, part, pairs)
+        written[piece] = Sums(f"sums{label}", f"inputs{label}", piece.steps, piece.rounds, pairs=pairs, **part)
     return sums, written
+
+
+def _part(label: str, work: Sum, piece: Piece) -> dict[str, Any]:
+    """What `Sums` says of a piece that adds up in parts."""
+    return {"part": f"part{label}", "length": part_of(piece.count, piece.steps)} if work.in_parts else {}
 
 
 def _write_piece(label: str, extents: tuple[int, int, int], work: Sum, piece: Piece, before: Any) -> Any:

@@ -15,14 +15,19 @@ from tvm.script.ir_builder import tirx as T
 
 from mncc.kernels.ahead import Ahead, Steps, fetching_steps, next_panel, next_rows
 from mncc.kernels.chain import Chain, ChainTiles, Stage, opens, task_steps, weight_layout
+from mncc.kernels.chain_cost import choose_tiles
 from mncc.kernels.family import family_of
-from mncc.kernels.tiles import FLOATS_PER_LINE, ConvTile
+from mncc.kernels.half import in_half
+from mncc.kernels.target import load_target
+from mncc.kernels.tiles import FLOATS_PER_LINE, ConvTile, stored_in_float
 from mncc.schedules import prefetch
 from tests.schedules.harness import ChainRun
 from tests.schedules.test_chain import ONE, inverted, window
+from tests.schedules.test_half import in_float16
 
 POOLED = Chain(1, 49, 64, (Stage("conv", 1, 49, 88),), pool=True)
 GROUPED = Chain(5, 7, 192, (Stage("conv", 5, 7, 48, groups=3),))
+HALF = in_float16(inverted(7, 14, 32, 160, 24))
 CASES = {
     "steps of rows": (
         inverted(14, 14, 64, 96, 24),
@@ -38,6 +43,7 @@ CASES = {
     ),
     "a pool": (POOLED, ChainTiles(1, 1, "channels", (ConvTile(1, 9, 48, 16),))),
     "groups": (GROUPED, ChainTiles(2, 2, "rows", (ConvTile(1, 4, 8, 8),))),
+    "parts in float16": (HALF, choose_tiles(HALF, in_half(load_target("arm64-cortex-a76")))),
 }
 
 
@@ -97,6 +103,7 @@ OWN = {
         ChainTiles(7, 7, "channels", (ConvTile(1, 7, 16, 16), ConvTile(2, 7, 32, 16))),
     ),
     "one band": (Chain(6, 6, 64, (Stage("conv", 6, 6, 96),)), ChainTiles(6, 6, "rows", (ConvTile(1, 6, 32, 16),))),
+    "stored as float16": (replace(POOLED, weights_dtype="float16"), CASES["a pool"][1]),
 }
 
 
@@ -118,7 +125,8 @@ def test_every_line_of_its_own_next_panels_is_fetched(
     run.packed[:] = 0
     run.run([(0, items(chain, tiles))])
     place = weight_layout(chain)[0][steps.stage]
-    assert own.start == place.kernel + own.floats and not run.packed[: own.start].any()
+    first = place.kernel // stored_in_float(chain.weights_dtype)
+    assert own.start == first + own.floats and not run.packed[: own.start].any()
     assert run.packed[own.start : place.bias].reshape(-1, FLOATS_PER_LINE).any(axis=1).all()
     later = run.packed[ahead.start :][: ahead.floats].reshape(-1, FLOATS_PER_LINE)
     assert later.any(axis=1).all() and len(later) * FLOATS_PER_LINE == ahead.floats
