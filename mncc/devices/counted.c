@@ -13,6 +13,8 @@
 
 #include HEADER
 
+#include "tensors.h"
+
 enum { MARK = 0x6d6e0000, NOT_COUNTED = 0, WHOLE = 1, FIRST_KERNEL = 2 };
 
 static void mark(int tag) { close(MARK + tag); }
@@ -27,25 +29,14 @@ static int fail(const char *what) {
   exit(1);
 }
 
-static size_t bytes_of(const mncc_tensor *tensor) {
-  size_t bytes = sizeof(float);
-  for (int32_t i = 0; i < tensor->rank; i++) bytes *= (size_t)tensor->shape[i];
-  return bytes;
-}
-
 static void *room(size_t bytes) {
   void *memory = NULL;
   if (posix_memalign(&memory, 64, bytes + 64) != 0) fail("no memory");
   return memory;
 }
 
-/* Tensor `index` of an array whose elements state their size. */
-static const mncc_tensor *tensor_at(const mncc_tensor *all, int32_t index) {
-  return (const mncc_tensor *)((const unsigned char *)all + (size_t)index * all->struct_size);
-}
-
 static void *input_at(const mncc_model *model, int32_t index, const char *path) {
-  const size_t bytes = bytes_of(tensor_at(model->input, index));
+  const size_t bytes = tensor_bytes(tensor_at(model->input, index));
   float *memory = room(bytes);
   if (path == NULL) {
     for (size_t i = 0; i < bytes / sizeof *memory; i++) memory[i] = (float)(i * 37 % 255) / 127.0f - 1.0f;
@@ -63,7 +54,7 @@ int main(int argc, char **argv) {
   const void **inputs = room((size_t)model->inputs * sizeof *inputs);
   void **outputs = room((size_t)model->outputs * sizeof *outputs);
   for (int32_t i = 0; i < model->inputs; i++) inputs[i] = input_at(model, i, argc == 1 ? NULL : argv[1 + i]);
-  for (int32_t i = 0; i < model->outputs; i++) outputs[i] = room(bytes_of(tensor_at(model->output, i)));
+  for (int32_t i = 0; i < model->outputs; i++) outputs[i] = room(tensor_bytes(tensor_at(model->output, i)));
   const size_t bytes = model->workspace_bytes(1);
   void *workspace = room(bytes);
   char message[256] = "";
@@ -76,7 +67,7 @@ int main(int argc, char **argv) {
   if (status == MNCC_OK) status = model->run(inputs, outputs, workspace, bytes, &exec);
   if (status != MNCC_OK) return fail(message);
   for (int32_t i = 0; i < model->outputs && argc > 1; i++) {
-    const size_t size = bytes_of(tensor_at(model->output, i));
+    const size_t size = tensor_bytes(tensor_at(model->output, i));
     FILE *file = fopen(argv[1 + model->inputs + i], "wb");
     if (file == NULL || fwrite(outputs[i], 1, size, file) != size || fclose(file) != 0) fail("an output is not written");
   }

@@ -142,9 +142,10 @@ def count_library(
 
 def _link(directory: Path, name: str, toolchain: Toolchain, program: Path) -> None:
     """counted.c with the library's archive and with libc, so that the other machine's libraries are not needed."""
-    words = (f'-DHEADER="{name}.h"', f"-DMODEL={name}_model", f"-I{directory.resolve()}")
-    libraries = (str(directory.resolve() / f"lib{name}.a"), "-pthread", "-lm", "-static")
-    arguments = ["-std=c11", "-O2", *words, str(PROGRAM), *libraries, "-o", str(program)]
+    folder = directory.resolve()
+    header = f'-DHEADER="{folder / name}.h"'  # Whole: a network may be called like a header of ours.
+    libraries = (str(folder / f"lib{name}.a"), "-pthread", "-lm", "-static")
+    arguments = ["-std=c11", "-O2", header, f"-DMODEL={name}_model", str(PROGRAM), *libraries, "-o", str(program)]
     toolchain.compile("linking the program that is counted", arguments, program.parent)
 
 

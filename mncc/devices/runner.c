@@ -44,6 +44,7 @@
 #include "probe.h"
 
 #include "fma_peak.h"
+#include "tensors.h"
 
 #define NAME(name) PROBE_NAME(name)
 
@@ -177,12 +178,6 @@ static void end_run(repetition *r) {
   r->spent += took;
 }
 
-static size_t tensor_bytes(const mncc_tensor *tensor) {
-  size_t bytes = sizeof(float);
-  for (int32_t i = 0; i < tensor->rank; i++) bytes *= (size_t)tensor->shape[i];
-  return bytes;
-}
-
 static void on_kernel(void *user, int32_t index, const char *name, uint64_t nanoseconds) {
   (void)index, (void)name;
   append(user, nanoseconds);
@@ -210,14 +205,14 @@ static void bind_tensors(const mncc_model *model, uint64_t given, const void **s
   if (model->inputs > MAX_TENSORS || model->outputs > MAX_TENSORS || (given != 0 && given != (uint64_t)model->inputs))
     stop(EXIT_REQUEST, "%llu inputs, the network has %d", (unsigned long long)given, (int)model->inputs);
   for (int32_t i = 0; i < model->inputs; i++) {
-    const size_t size = tensor_bytes(&model->input[i]);
+    const size_t size = tensor_bytes(tensor_at(model->input, i));
     if (given != 0 && read_number() != size) stop(EXIT_REQUEST, "input %d has %zu bytes", (int)i, size);
     resize(&inputs[i], size);
     if (given != 0) read_bytes(inputs[i].bytes, size);
     sources[i] = inputs[i].bytes;
   }
   for (int32_t o = 0; o < model->outputs; o++) {
-    resize(&outputs[o], tensor_bytes(&model->output[o]));
+    resize(&outputs[o], tensor_bytes(tensor_at(model->output, o)));
     sinks[o] = outputs[o].bytes;
   }
 }
