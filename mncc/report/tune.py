@@ -26,7 +26,7 @@ REDRAWN, SAID = 0.25, 15.0
 COLUMNS = ("kernel", ">times", ">default", ">best", ">gain", ">roofline", ">trials", ">failed", "")
 SPARE = (">times", ">failed", ">default")
 """Columns that a narrow terminal does without, the first before others."""
-WIDE = ("k00_bottleneck", "10", "123.4 us", "123.4 us", "10.0 %", "100.0 %", "1000", "0", "no gain in 40 trials")
+WIDE = ("k00_bottleneck", "10", "123.4 us", "123.4 us", "10.0 %", "100.0 %", "1000", "0", "no gain in 100 trials")
 """A row as wide as most: columns shall not come and go while rows are filled."""
 AROUND_ROWS = 7
 """Lines of a terminal that are none of the table's rows."""

@@ -11,7 +11,7 @@ NOISE = 0.015
 """Of a time: what differs by less is taken for equal, and a kernel so near to its roofline for finished."""
 STEP = 0.004
 """Of a time: an improvement by less does not count as one."""
-PATIENCE = 40
+PATIENCE = 100
 """Trials without an improvement after which a kernel is finished."""
 
 

@@ -42,7 +42,7 @@ def standings() -> tuple[Standing, ...]:
     """Two kernels: one with better tiles, one that is finished."""
     first, second = tiny_tasks()[:2]
     better = Standing(first, bound=8e-6, default=10e-6, best=9e-6, best_tiles=first.default, spent=3, failed=1)
-    return better, Standing(second, default=30e-6, best=30e-6, spent=41, done="no gain in 40 trials")
+    return better, Standing(second, default=30e-6, best=30e-6, spent=41, done="no gain in 100 trials")
 
 
 def test_a_terminal_gets_a_table_of_all_kernels_that_is_gone_in_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -56,7 +56,7 @@ def test_a_terminal_gets_a_table_of_all_kernels_that_is_gone_in_the_end(monkeypa
         view.show(Trial(3, outcome, better, True, 1.0))
     text = written.getvalue()
     assert text.count("3 trials, 2.5 % less than the default tiles so far, 8:55 left") >= 2
-    for cell in ("k00_conv2d", "9 us", "10.0 %", "88.9 %", "no gain in 40 trials"):
+    for cell in ("k00_conv2d", "9 us", "10.0 %", "88.9 %", "no gain in 100 trials"):
         assert cell in text
     assert text.rstrip().endswith("\x1b[2K")
 
