@@ -36,6 +36,7 @@ from mncc.report.failures import UsageError, guarded
 from mncc.report.machine import this_machine
 from mncc.report.progress import Progress
 from mncc.report.table import table
+from mncc.tuning.database import RECORDS
 from mncc.tuning.task import Task
 from mncc.verbs.job import parse_settings, prepare
 
@@ -182,16 +183,18 @@ def plain_search(spec: Chain, target: Target, trials: int) -> tuple[float | None
             num_tuning_cores=1,
         )
         seconds = time.monotonic() - began
-        records = list(found.get_all_tuning_records())
-        costs = tuple(_cost(record) for record in records)
+        costs = costs_in_order(Path(folder))
         schedule = ms.tir_integration.compile_tir(found, module, machine)
         microseconds = None if schedule is None else plain_time(tvm.compile(schedule.mod, machine), shapes)
     return microseconds, Searched(costs, seconds)
 
 
-def _cost(record: Any) -> float | None:
-    seconds = statistics.mean(float(each) for each in record.run_secs)
-    return seconds if seconds < FAILED else None
+def costs_in_order(folder: Path) -> tuple[float | None, ...]:
+    """Of the trials of a search that worked in a folder, as they were measured: its database answers them by cost, the
+    file it writes has them one behind the other."""
+    lines = (folder / RECORDS).read_text(encoding="utf-8").splitlines()
+    seconds = [statistics.mean(json.loads(line)[1][1]) for line in lines]
+    return tuple(cost if cost < FAILED else None for cost in seconds)
 
 
 def in_te(spec: Chain) -> tuple[Any, list[tuple[int, ...]]]:

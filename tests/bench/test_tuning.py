@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from bench.heats import random_arrays
-from bench.tuning import Compared, Searched, in_te
+from bench.tuning import Compared, Searched, costs_in_order, in_te
 from mncc.kernels.chain import Chain, Stage
 from mncc.network.ops import Activation
 
@@ -62,3 +64,16 @@ def test_a_search_that_found_nothing_has_no_time_in_the_table() -> None:
     own, plain = Searched((2e-6, 1e-6), 90.0), Searched((None, None), 180.0)
     found = Compared("tiny", "k01", "x86-64-v4", 2, 2.0, 1.0, None, own, plain)
     assert found.cells() == ("k01", "2.0", "1.0", "-", "-", "2", "0", "1.5", "3.0")
+
+
+def test_costs_are_in_the_order_in_which_they_were_measured(tmp_path: Path) -> None:
+    """MetaSchedule's database answers its records by cost."""
+    from tvm.s_tir import Schedule
+    from tvm.s_tir import meta_schedule as ms
+
+    module, _ = in_te(Chain(4, 4, 8, (Stage("conv", 4, 4, 8),)))
+    database = ms.database.JSONDatabase(work_dir=str(tmp_path))
+    workload, trace = database.commit_workload(module), Schedule(module).trace
+    for seconds in ([4e-6, 4e-6], [2e-6], [1e10], [1e-6]):
+        database.commit_tuning_record(ms.database.TuningRecord(trace, workload, seconds))
+    assert costs_in_order(tmp_path) == (4e-6, 2e-6, None, 1e-6)
