@@ -31,6 +31,14 @@ ALIGN = 16
 """Bytes: what the driver's allocations are aligned to is more, what kernels count on is this."""
 
 
+def small_board() -> GpuTarget:
+    """One of a single multiprocessor, whose blocks take many chunks each: what one needs is on its way while the one
+    before is computed."""
+    machine = load_machine("cuda-sm87")
+    assert isinstance(machine, GpuTarget)
+    return replace(machine, multiprocessors=1)
+
+
 def guarded(array: np.ndarray, front: bool = False) -> np.ndarray:
     """The array between pages that nobody may touch: its end as near to one as alignment allows, or its start."""
     size = -(-max(array.nbytes, ALIGN) // ALIGN) * ALIGN
@@ -51,13 +59,13 @@ class GpuNetwork:
     def __init__(
         self,
         network: Network,
-        target: str,
+        target: str | GpuTarget,
         weights: Weights,
         folder: Path,
         changed: Callable[[CudaKernels], CudaKernels] = lambda kernels: kernels,
         precision: Precision = FULL,
     ) -> None:
-        machine = load_machine(target)
+        machine = load_machine(target) if isinstance(target, str) else target
         assert isinstance(machine, GpuTarget)
         self.network, self.weights = network, weights
         self.plan = make_plan(network, machine, precision)
@@ -152,7 +160,7 @@ def expect_right_on_gpu(
     network: Network,
     weights: Weights,
     folder: Path,
-    target: str,
+    target: str | GpuTarget,
     orders: tuple[int, ...] = (0, 1, 2),
     ill_conditioned: bool = False,
     precision: Precision = FULL,

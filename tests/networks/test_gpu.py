@@ -9,12 +9,13 @@ from hypothesis import given, note, settings
 from hypothesis import strategies as st
 
 from mncc.elaborate import load, show_network
+from mncc.kernels.gpu_target import GpuTarget
 from mncc.kernels.precision import FULL, Precision
 from mncc.network.graph import Network
 from mncc.reference import Twin
 from mncc.weights.random_weights import random_weights
 from tests.networks.compare import inputs_of
-from tests.networks.gpu import HALF, expect_right_on_gpu
+from tests.networks.gpu import HALF, expect_right_on_gpu, small_board
 from tests.networks.small import networks
 from tests.networks.specials import CLOSE, expect_specials, with_specials
 from tests.networks.test_odd import ODD, SIZES
@@ -28,7 +29,7 @@ HEAD = "network n\ndefaults padding symmetric\n"
 def check(
     file: str,
     values: dict[str, str],
-    target: str,
+    target: str | GpuTarget,
     folder: Path,
     precision: Precision = FULL,
     orders: tuple[int, ...] = (0, 1, 2),
@@ -42,10 +43,11 @@ def check(
     [
         ("mobilenet_v1", {"width": "0.25", "resolution": "64"}, "cuda-sm80"),
         ("mobilenet_v2", {"width": "0.35", "resolution": "96"}, "cuda-sm80"),
-        ("mobilenet_v2", {"width": "0.35", "resolution": "64"}, "cuda-sm87"),
+        ("mobilenet_v2", {"width": "0.35", "resolution": "64"}, small_board()),
     ],
+    ids=["v1", "v2", "v2_on_a_small_board"],
 )
-def test_small_mobilenets(name: str, values: dict[str, str], target: str, tmp_path: Path) -> None:
+def test_small_mobilenets(name: str, values: dict[str, str], target: str | GpuTarget, tmp_path: Path) -> None:
     check(f"examples/{name}.mn", values, target, tmp_path)
 
 

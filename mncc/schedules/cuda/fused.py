@@ -136,7 +136,9 @@ class _FusedWriter:
             return [Part(self.first_transfers, self.first), Part(self.tail_transfers, self.rest)]
 
         def transfers(step: Expr) -> list[Transfer]:
-            return [*self.first_transfers(step), *self.tail_transfers(step)]
+            # The last chunk's product still reads the tail's weights. The barrier that waits for it stands before them,
+            # and where others came first they would have one more behind them than they need.
+            return [*self.tail_transfers(step), *self.first_transfers(step)]
 
         def compute(step: Expr) -> None:
             self.first(step)
