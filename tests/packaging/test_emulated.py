@@ -128,4 +128,4 @@ def test_the_same_best_classes_in_float16(target: str, demo: Callable[[str], Pat
         chances = probabilities(twin.run(inputs, dtype="float32")[output.value].ravel(), "logits")
         guess = answer.guesses[0]
         assert guess.label == labels[int(np.argmax(chances))]
-        assert 0 < abs(guess.probability - chances.max()) < 0.02, "computed in float16, and near"
+        assert 0 < abs(guess.probability - chances.max()) < 0.05, "computed in float16, and near"
