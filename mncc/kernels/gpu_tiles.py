@@ -63,8 +63,8 @@ class ThreadTiles:
 
 @dataclass(frozen=True)
 class WarpTiles(ThreadTiles):
-    """The same for tensor cores: a warp keeps the sums of `pixels` x `channels`, whole fragments, and `across` and
-    `down` count warps."""
+    """The same for tensor cores: a warp keeps the sums of `pixels` x `channels`, whole fragments, and `across`, `down`
+    and `split` count warps."""
 
     @property
     def threads(self) -> int:
@@ -74,7 +74,7 @@ class WarpTiles(ThreadTiles):
     @property
     def warps(self) -> int:
         """Of the block."""
-        return self.across * self.down
+        return self.across * self.down * self.split
 
     @property
     def fragments(self) -> tuple[int, int]:
@@ -83,12 +83,30 @@ class WarpTiles(ThreadTiles):
 
     @property
     def kept(self) -> int:
-        """Sums that a thread keeps."""
+        """Sums that a thread keeps; where parts of the depth have met, whole octets of them."""
+        if self.split > 1:
+            return rounded(-(-self.height * self.width // self.threads), OCTET)
         return self.pixels * self.channels // WARP
 
     def describe(self) -> str:
         """For printed plans."""
-        return f"{self.pixels}x{self.channels} sums a warp, {self.down}x{self.across} warps"
+        split = f" x {self.split} parts of a chunk" if self.split > 1 else ""
+        return f"{self.pixels}x{self.channels} sums a warp, {self.down}x{self.across} warps{split}"
+
+
+def steps_at_once(steps: int) -> int:
+    """Of so many steps of a product on tensor cores, each 16 of the depth, how many stand one behind the other in its
+    loop and load their fragments together. Three or fewer are no loop."""
+    if steps <= 3:
+        return steps
+    counts = [count for count in range(1, 6) if steps % count == 0 and steps > count]
+    return min(counts, key=lambda count: round_cost(steps // count) / count)
+
+
+def round_cost(rounds: int) -> int:
+    """Instructions of a round of that loop for its addresses and its end, as nvcc writes them: for few rounds it has no
+    running addresses, or writes one behind the other."""
+    return 0 if rounds == 1 else 8 if rounds <= 3 else 5
 
 
 def rounded(count: int, unit: int) -> int:

@@ -6,7 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from mncc.kernels.gpu_target import WARP, GpuTarget
-from mncc.kernels.gpu_tiles import FRAGMENT, QUAD, ThreadTiles, WarpTiles
+from mncc.kernels.gpu_tiles import FRAGMENT, QUAD, ThreadTiles, WarpTiles, round_cost, steps_at_once
 
 LAUNCH = 2.5e-6
 """Seconds from one kernel of a graph to the next that depends on it."""
@@ -122,21 +122,37 @@ def product_work(tiles: ThreadTiles, depth: int, bytes_from_memory: bool = False
 def fragments_work(tiles: WarpTiles, depth: int) -> Work:
     """A product of all warps over `depth` on tensor cores. A fragment is 512 bytes of shared memory."""
     down, across = tiles.fragments
-    steps = depth / FRAGMENT
-    loads = down + across
+    steps = depth // FRAGMENT // tiles.split
+    rounds, loads = steps // steps_at_once(steps), down + across
     return Work(
-        others=tiles.warps * steps * (loads + 4),
+        others=tiles.warps * (steps * loads + rounds * round_cost(rounds)),
         shared=tiles.warps * steps * loads * 2 * FRAGMENT**2 / SHARED_BYTES,
-        waits=steps * 2 * STEP,
+        waits=(steps + rounds) * STEP,
         tensor=tiles.warps * steps * down * across,
     )
 
 
+def multiply_share(tiles: WarpTiles, depth: int) -> float:
+    """Of the instructions in the loop of that product the part that multiplies, on tensor cores of sm_80 and later,
+    which take two for a fragment; 0 where it is no loop."""
+    steps, (down, across) = depth // FRAGMENT // tiles.split, tiles.fragments
+    at_once = steps_at_once(steps)
+    if steps == at_once:
+        return 0.0
+    multiplies, others = at_once * down * across * TENSOR_ISSUES, at_once * (down + across)
+    return multiplies / (multiplies + others + round_cost(steps // at_once))
+
+
 def unload_work(tiles: WarpTiles) -> Work:
-    """Sums through shared memory, a fragment of each warp at once: stored as they lie, read back in rows."""
+    """Sums through shared memory, a fragment of each warp at once: stored as they lie, read back in rows. Parts of the
+    depth are stored all together, and each thread adds up what it has."""
     down, across = tiles.fragments
     count = down * across
     stored = 2 * 4 * FRAGMENT**2 / SHARED_BYTES
+    if tiles.split > 1:
+        loads = tiles.kept * tiles.split / QUAD
+        others = tiles.warps * (count * 6 + loads * (1 + QUAD))
+        return Work(others=others, shared=tiles.warps * count * 2 * stored, waits=STEP * (1 + tiles.split))
     return Work(others=tiles.warps * count * 14, shared=tiles.warps * count * 2 * stored, waits=count * 3 * STEP)
 
 

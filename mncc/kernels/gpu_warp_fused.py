@@ -140,9 +140,8 @@ class WarpFusedShape(FusedShape):
 
     @property
     def staged_floats(self) -> int:
-        """Shared memory of sums on their way out."""
-        parts = (self.tiles.lead, self.tiles.tail)
-        return max((staged_floats(part) for part in parts if isinstance(part, WarpTiles)), default=0)
+        """Shared memory of the projection's sums on their way out."""
+        return staged_floats(self.tiles.tail) if isinstance(self.tiles.tail, WarpTiles) else 0
 
     @property
     def shared_bytes(self) -> int:

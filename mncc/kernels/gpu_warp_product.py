@@ -13,10 +13,6 @@ import numpy as np
 from mncc.kernels.gpu_product import GpuProduct, ProductShape, ProductTiles
 from mncc.kernels.gpu_tiles import FRAGMENT, WarpTiles, half_pitch, padded_matrix, pitch
 
-STAGED_PITCH = 20
-"""Floats from row to row of a fragment on its way out of the sums: eight rows in a row lie in different banks where
-each is read by 128 bits."""
-
 
 @dataclass(frozen=True)
 class WarpProduct(GpuProduct):
@@ -56,7 +52,7 @@ class WarpProductShape(ProductShape):
 
     @property
     def join_pitch(self) -> int:
-        """Floats from pixel to pixel of a pool in shared memory."""
+        """Floats from pixel to pixel of sums that meet in shared memory."""
         return pitch(self.sums.width)
 
     @property
@@ -81,8 +77,8 @@ class WarpProductShape(ProductShape):
 
     @property
     def staged_floats(self) -> int:
-        """Shared memory of sums on their way out, a fragment of each warp; a pool has all of them there."""
-        return staged_floats(self.sums) if not self.spec.pool else 0
+        """Shared memory of sums on their way out, a fragment of each warp; where sums meet, all of them are there."""
+        return staged_floats(self.sums) if not self.joins else 0
 
     @property
     def shared_bytes(self) -> int:
@@ -90,6 +86,11 @@ class WarpProductShape(ProductShape):
         return 2 * (self.window_halves + self.staged_halves) + 4 * (
             self.staged_floats + self.join_floats + self.pool_floats
         )
+
+    @property
+    def pool_floats(self) -> int:
+        """Shared memory of a pool's biases; its pixels stay where the sums have met."""
+        return self.sums.width if self.spec.pool else 0
 
     @property
     def bias(self) -> int:
@@ -104,7 +105,7 @@ class WarpProductShape(ProductShape):
 
 def staged_floats(tiles: WarpTiles) -> int:
     """A fragment of every warp on its way out."""
-    return tiles.warps * FRAGMENT * STAGED_PITCH
+    return tiles.warps * FRAGMENT**2
 
 
 def pack(spec: WarpProduct, tiles: ProductTiles, arrays: Sequence[Mapping[str, np.ndarray]]) -> np.ndarray:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from functools import cache
 from itertools import product
+from typing import TypeVar
 
 from mncc.kernels.gpu_fused import FusedTiles
 from mncc.kernels.gpu_product import ProductTiles
 from mncc.kernels.gpu_space import SPARE_REGISTERS, joined, pictures, pixel_tiles, slices_of
 from mncc.kernels.gpu_target import STATIC_SHARED, WARP, GpuTarget
-from mncc.kernels.gpu_tiles import FRAGMENT, OCTET, WarpTiles, rounded
+from mncc.kernels.gpu_tiles import FRAGMENT, OCTET, WarpTiles, rounded, steps_at_once
 from mncc.kernels.gpu_time import (
     BEGIN,
     STEP,
@@ -21,6 +22,7 @@ from mncc.kernels.gpu_time import (
     copy_work,
     fetch,
     fragments_work,
+    multiply_share,
     predict,
     unload_work,
 )
@@ -28,10 +30,19 @@ from mncc.kernels.gpu_traffic import moved_by_warp_fused, moved_by_warp_product,
 from mncc.kernels.gpu_warp_fused import WarpFused, WarpFusedShape
 from mncc.kernels.gpu_warp_product import WarpProduct, WarpProductShape
 
+AnyTiles = TypeVar("AnyTiles", ProductTiles, FusedTiles)
 WARPS = (4, 8)
 """Of a block."""
 FRAGMENTS = 8
 """The most fragments of a warp; each is eight registers of a thread."""
+SPLITS = (1, 2, 4)
+"""Warps that share the depth of a product, so that each has more of its fragments."""
+DENSE = 0.5
+"""The least part of a product's loop that is to multiply, where that costs no more than..."""
+MORE = 1.1
+"""... this, of the least cost: what the model does not know better anyway."""
+MOST_DEPTH = 512
+"""Of a chunk."""
 FLAT = (16, 32, 64, 128)
 """Pixels of a tile of a row."""
 
@@ -45,36 +56,58 @@ def warp_sharing(pixels: int, width: int, warps: int) -> Iterator[WarpTiles]:
             continue
         down = warps // across
         rows, columns = -(-down_all // down), -(-across_all // across)
-        if rows * columns <= FRAGMENTS and rows <= 4 and (rows == 1 or down * (rows - 1) < down_all):
+        if rows * columns <= FRAGMENTS and rows <= 4 and down * (rows - 1) < down_all and down < 2 * down_all:
             yield WarpTiles(rows * FRAGMENT, columns * FRAGMENT, across, down)
 
 
 def warp_registers(tiles: WarpTiles) -> int:
     """Registers of a thread: sums, the fragments that meet in them, addresses."""
     down, across = tiles.fragments
-    return tiles.kept + OCTET * (down + across) + SPARE_REGISTERS
+    sums = down * across * OCTET
+    return max(tiles.kept, sums + OCTET * (down + across)) + SPARE_REGISTERS
 
 
 @cache
 def choose_product(spec: WarpProduct, target: GpuTarget) -> ProductTiles | None:
-    """The tiles of the least predicted time; None where none fit."""
-    space = product_space(spec, target)
-    return min(space, key=lambda tiles: predict_product(spec, tiles, target).cost, default=None)
+    """The tiles of the least cost, or rather those that multiply more and cost little more; None where none fit."""
+
+    def dense(tiles: ProductTiles) -> bool:
+        return multiply_share(WarpProductShape(spec, tiles).sums, tiles.chunk) >= DENSE
+
+    return _chosen(product_space(spec, target), lambda tiles: predict_product(spec, tiles, target).cost, dense)
+
+
+def _chosen(
+    space: Iterable[AnyTiles], cost: Callable[[AnyTiles], float], dense: Callable[[AnyTiles], bool]
+) -> AnyTiles | None:  # fmt: skip
+    costs = [(cost(tiles), number, tiles) for number, tiles in enumerate(space)]
+    if not costs:
+        return None
+    least = min(costs)
+    allowed = [each for each in costs if each[0] <= least[0] * MORE and dense(each[2])]
+    return min(allowed, default=least)[2]
 
 
 def product_space(spec: WarpProduct, target: GpuTarget) -> Iterator[ProductTiles]:
     """All tiles that fit."""
     last, depth = spec.last, rounded(spec.unrolled, FRAGMENT)
-    chunks = sorted({min(size, depth) for size in (32, 64, 128, 256)})
+    chunks = sorted({min(size, depth) for size in (32, 64, 128, 256)} | _wholes(depth))
     widths = sorted({min(size, rounded(last.channels, FRAGMENT)) for size in (16, 32, 64, 128)})
-    for (rows, cols), warps, width in product(pixel_tiles(spec, FLAT), WARPS, widths):
-        for sums, chunk in product(warp_sharing(rows * cols, width, warps), chunks):
-            tiles = ProductTiles(rows, cols, chunk, 1, sums)
+    for (rows, cols), warps, width, split in product(pixel_tiles(spec, FLAT), WARPS, widths, SPLITS):
+        for sums, chunk in product(warp_sharing(rows * cols, width, warps // split), chunks):
+            if chunk % (FRAGMENT * split):
+                continue
+            tiles = ProductTiles(rows, cols, chunk, 1, replace(sums, split=split))
             shape = WarpProductShape(spec, tiles)
             if shape.shared_bytes <= STATIC_SHARED:
                 across, columns, down = shape.grid
                 cuts = [1] if spec.pool else slices_of(shape.steps, across * columns * down, target)
                 yield from (replace(tiles, slices=slices) for slices in cuts)
+
+
+def _wholes(depth: int) -> set[int]:
+    """The depth at once, or in two chunks, where that is not much."""
+    return {size for size in (depth, depth // 2) if size <= MOST_DEPTH and size % FRAGMENT == 0}
 
 
 def predict_product(spec: WarpProduct, tiles: ProductTiles, target: GpuTarget) -> GpuPrediction:
@@ -105,15 +138,24 @@ def half_copy(halves: float, vectors: bool = True) -> Work:
 
 @cache
 def choose_fused(spec: WarpFused, target: GpuTarget) -> FusedTiles | None:
-    """The tiles of the least predicted time; None where none fit."""
-    space = fused_space(spec, target)
-    return min(space, key=lambda tiles: predict_fused(spec, tiles, target).cost, default=None)
+    """As `choose_product`, by the larger of the two products' loops."""
+
+    def dense(tiles: FusedTiles) -> bool:
+        depths = (tiles.lead, WarpFusedShape(spec, tiles).depth), (tiles.tail, tiles.chunk)
+        loops = [
+            (part.kept * steps_at_once(depth // FRAGMENT), share)
+            for part, depth in depths
+            if isinstance(part, WarpTiles) and (share := multiply_share(part, depth))
+        ]
+        return max(loops, default=(0, 0.0))[1] >= DENSE
+
+    return _chosen(fused_space(spec, target), lambda tiles: predict_fused(spec, tiles, target).cost, dense)
 
 
 def fused_space(spec: WarpFused, target: GpuTarget) -> Iterator[FusedTiles]:
     """All tiles that fit."""
     last, channels = spec.last, spec.depthwise.channels
-    chunks = sorted({min(size, rounded(channels, FRAGMENT)) for size in (16, 32, 64)})
+    chunks = sorted({min(size, rounded(channels, FRAGMENT)) for size in (16, 32, 48, 64, 96)})
     for (rows, cols), warps, chunk in product(pictures(last.height, last.width), WARPS, chunks):
         run = next(size for size in (4, 3, 2, 1) if cols % size == 0)
         for tail, lead in product(_tails(spec, rows * cols, warps), _leads(spec, (rows, cols), chunk, warps)):
@@ -203,7 +245,7 @@ def _depthwise_work(spec: WarpFused, tiles: FusedTiles) -> Work:
     loads = stage.kernel[0] * (span + stage.kernel[1]) + 2 * tiles.run
     return Work(
         multiplies=rounds * warps * tiles.run * OCTET // 2 * shape.taps,
-        others=rounds * warps * (loads + 4 * OCTET * tiles.run + 10),
+        others=rounds * warps * (loads + (OCTET + 2) * tiles.run + 20),
         shared=rounds * warps * loads * 4,
         waits=rounds * STEP * stage.kernel[0],
     )

@@ -18,11 +18,13 @@ class Kind(Enum):
 
 @dataclass(frozen=True)
 class Instruction:
-    """`wide` is a load of 128 bits; `target` the label that a branch goes to, else empty."""
+    """`wide` is a load of 128 bits; `target` the label that a branch goes to, else empty; `macs` of a multiply-add are
+    those of one lane."""
 
     kind: Kind
     wide: bool = False
     target: str = ""
+    macs: int = 1
 
 
 @dataclass
@@ -52,20 +54,25 @@ class Loop:
 
 
 def hottest(code: Code) -> Loop:
-    """Of the innermost loops the one with the most multiply-adds. A kernel without loops that have any has them
-    unrolled: what lies between its first load and its last multiply-add, or all of it where there is none of either."""
+    """Of the innermost loops the one that multiplies most, where an instruction of tensor cores is worth as many
+    multiply-adds as it makes. A kernel without loops that have any has them unrolled: what lies between its first load
+    and its last multiply-add, or all of it where there is none of either."""
     spans = []
     for number, instruction in enumerate(code.instructions):
         start = code.labels.get(instruction.target, number)
         if start < number:
             spans.append((start, number + 1))
     inner = [a for a in spans if not any(a != b and a[0] <= b[0] and b[1] <= a[1] for b in spans)]
-    bodies = [_counted(code.instructions[begin:end]) for begin, end in inner]
-    best = max(bodies, key=lambda loop: loop.multiplies, default=Loop())
-    if best.multiplies:
-        return best
+    bodies = [code.instructions[begin:end] for begin, end in inner]
+    best = max(bodies, key=_macs, default=[])
+    if _macs(best):
+        return _counted(best)
     begin, end = _unrolled(code.instructions)
     return _counted(code.instructions[begin:end])
+
+
+def _macs(body: Sequence[Instruction]) -> int:
+    return sum(each.macs for each in body if each.kind is Kind.MULTIPLY)
 
 
 def _unrolled(instructions: Sequence[Instruction]) -> tuple[int, int]:

@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
+from mncc.kernels.gpu_target import WARP
 from mncc.library.loops import Code, Instruction, Kind, Loop, hottest
 from mncc.library.nvcc import FLAGS, Nvcc
 from mncc.library.toolchain import run_tool
@@ -24,6 +25,8 @@ _KINDS = {
     "ld.global": Kind.GLOBAL,
 }
 """By how the name begins."""
+_MACS = {"wmma.mma.": 16**3 // WARP, "fma.rn.f16x2": 2}
+"""The same of a lane's multiply-adds, where they are not one."""
 
 
 def ptx_of(source: str, architecture: str, nvcc: Nvcc) -> str:
@@ -57,5 +60,6 @@ def _code(text: str) -> Code:
 
 def _instruction(name: str, target: str) -> Instruction:
     kind = next((kind for start, kind in _KINDS.items() if name.startswith(start)), Kind.OTHER)
+    macs = next((macs for start, macs in _MACS.items() if name.startswith(start)), 1)
     # A fragment of a tensor core is loaded as its hardware likes it.
-    return Instruction(kind, ".v4." in name or name.startswith("wmma."), target)
+    return Instruction(kind, ".v4." in name or name.startswith("wmma."), target, macs)

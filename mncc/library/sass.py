@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
+from mncc.kernels.gpu_target import WARP
 from mncc.library.loops import Code, Instruction, Kind, Loop, hottest
 from mncc.library.nvcc import FLAGS, Nvcc, packaged_tools
 from mncc.library.toolchain import run_tool
@@ -19,6 +20,8 @@ _TARGET = re.compile(r"`\((\.L\w+)\)")
 _CONSTANT = re.compile(r"\s*R\d+, -?RZ, RZ,")
 """The operands of a half-precision multiply-add that only writes a constant."""
 _MULTIPLY = ("FFMA", "HFMA2", "HMMA", "HGMMA")
+_MATRICES = re.compile(r"HMMA\.(?P<rows>16)(?P<columns>8)(?P<depth>8|16)\.")
+"""The sizes of matrices that tensor cores multiply."""
 
 
 def find_nvdisasm() -> str | None:
@@ -59,8 +62,15 @@ def _instruction(name: str, operands: str) -> Instruction:
         return Instruction(Kind.GLOBAL, wide)
     if name.startswith("LDS"):
         # LDSM fills the fragments of tensor cores: four matrices of 8 x 8 are 128 bits of every thread.
-        return Instruction(Kind.SHARED, wide or ".M88.4" in name)
+        return Instruction(Kind.SHARED, wide or "88.4" in name)
     if name.startswith(_MULTIPLY) and not _CONSTANT.match(operands):
-        return Instruction(Kind.MULTIPLY)
+        return Instruction(Kind.MULTIPLY, macs=_macs(name))
     target = _TARGET.search(operands) if name.startswith("BRA") else None
     return Instruction(Kind.OTHER, target=target[1] if target else "")
+
+
+def _macs(name: str) -> int:
+    """Of one lane of a warp, by one instruction."""
+    if found := _MATRICES.match(name):
+        return int(found["rows"]) * int(found["columns"]) * int(found["depth"]) // WARP
+    return 2 if name.startswith("HFMA2") else 1

@@ -57,8 +57,6 @@ def static_report(
         uses, loops, read = _compiled(kernels.source, machine.architecture)
     except OutsideError as error:
         notes.append(f"registers, spills and loops are missing: {_reason(error)}")
-    if dtype == "float16":
-        notes.append("bank ways leave out the loads and stores of tensor cores' fragments")
     traffic: Mapping[int, Traffic] = {}
     try:
         traffic = _traced(plan, kernels)

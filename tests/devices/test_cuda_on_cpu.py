@@ -13,6 +13,8 @@ from mncc.devices.loaded import aligned_empty
 from mncc.language.diagnostic import OutsideError
 
 THREADS = 96
+NAMES = ("fragment_load", "fragment_load_transposed", "fragment_multiply", "fragment_store")
+FUNCTIONS = "\n".join(Path(f"mncc/schedules/cuda/{name}.cuh").read_text() for name in NAMES)
 HEAD = f'extern "C" __global__ void __launch_bounds__({THREADS}, 1) k(float* out, unsigned* counter)'
 
 
@@ -100,25 +102,27 @@ def test_the_maximum_of_a_number_and_nan_is_the_number(tmp_path: Path) -> None:
 
 
 FRAGMENTS = f"""
-#include <mma.h>
+#include <cuda_fp16.h>
+{FUNCTIONS}
 extern "C" __global__ void __launch_bounds__({THREADS}, 1) k(float* out, half* left, half* right) {{
-    nvcuda::wmma::fragment<nvcuda::wmma::matrix_a, 16, 16, 16, half, nvcuda::wmma::row_major> a;
-    nvcuda::wmma::fragment<nvcuda::wmma::matrix_b, 16, 16, 16, half, nvcuda::wmma::row_major> b;
-    nvcuda::wmma::fragment<nvcuda::wmma::accumulator, 16, 16, 16, float> c;
-    int warp = threadIdx.x / 32;
+    unsigned a[4], b[4];
+    float c[8];
+    int warp = threadIdx.x / 32, lane = threadIdx.x % 32, row = lane % 16 * 16 + lane / 16 * 8;
     FILL
-    nvcuda::wmma::load_matrix_sync(a, left + AT, 16);
-    nvcuda::wmma::load_matrix_sync(b, right + warp * 256, 16);
-    nvcuda::wmma::mma_sync(c, a, b, c);
-    nvcuda::wmma::store_matrix_sync(out + warp * 256, c, 16, nvcuda::wmma::mem_row_major);
+    fragment_load(a, AT);
+    fragment_load_transposed(b, right + warp * 256 + row);
+    fragment_multiply(c, a, b);
+    float* first = out + warp * 256 + lane / 4 * 16 + lane % 4 * 2;
+    fragment_store(first, first + 8, 8 * 16, c);
 }}
 """
-FILL = "nvcuda::wmma::fill_fragment(c, 0.5f);"
+FILL = "for (int i = 0; i < 8; ++i) c[i] = 0.5f;"
+AT = "left + warp * 256 + row"
 
 
-def products(folder: Path, order: int = 0, fill: str = FILL, at: str = "warp * 256") -> tuple[np.ndarray, np.ndarray]:
+def products(folder: Path, order: int = 0, before: str = "", at: str = AT) -> tuple[np.ndarray, np.ndarray]:
     """What three warps make of matrices of 16 x 16, and what they should."""
-    code = CudaOnCpu(FRAGMENTS.replace("FILL", fill).replace("AT", at), folder)
+    code = CudaOnCpu(FRAGMENTS.replace("FILL", FILL + before).replace("AT", at), folder)
     arrays = [aligned_empty(THREADS // 32 * 256 * 4).view(np.float32), *(aligned_empty(2048) for _ in range(2))]
     out, *given = [arrays[0], *(array.view(np.float16) for array in arrays[1:])]
     rng = np.random.default_rng(1)
@@ -135,20 +139,24 @@ def test_a_warp_multiplies_fragments(order: int, tmp_path: Path) -> None:
     assert np.abs(made - expected).max() < 1e-5
 
 
-def test_sums_that_nobody_filled_show(tmp_path: Path) -> None:
-    assert np.isnan(products(tmp_path, fill="")[0]).all()
+STAGED = """
+    __shared__ half staged[768];
+    for (int i = 0, at = warp * 256 + (31 - lane) * 8; i < 8; ++i) staged[at + i] = left[at + i];
+"""
 
 
-@pytest.mark.parametrize(
-    "at, said",
-    [
-        ("threadIdx.x / 2 * 16", "the lanes of a warp mean different matrices"),
-        ("warp * 256 + 8", "a matrix is not aligned to 32 bytes"),
-    ],
-)
-def test_fragments_that_a_gpu_would_refuse(at: str, said: str, tmp_path: Path) -> None:
-    with pytest.raises(RuntimeError, match=said):
-        products(tmp_path, at=at)
+def test_a_warp_waits_for_what_its_lanes_write(tmp_path: Path) -> None:
+    made, expected = products(tmp_path, before=STAGED + "__syncwarp();", at="staged + warp * 256 + row")
+    assert np.abs(made - expected).max() < 1e-5
+
+
+def test_rows_that_other_lanes_have_yet_to_write_are_missing(tmp_path: Path) -> None:
+    assert np.isnan(products(tmp_path, before=STAGED, at="staged + warp * 256 + row")[0]).any()
+
+
+def test_a_row_that_a_gpu_would_refuse(tmp_path: Path) -> None:
+    with pytest.raises(RuntimeError, match="a row of a matrix is not aligned to 16 bytes"):
+        products(tmp_path, at="left + warp * 256 + row + 4")
 
 
 HALVES = """
@@ -164,6 +172,19 @@ def test_float16_rounds_once_to_even(tmp_path: Path) -> None:
     two = np.float16(1 + 2**-9)
     assert made[:3].tolist() == [1, two, np.inf]
     assert made[3:5].tolist() == [np.float16(float(two) ** 2 - 1), 1]
+
+
+CLIPPED = """
+    half nan = (half)__builtin_nanf(""), low = (half)-1.0f, high = (half)7.0f;
+    half2 two = __floats2half2_rn(0x1.002p0f, 7.0f), least = __hmax2_nan(half2{nan, low}, __float2half2_rn(0.0f));
+    half2 most = __hmin2_nan(__float2half2_rn(6.0f), half2{nan, high});
+    float made[] = {two.x, two.y, least.x, least.y, most.x, most.y};
+    out[threadIdx.x] = made[threadIdx.x % 6];
+"""
+
+
+def test_two_float16_numbers_are_clipped_and_nan_stays(tmp_path: Path) -> None:
+    assert str(run(CLIPPED, tmp_path)[:6].tolist()) == "[1.0, 7.0, nan, 0.0, nan, 6.0]"
 
 
 def test_what_is_no_kernel_is_refused_in_a_line(tmp_path: Path) -> None:

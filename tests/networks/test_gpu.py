@@ -8,7 +8,10 @@ import pytest
 from hypothesis import given, note, settings
 from hypothesis import strategies as st
 
+import mncc.kernels.gpu_warp_space as gpu_warp_space
+import mncc.plan.gpu as plan_gpu
 from mncc.elaborate import load, show_network
+from mncc.kernels.gpu_product import ProductTiles
 from mncc.kernels.gpu_target import GpuTarget
 from mncc.kernels.precision import FULL, Precision
 from mncc.network.graph import Network
@@ -79,6 +82,33 @@ def test_small_pictures_in_float16(text: str, tmp_path: Path) -> None:
     file = tmp_path / "small.mn"
     file.write_text(HEAD + text, encoding="utf-8")
     check(str(file), {}, "cuda-sm80", tmp_path, HALF, (2,))
+
+
+PRODUCTS = """
+input image: 7x7x24
+let a = image -> conv 1x1 64 -> norm -> relu6 -> conv 3x3 / 2 40 -> norm -> hard_swish
+output y = a -> conv 1x1 72 -> norm -> relu -> globalpool avg -> conv 1x1 10 bias
+"""
+
+
+@pytest.mark.parametrize("split", [2, 4])
+def test_parts_of_the_depth_meet_in_float16(split: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each warp has a part: of a pool, of slices that meet once more, of fewer sums than threads."""
+    monkeypatch.setattr(gpu_warp_space, "SPLITS", (split,))
+    choices = (gpu_warp_space.choose_product, plan_gpu._chain_cost)
+    file = tmp_path / "products.mn"
+    file.write_text(HEAD + PRODUCTS, encoding="utf-8")
+    for choice in choices:
+        choice.cache_clear()
+    try:
+        network = load(str(file), {})
+        gpu = expect_right_on_gpu(network, random_weights(network, 3), tmp_path, "cuda-sm80", (0, 2), precision=HALF)
+    finally:
+        for choice in choices:
+            choice.cache_clear()
+    tiles = [kernel.tiles for kernel in gpu.plan.kernels]
+    products = [each for each in tiles if isinstance(each, ProductTiles)]
+    assert products and all(each.sums.split == split for each in products)
 
 
 @pytest.mark.parametrize("values", [{}, {"batch": "2", "width": "0.5", "padding": "same"}])

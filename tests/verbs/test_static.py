@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -45,10 +46,7 @@ def test_without_nvcc_the_rest_is_there_and_the_reason(
     assert "static, not timed" in text and "5 launches" in text and "missing" in text
 
 
-def test_in_float16_it_says_what_is_not_counted(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(nvcc_module, "_candidates", lambda: iter(()))
-    report = static_report(TINY, {}, "cuda-sm80", "float16", "float16")
-    assert "fragments" in report.note and "fragments" not in static_report(TINY, {}, "cuda-sm80").note
+def test_in_float16_the_peak_is_that_of_the_tensor_cores() -> None:
     described = make_plan(load(TINY), _gpu(), HALF).kernels[0].predict(_gpu()).describe()
     assert "tensor cores' peak" in described and "FMA" not in described
 
@@ -74,10 +72,53 @@ def test_the_bytes_counted_from_tiles_are_those_that_blocks_move(
         assert isinstance(predicted, GpuPrediction)
         # Sectors that are not full, above all those of a picture of three channels at every tap; and biases.
         taps = precision == HALF and plan.kernels[number].inputs[0] == "image"
-        most = 1.6 if taps else 1.25
+        most = 1.7 if taps else 1.25
         assert 0.95 < moved / predicted.moved < most, (plan.kernels[number].name, moved, predicted.moved)
     whole = sum(32 * memory.global_memory.units for memory in traffic.values())
     assert 0.98 < whole / sum(each.moved for each in counted.values() if isinstance(each, GpuPrediction)) < 1.08
+
+
+POINTWISE = """
+network n
+defaults padding symmetric
+input image: 14x14x96
+output y = image -> conv 1x1 160 -> conv 1x1 960 -> conv 1x1 320 -> conv 1x1 1280
+"""
+
+
+def test_half_of_a_pointwise_products_loop_are_instructions_of_tensor_cores(tmp_path: Path) -> None:
+    try:
+        find_nvcc()
+    except OutsideError as error:
+        pytest.skip(f"{error}")
+    file = tmp_path / "n.mn"
+    file.write_text(POINTWISE, encoding="utf-8")
+    report = static_report(file, {}, "cuda-sm80", "float16", "float16")
+    assert len(report.kernels) == 4 and not report.note
+    # The first reads float32, number by number.
+    for kernel in report.kernels[1:]:
+        assert kernel.spilled_bytes == 0, kernel
+        assert kernel.multiply_share is not None and kernel.multiply_share >= 0.5, kernel
+        assert kernel.wide_loads == 1.0, kernel
+        assert kernel.worst_bank_ways is not None and kernel.worst_bank_ways <= 2, kernel
+
+
+@pytest.mark.full
+def test_mobilenet_v2_in_float16(monkeypatch: pytest.MonkeyPatch) -> None:
+    try:
+        find_nvcc()
+    except OutsideError as error:
+        pytest.skip(f"{error}")
+    monkeypatch.setattr(static, "SAMPLE", 1)
+    report = static_report("examples/mobilenet_v2.mn", {}, "cuda-sm80", "float16", "float16")
+    assert len(report.kernels) <= 20 and report.read_again < 6
+    for kernel in report.kernels:
+        assert kernel.spilled_bytes == 0, kernel
+        assert kernel.worst_bank_ways is not None and kernel.worst_bank_ways <= 2, kernel
+        assert kernel.bank_ways is not None and kernel.bank_ways < 1.3, kernel
+    # Those of 1x1 alone but for the classifier, whose one pixel waits for its weights; and expansions as deep as 64.
+    dense = [kernel for kernel in report.kernels if (kernel.multiply_share or 0) >= 0.5]
+    assert {kernel.name.split("_")[0] for kernel in dense} >= {"k07", "k08", "k09", "k10", "k16", "k17", "k18"}
 
 
 def test_a_cpu_is_to_be_timed() -> None:

@@ -30,6 +30,15 @@ inline bool __hlt(half a, half b) { return a.value < b.value; }
 inline half __hfma(half a, half b, half c) {
     return half(static_cast<double>(a.value) * static_cast<double>(b.value) + static_cast<double>(c.value));
 }
+inline half2 __float2half2_rn(float a) { return {half(a), half(a)}; }
+inline half2 __floats2half2_rn(float a, float b) { return {half(a), half(b)}; }
+/* NaN where either is. */
+inline half __hmax_nan(half a, half b) { return a.value != a.value || a.value > b.value ? a : b; }
+inline half __hmin_nan(half a, half b) { return a.value != a.value || a.value < b.value ? a : b; }
+inline half2 __hmax2_nan(half2 a, half2 b) { return {__hmax_nan(a.x, b.x), __hmax_nan(a.y, b.y)}; }
+inline half2 __hmin2_nan(half2 a, half2 b) { return {__hmin_nan(a.x, b.x), __hmin_nan(a.y, b.y)}; }
 inline half2 __hfma2(half2 a, half2 b, half2 c) { return {__hfma(a.x, b.x, c.x), __hfma(a.y, b.y, c.y)}; }
+
+#include "fragments.h"
 
 #endif

@@ -13,7 +13,8 @@ from tvm.script.ir_builder import tirx as T
 from mncc.kernels.gpu_join import Join
 from mncc.kernels.gpu_tiles import QUAD
 from mncc.network.ops import Activation
-from mncc.schedules.cuda.writer import SHARED, Expr, Tensor, ThreadPlace, loaded, store_if, stored, vector
+from mncc.schedules.cuda.halves import clip_of
+from mncc.schedules.cuda.writer import SHARED, Expr, Tensor, ThreadPlace, loaded, store_if, stored, type_of, vector
 from mncc.schedules.types import cast
 
 
@@ -120,7 +121,10 @@ class Epilogue:
     ) -> None:
         """Of these channels, `lanes` from `start` on."""
         image, row, column, channel = at
-        first = channel + start
+        first, last = channel + start, self.residual is None or self.residual_first
+        pairs = type_of(self.output.buffer) == "float16" and lanes % 2 == 0
+        clip = clip_of(self.activation) if pairs and last else None
+        before = self.activation if clip is None else None
 
         def write() -> None:
             place = (image, row, column, first)
@@ -134,9 +138,9 @@ class Epilogue:
                 def total(v: Expr) -> Expr:
                     whole = value(start + v) if bias is None else value(start + v) + bias[v]
                     other = None if added is None else cast(added[v], "float32")
-                    return finished(whole, other, self.activation, self.residual_first)
+                    return finished(whole, other, before, self.residual_first)
 
-                stored(self.output.buffer, self.output.at(*place), lanes, total)
+                stored(self.output.buffer, self.output.at(*place), lanes, total, clip or "")
 
         store_if([full or first < self.output.channels], write)
 

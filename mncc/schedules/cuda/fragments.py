@@ -5,22 +5,22 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from importlib.resources import files
 from itertools import product
 from typing import Any
 
-from tvm.backend.cuda.op import cuda_func_call
 from tvm.script.ir_builder import tirx as T
 
 from mncc.kernels.gpu_target import WARP
-from mncc.kernels.gpu_tiles import FRAGMENT, OCTET, WarpTiles
-from mncc.kernels.gpu_warp_product import STAGED_PITCH
+from mncc.kernels.gpu_tiles import FRAGMENT, OCTET, QUAD, WarpTiles, steps_at_once
+from mncc.schedules.cuda.halves import call_cuda
 from mncc.schedules.cuda.writer import Expr, loaded, registers
 
 FRAGMENTS = "mncc.fragments"
 """The attribute of functions that work with fragments."""
-SHAPE = (FRAGMENT, FRAGMENT, FRAGMENT)
-_HALF2 = files("mncc.schedules.cuda").joinpath("half2.cuh").read_text(encoding="utf-8")
+OWN = 8
+"""Sums of a fragment that a lane has, in its registers."""
+PAIRS = 4
+"""Of float16 numbers of a fragment that a lane has."""
 
 
 @dataclass(frozen=True)
@@ -41,55 +41,70 @@ class WarpSums:
 
     def __init__(self, tiles: WarpTiles, thread: Expr) -> None:
         self.tiles = tiles
-        self.warp, self.lane = thread // WARP, thread % WARP
+        self.thread, self.warp, self.lane = thread, thread // WARP, thread % WARP
         self.rows, self.columns = tiles.fragments
-        size = FRAGMENT * FRAGMENT
-        self.sums = T.sblock_alloc_buffer((self.rows * self.columns * size,), "float32", scope="wmma.accumulator")
-        self.left = T.sblock_alloc_buffer((self.rows * size,), "float16", scope="wmma.matrix_a")
-        self.right = T.sblock_alloc_buffer((self.columns * size,), "float16", scope="wmma.matrix_b")
+        self.sums = registers(self.rows * self.columns * OWN)
+        self.left, self.right = (
+            T.sblock_alloc_buffer((count * PAIRS,), "uint32", scope="local") for count in tiles.fragments
+        )
 
     @property
     def row(self) -> Expr:
         """The warp's first row."""
-        return self.warp // self.tiles.across * self.tiles.pixels if self.tiles.down > 1 else 0
+        warp = self.warp % (self.tiles.across * self.tiles.down) if self.tiles.split > 1 else self.warp
+        return warp // self.tiles.across * self.tiles.pixels if self.tiles.down > 1 else 0
 
     @property
     def column(self) -> Expr:
         """The warp's first column."""
         return self.warp % self.tiles.across * self.tiles.channels if self.tiles.across > 1 else 0
 
+    @property
+    def part(self) -> Expr:
+        """The warp's part of the depth."""
+        return self.warp // (self.tiles.across * self.tiles.down) if self.tiles.split > 1 else 0
+
     def zero(self) -> None:
         """Zeros in all sums."""
-        with T.unroll(0, self.rows * self.columns) as number:
-            T.evaluate(T.tvm_fill_fragment(self.sums.data, *SHAPE, number, T.float32(0)))
+        with T.unroll(0, self.rows * self.columns * OWN) as number:
+            T.buffer_store(self.sums, T.float32(0), [number])
+        # TVM cuts arrays to those elements that it sees: of the operands only functions see all.
+        for operand in (self.left, self.right):
+            T.buffer_store(operand, T.uint32(0), [operand.shape[0] - 1])
 
     def multiply(self, left: Matrix, right: Matrix, depth: int) -> None:
-        """Adds the product of two matrices in shared memory over a depth, a multiple of 16."""
-        with T.serial(0, depth // FRAGMENT) as step, T.sblock("multiply"):
+        """Adds the product of two matrices in shared memory over the warp's part of a depth, a multiple of 16."""
+        steps = depth // FRAGMENT // self.tiles.split
+        at_once = steps_at_once(steps)
+        rounds = T.serial(0, steps // at_once, unroll=False if steps > at_once else None)
+        with rounds as several, T.unroll(0, at_once) as one, T.sblock("multiply"):
             opaque()
-            k = step * FRAGMENT
+            k = (self.part * steps + several * at_once + one) * FRAGMENT
+            # Every lane names eight numbers of a row.
+            row, column = self.lane % FRAGMENT, self.lane // FRAGMENT * OCTET
             with T.unroll(0, self.rows) as i:
-                at = left.at(self.row + i * FRAGMENT, k)
-                T.evaluate(T.tvm_load_matrix_sync(self.left.data, *SHAPE, i, at, left.pitch, "row_major"))
+                at = left.at(self.row + i * FRAGMENT + row, k + column)
+                call_cuda("fragment_load", T.address_of(self.left[i * PAIRS]), at)
             with T.unroll(0, self.columns) as j:
-                at = right.at(k, self.column + j * FRAGMENT)
-                T.evaluate(T.tvm_load_matrix_sync(self.right.data, *SHAPE, j, at, right.pitch, "row_major"))
+                at = right.at(k + row, self.column + j * FRAGMENT + column)
+                call_cuda("fragment_load_transposed", T.address_of(self.right[j * PAIRS]), at)
             with T.unroll(0, self.rows) as i, T.unroll(0, self.columns) as j:
-                number = i * self.columns + j
-                sums = self.sums.data
-                T.evaluate(T.tvm_mma_sync(sums, number, self.left.data, i, self.right.data, j, sums, number))
+                operands = (self.sums, (i * self.columns + j) * OWN), (self.left, i * PAIRS), (self.right, j * PAIRS)
+                call_cuda("fragment_multiply", *(T.address_of(buffer[at]) for buffer, at in operands))
 
     def store(self, target: Any, pitch: int) -> None:
-        """All sums of the block in shared memory."""
+        """All sums of the block in shared memory, those of one part of the depth behind the other."""
         with T.unroll(0, self.rows) as i, T.unroll(0, self.columns) as j:
-            begin = (self.row + i * FRAGMENT) * pitch + self.column + j * FRAGMENT
-            self._store(i * self.columns + j, target.access_ptr("w", offset=begin), pitch)
+            row = self.part * self.tiles.height + self.row + i * FRAGMENT + self.lane // QUAD
+            begin = row * pitch + self.column + j * FRAGMENT + self.lane % QUAD * 2
+            halves = [target.access_ptr("w", offset=begin + half * OCTET) for half in (0, 1)]
+            self._store(i * self.columns + j, halves, OCTET * pitch)
 
     def each(self, staged: Any, use: Callable[[Expr, Expr, Expr, Any], None]) -> None:
         """Fragment after fragment through shared memory: `use(number, row, column, values)` with eight sums of a row of
         the block's product from `column` on, in registers."""
-        at = self.warp * (FRAGMENT * STAGED_PITCH)
-        row, column = self.lane % FRAGMENT, self.lane // FRAGMENT * OCTET
+        at = self.warp * FRAGMENT**2
+        row, octet = self.lane % FRAGMENT, self.lane // FRAGMENT
         # No loop of TVM's, which would take the shared memory into it, and unrolled have it many times.
         for i, j in product(range(self.rows), range(self.columns)):
             with T.sblock("fragment"):
@@ -98,13 +113,27 @@ class WarpSums:
                 # A warp's memory is its own, so that its lanes need not wait for other warps: TVM, which would put a
                 # barrier of the block around every access, is not told that this writes.
                 T.evaluate(T.call_extern("int32", "__syncwarp"))
-                self._store(number, T.address_of(staged[at]), STAGED_PITCH)
+                first, pair = self.lane // QUAD, self.lane % QUAD * 2
+                places = [at + _staged(first, pair // QUAD + half * 2) + pair % QUAD for half in (0, 1)]
+                self._store(number, [T.address_of(staged[place]) for place in places], OCTET * FRAGMENT)
                 T.evaluate(T.call_extern("int32", "__syncwarp"))
-                values = loaded(staged, at + row * STAGED_PITCH + column, OCTET)
-                use(number, self.row + i * FRAGMENT + row, self.column + j * FRAGMENT + column, values)
+                values = registers(OCTET)
+                with T.unroll(0, OCTET // QUAD) as quad, T.vectorized(0, QUAD) as v:
+                    place = at + _staged(row, octet * 2 + quad) + v
+                    T.buffer_store(values, staged[place], [quad * QUAD + v])
+                use(number, self.row + i * FRAGMENT + row, self.column + j * FRAGMENT + octet * OCTET, values)
 
-    def _store(self, number: Expr, pointer: Any, pitch: int) -> None:
-        T.evaluate(T.tvm_store_matrix_sync(self.sums.data, *SHAPE, number, pointer, pitch, "row_major"))
+    def _store(self, number: Expr, halves: list[Any], below: int) -> None:
+        call_cuda("fragment_store", *halves, below, T.address_of(self.sums[number * OWN]))
+
+    def pairs(self, use: Callable[[Expr, Expr, Expr], None]) -> None:
+        """Each two sums that a lane has side by side: `use(number, row, column)` with that of the first in `sums`, and
+        its place in the block's product."""
+        row, column = self.lane // QUAD, self.lane % QUAD * 2
+        for i, below, j, right in product(range(self.rows), (0, 1), range(self.columns), (0, 1)):
+            number = (i * self.columns + j) * OWN + right * QUAD + below * 2
+            at = self.row + i * FRAGMENT + below * OCTET + row, self.column + j * FRAGMENT + right * OCTET + column
+            use(number, *at)
 
     def unloaded(self, staged: Any) -> Any:
         """All sums of a thread in registers, eight of a fragment after the other."""
@@ -117,13 +146,43 @@ class WarpSums:
         self.each(staged, keep)
         return sums
 
+    def joined(self, met: Any, pitch: int) -> Any:
+        """The sums of a thread in registers, where the parts of the depth have met in shared memory."""
+        self.store(met, pitch)
+        sums, apart = registers(self.tiles.kept), self.tiles.height * pitch
+        with T.unroll(0, self.tiles.kept) as v:
+            T.buffer_store(sums, T.float32(0), [v])
+        with self.octets() as (number, row, column), T.serial(0, self.tiles.split) as part, T.sblock("part"):
+            values = loaded(met, part * apart + row * pitch + column, OCTET)
+            with T.unroll(0, OCTET) as v:
+                T.buffer_store(sums, sums[number + v] + values[v], [number + v])
+        return sums
+
     @contextmanager
     def octets(self) -> Iterator[tuple[Expr, Expr, Expr]]:
         """A loop over the sums in a thread's registers, eight at once: the number of the first, its row and its
         column."""
+        if self.tiles.split > 1:
+            with T.unroll(0, self.tiles.kept // OCTET) as each:
+                octet, across = each * self.tiles.threads + self.thread, self.tiles.width // OCTET
+                place = each * OCTET, octet // across, octet % across * OCTET
+                if self.tiles.height * across % self.tiles.threads == 0:
+                    yield place
+                    return
+                with T.If(octet < self.tiles.height * across), T.Then():
+                    yield place
+            return
         row, column = self.row + self.lane % FRAGMENT, self.column + self.lane // FRAGMENT * OCTET
         with T.unroll(0, self.rows) as i, T.unroll(0, self.columns) as j:
             yield (i * self.columns + j) * OCTET, row + i * FRAGMENT, column + j * FRAGMENT
+
+
+def _staged(row: Expr, quad: Expr) -> Expr:
+    """Where four sums of a fragment lie on their way through shared memory. The four places of a row are exchanged with
+    each other, otherwise in every other row, so that rows meet in no bank: neither the four in which half a warp writes
+    two sums each, nor the eight in which a quarter reads four."""
+    low, high = row // 2 % 2, row // 4 % 2
+    return row * FRAGMENT + T.bitwise_xor(quad, low * 2 + high) * QUAD
 
 
 def opaque(*written: Any) -> None:
@@ -131,11 +190,3 @@ def opaque(*written: Any) -> None:
     those buffers."""
     T.reads([])
     T.writes([buffer[0 : buffer.shape[0]] for buffer in written])
-
-
-def multiply_halves(sums: Any, at: Expr, values: Any, value: Expr, taps: Any, tap: Expr) -> None:
-    """Adds to eight float16 sums in registers, from `at` on, the products of eight values and taps in registers."""
-    with T.unroll(0, OCTET // 2) as pair:
-        operands = ((sums, at), (values, value), (taps, tap))
-        pointers = (T.address_of(buffer[start + 2 * pair]) for buffer, start in operands)
-        T.evaluate(cuda_func_call("half2_multiply_add", *pointers, source_code=_HALF2))

@@ -14,8 +14,9 @@ from mncc.kernels.gpu_join import join_of
 from mncc.kernels.gpu_tiles import OCTET, WarpTiles
 from mncc.kernels.gpu_warp_fused import WarpFused, WarpFusedShape
 from mncc.schedules.cuda.epilogue import Epilogue, Meeting, finished
-from mncc.schedules.cuda.fragments import FRAGMENTS, Matrix, WarpSums, multiply_halves, opaque
+from mncc.schedules.cuda.fragments import FRAGMENTS, Matrix, WarpSums, opaque
 from mncc.schedules.cuda.fused import begin, in_picture
+from mncc.schedules.cuda.halves import clip_of, finish_halves, multiply_halves, round_halves
 from mncc.schedules.cuda.warp_product import copy_unrolled
 from mncc.schedules.cuda.writer import (
     BlockWriter,
@@ -112,7 +113,6 @@ class _WarpFusedWriter:
         if self.tail:
             self.made = shared_array(shape.made_halves, "float16")
             self.staged_tail = shared_array(shape.staged_tail_halves, "float16")
-        if self.lead or self.tail:
             self.staged_sums = shared_array(shape.staged_floats)
         self.staged_taps = shared_array(shape.taps * chunk, "float16")
         self.staged_biases = shared_array(shape.chunk_biases)
@@ -151,7 +151,9 @@ class _WarpFusedWriter:
         of the picture, and in channels that only fill the last chunk: an infinite input times their weights is NaN."""
         shape, lead, count = self.shape, self.spec.lead, self.shape.made_rows // tiles.height
         assert lead is not None
-        full = lead.channels % self.tiles.chunk == 0
+        full, clip = lead.channels % self.tiles.chunk == 0, clip_of(lead.activation)
+        # What holds for the first of two channels holds for the other.
+        alike = clip is not None and (full or lead.channels % 2 == 0)
         with T.serial(0, count) as part, T.sblock("expand"):
             opaque()
             sums, first = WarpSums(tiles, self.thread), part * tiles.height if count > 1 else 0
@@ -160,48 +162,66 @@ class _WarpFusedWriter:
                 Matrix(self.window, shape.input_pitch, first), Matrix(self.staged_lead, shape.chunk_pitch), shape.depth
             )
 
-            def write(number: Expr, row: Expr, column: Expr, values: Any) -> None:
+            def write(number: Expr, row: Expr, column: Expr) -> None:
                 pixel = first + row
                 inside = in_picture(shape, self.middle_begin(), pixel)
+                start, bias = pixel * shape.chunk_pitch + column, loaded(self.staged_biases, column, 2)
+
+                def total(v: Expr) -> Expr:
+                    return sums.sums[number + v] + bias[v]
+
+                def exists(v: Expr) -> Expr:
+                    return all_of([inside, full or step * self.tiles.chunk + column + v < lead.channels])
 
                 def element(v: Expr) -> Expr:
-                    value = finished(values[v] + self.staged_biases[column + v], None, lead.activation, False)
-                    exists = all_of([inside, full or step * self.tiles.chunk + column + v < lead.channels])
-                    return value if exists is True else T.Select(exists, value, T.float32(0))
+                    value, kept = finished(total(v), None, lead.activation, False), exists(v)
+                    return value if kept is True else T.Select(kept, value, T.float32(0))
 
-                stored(self.middle, pixel * shape.chunk_pitch + column, OCTET, element)
+                if alike:
+                    stored(self.middle, start, 2, total, clip or "", exists(0))
+                else:
+                    stored(self.middle, start, 2, element)
 
-            sums.each(self.staged_sums, write)
+            sums.pairs(write)
 
     def depthwise(self, step: Expr) -> None:
         """The chunk's depthwise convolution: a thread makes a run of pixels of eight channels, loading each row of its
         window once."""
         shape, tiles = self.shape, self.tiles
         octets, runs = tiles.chunk // OCTET, tiles.cols // tiles.run
-        bias = shape.chunk_biases - tiles.chunk
         with self.block.shared_out(octets * runs * tiles.rows, self.thread) as item, T.sblock("depthwise"):
             octet, run = item % octets * OCTET, item // octets
             row, column = run // runs, run % runs * tiles.run
             sums = registers(tiles.run * OCTET, "float16")
             self.taps(sums, octet, row, column)
             with T.unroll(0, tiles.run) as i, T.sblock("acted"):
-                biases = loaded(self.staged_biases, bias + octet, OCTET)
-
-                def total(v: Expr) -> Expr:
-                    return cast(sums[i * OCTET + v], "float32") + biases[v]
-
                 if self.tail:
-                    start = (row * tiles.cols + column + i) * shape.chunk_pitch + octet
-                    activation = self.spec.depthwise.activation
-                    stored(self.made, start, OCTET, lambda v: finished(total(v), None, activation, False))
+                    self.keep(sums, i * OCTET, (row * tiles.cols + column + i) * shape.chunk_pitch + octet)
                 else:
-                    self.write_depthwise(step, row, column + i, octet, total)
+                    self.write_depthwise(step, row, column + i, octet, lambda v: cast(sums[i * OCTET + v], "float32"))
+
+    def keep(self, sums: Any, first: Expr, start: Expr) -> None:
+        """Eight sums of the depthwise convolution, activated, to where the projection reads them."""
+        activation = self.spec.depthwise.activation
+        clip = clip_of(activation)
+        if clip is None:
+            stored(
+                self.made, start, OCTET,
+                lambda v: finished(cast(sums[first + v], "float32"), None, activation, False),
+            )  # fmt: skip
+            return
+        finish_halves(sums, first, OCTET, clip, True)
+        vector(OCTET, lambda v: T.buffer_store(self.made, sums[first + v], [start + v]))
 
     def taps(self, sums: Any, octet: Expr, row: Expr, column: Expr) -> None:
-        """The sums of a run of pixels, two channels at once; nine or twenty-five steps lose little in float16."""
+        """The sums of a run of pixels, two channels at once, from the bias on; nine or twenty-five steps lose little in
+        float16."""
         shape, stage, run = self.shape, self.spec.depthwise, self.tiles.run
-        with T.unroll(0, run * OCTET) as i:
-            T.buffer_store(sums, T.float16(0), [i])
+        biases = loaded(self.staged_biases, shape.chunk_biases - self.tiles.chunk + octet, OCTET)
+        bias = registers(OCTET, "float16")
+        round_halves(bias, biases, OCTET)
+        with T.unroll(0, run) as i:
+            vector(OCTET, lambda v: T.buffer_store(sums, bias[v], [i * OCTET + v]))
         span = (run - 1) * stage.stride[1] + (stage.kernel[1] - 1) * stage.dilation[1] + 1
         with T.unroll(0, stage.kernel[0]) as y, T.sblock("taps"):
             line, taps = registers(span * OCTET, "float16"), registers(stage.kernel[1] * OCTET, "float16")

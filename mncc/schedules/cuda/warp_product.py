@@ -86,7 +86,10 @@ class _WarpProductWriter:
             if self.spec.pool:
                 self.pool()
                 return
-            kept = self.sums.unloaded(shared_array(shape.staged_floats))
+            if shape.joins:
+                kept = self.sums.joined(shared_array(shape.join_floats), shape.join_pitch)
+            else:
+                kept = self.sums.unloaded(shared_array(shape.staged_floats))
             if self.meeting:
                 group = self.panel * rows * columns + tile
                 with self.meeting.last(kept, self.slice, (image, group), self.thread):
@@ -130,17 +133,21 @@ class _WarpProductWriter:
         """The mean over all pixels, which are one tile."""
         stage, shape, width = self.spec.last, self.shape, self.shape.sums.width
         first, apart = self.panel * width, shape.join_pitch
-        met, acted = shared_array(shape.join_floats), shared_array(shape.pool_floats)
+        met, biases = shared_array(shape.join_floats), shared_array(shape.pool_floats)
+        self.block.copy_run(biases, self.biases, first, width)
         self.sums.store(met, apart)
         with self.block.shared_out(shape.pixels * width, self.thread) as item:
             at, channel = item // width * apart + item % width, item % width
-            value = finished(met[at] + self.biases[first + channel], None, stage.activation, False)
-            T.buffer_store(acted, value, [at])
+            total = biases[channel]
+            for part in range(shape.sums.split):
+                total = total + met[part * shape.sums.height * apart + at]
+            value = finished(total, None, stage.activation, False)
+            T.buffer_store(met, value, [at])
         with self.block.shared_out(width, self.thread) as channel, T.sblock("pool"):
             mean = registers(1)
             T.buffer_store(mean, T.float32(0), [0])
             with T.serial(0, shape.pixels) as pixel:
-                T.buffer_store(mean, mean[0] + acted[pixel * apart + channel], [0])
+                T.buffer_store(mean, mean[0] + met[pixel * apart + channel], [0])
             value = mean[0] * T.float32(1.0 / shape.pixels)
             at = [self.output.at(self.image, 0, 0, first + channel)]
             store_if([first + channel < stage.channels], lambda: store(self.output.buffer, value, at))
@@ -171,4 +178,4 @@ def copy_unrolled(
         value = guarded(inside, source.buffer[source.at(image, y, x, channel + lane)])
         store(target, value, [pixel * pitch + quad * lanes + lane])
 
-    block.copy(size[0], count // lanes, lanes, move)
+    block.copy(target, size[0], count // lanes, lanes, move)

@@ -13,8 +13,9 @@ from tvm import tirx
 from tvm.s_tir import Schedule
 from tvm.script.ir_builder import tirx as T
 
-from mncc.kernels.gpu_tiles import OCTET, QUAD, ThreadTiles
+from mncc.kernels.gpu_tiles import OCTET, PHASE, QUAD, ThreadTiles
 from mncc.kernels.precision import StoredType
+from mncc.schedules.cuda.halves import finish_halves, round_halves
 from mncc.schedules.function import scheduled_function
 from mncc.schedules.types import store
 
@@ -201,7 +202,7 @@ class BlockWriter:
 
     def __init__(self, threads: int) -> None:
         self.threads = threads
-        self.copies: list[str] = []
+        self.copies: list[tuple[str, int]] = []
 
     def move(self, transfer: Transfer) -> None:
         """All of it at once."""
@@ -209,7 +210,7 @@ class BlockWriter:
         def write(row: Expr, quad: Expr, lane: Expr) -> None:
             store(transfer.target, transfer.value(row, quad, lane), [transfer.place(row, quad, lane)])
 
-        self.copy(transfer.rows, transfer.quads, transfer.lanes, write)
+        self.copy(transfer.target, transfer.rows, transfer.quads, transfer.lanes, write)
 
     def fetch(self, transfer: Transfer, held: Any, thread: Expr) -> None:
         """Only its way from global memory into registers of the threads; nobody waits for it yet."""
@@ -271,14 +272,28 @@ class BlockWriter:
                 store_if([step + 1 < count], partial(fetch, part, values, number(step + 1)))
                 part.compute(number(step))
 
-    def copy(self, rows: int, quads: int, lanes: int, move: Callable[[Expr, Expr, Expr], None]) -> None:
-        """`rows` x `quads` accesses of `lanes` floats, shared out among all threads; `move` writes one element of (row,
-        quad, lane)."""
+    def copy(
+        self, target: Any, rows: int, quads: int, lanes: int, move: Callable[[Expr, Expr, Expr], None]
+    ) -> None:  # fmt: skip
+        """`rows` x `quads` accesses of `lanes` elements, shared out among all threads; `move` writes one element of
+        (row, quad, lane) to the target."""
         name = f"copy{len(self.copies)}"
+        across = _octets_across(rows, quads, self.threads) if lanes == OCTET == widest(target) else 0
+        if across:
+            # A thread keeps its column and its row among `down`: its addresses are one, and constants.
+            down = self.threads // across
+            sizes = (-(-rows // down), quads // across, down // PHASE, across, PHASE, lanes)
+            with T.grid(*sizes) as (i, j, high, side, low, k), T.sblock(name):
+                if rows % down:
+                    T.where(i * down + high * PHASE + low < rows)
+                i, j, high, side, low, lane = T.axis.remap("SSSSSS", [i, j, high, side, low, k])
+                move(i * down + high * PHASE + low, j * across + side, lane)
+            self.copies.append((name, 4))
+            return
         with T.grid(rows, quads, lanes) as (i, j, k), T.sblock(name):
             row, quad, lane = T.axis.remap("SSS", [i, j, k])
             move(row, quad, lane)
-        self.copies.append(name)
+        self.copies.append((name, 3))
 
     def copy_window(
         self, window: Any, size: tuple[int, int], pitch: int, source: Tensor, image: Expr, origin: Sequence[Expr],
@@ -310,11 +325,27 @@ class BlockWriter:
         """Binds the grid, the threads and every copy."""
         for loop, axis in zip(sch.get_loops(sch.get_sblock("block")), GRID, strict=True):
             sch.bind(loop, axis)
-        for name in self.copies:
-            *outer, lane = sch.get_loops(sch.get_sblock(name))[-3:]
-            _, threads = sch.split(sch.fuse(*outer), [None, self.threads])
+        for name, loops in self.copies:
+            *outer, lane = sch.get_loops(sch.get_sblock(name))[-loops:]
+            threads = sch.fuse(*outer)
+            if loops == 3:
+                _, threads = sch.split(threads, [None, self.threads])
             sch.bind(threads, "threadIdx.x")
             sch.vectorize(lane)
+
+
+def _octets_across(rows: int, octets: int, threads: int) -> int:
+    """How many accesses of eight float16 numbers in a row of shared memory stand side by side where the threads of a
+    block go through it together, eight neighbours down eight rows: these lie an odd number of accesses apart
+    (`half_pitch`), so that they meet in no bank, as two rows with padding between them would where one is written
+    behind the other. Two or more, so that a warp reads whole sectors. 0 where that takes more rounds than one access
+    behind the other."""
+    rounds = {}
+    for across in (2, 4, 8, 16):
+        if octets % across == 0 and threads % (across * PHASE) == 0:
+            rounds[across] = -(-rows * across // threads) * (octets // across)
+    least = min(rounds, key=lambda across: rounds[across], default=0)
+    return least if least and rounds[least] <= -(-rows * octets // threads) else 0
 
 
 def _inside(position: Expr, origin: Expr, size: int, whole: int) -> list[Expr]:
@@ -400,12 +431,21 @@ def loaded(buffer: Any, start: Expr, lanes: int) -> Any:
     return values
 
 
-def stored(buffer: Any, start: Expr, lanes: int, value: Callable[[Expr], Expr]) -> None:
+def stored(
+    buffer: Any, start: Expr, lanes: int, value: Callable[[Expr], Expr], clip: str = "", kept: Expr = True
+) -> None:  # fmt: skip
     """`lanes` elements computed one by one and stored by as few accesses as there can be: TVM writes no vector's
-    comparison as CUDA."""
+    comparison as CUDA. `clip` and `kept`, as `finish_halves` takes them, are for an even number of float16."""
     values, most = registers(lanes, type_of(buffer)), min(lanes, widest(buffer))
+    pairs = type_of(buffer) == "float16" and lanes % 2 == 0
+    made = registers(lanes) if pairs else values
     with T.unroll(0, lanes) as lane:
-        store(values, value(lane), [lane])
+        store(made, value(lane), [lane])
+    if pairs:
+        round_halves(values, made, lanes)
+        finish_halves(values, 0, lanes, clip, kept)
+    else:
+        assert not clip and kept is True
     with _accesses(lanes, most) as first:
         vector(most, lambda v: T.buffer_store(buffer, values[first + v], [start + first + v]))
 
