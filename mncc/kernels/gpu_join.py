@@ -50,8 +50,9 @@ def join_of(spec: object, tiles: object) -> Join | None:
 
 
 def _join(blocks: int, tiles: FusedTiles | ProductTiles, sums: ThreadTiles) -> Join:
-    # Which pixels a thread holds of a fragment is not to be known.
-    pixels = sums.height if isinstance(sums, WarpTiles) else tiles.rows * tiles.cols
+    # Of fragments a thread holds sums of all pixels; where parts of the depth have met, of those in their order.
+    fragments = isinstance(sums, WarpTiles) and sums.split == 1
+    pixels = sums.height if fragments else tiles.rows * tiles.cols
     return Join(blocks // tiles.slices, tiles.slices, sums, pixels)
 
 

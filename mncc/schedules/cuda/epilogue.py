@@ -11,7 +11,7 @@ from typing import Any
 from tvm.script.ir_builder import tirx as T
 
 from mncc.kernels.gpu_join import Join
-from mncc.kernels.gpu_tiles import QUAD
+from mncc.kernels.gpu_tiles import OCTET, QUAD, WarpTiles
 from mncc.network.ops import Activation
 from mncc.schedules.cuda.halves import clip_of
 from mncc.schedules.cuda.writer import SHARED, Expr, Tensor, ThreadPlace, loaded, store_if, stored, type_of, vector
@@ -74,6 +74,8 @@ class Meeting:
     def _real(self, quad: Expr, thread: Expr) -> Expr:
         """Whether the `quad`th of a thread's quads is of a pixel that is wanted."""
         join, sums = self.join, self.join.sums
+        if isinstance(sums, WarpTiles) and sums.split > 1:
+            return quad // 2 * sums.threads + thread < join.pixels * sums.width // OCTET
         if sums.height <= join.pixels:
             return True
         return ThreadPlace(sums, thread).pixel(quad // (sums.channels // QUAD)) < join.pixels
