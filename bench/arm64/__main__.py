@@ -65,7 +65,7 @@ def main() -> int:
         _write(options.results / LOOPS, model(case, ROOT / "examples"))
     results = {case.title: found for case in cases if (found := _read(options.results / f"arm64_{case.name}.json"))}
     loops = _read(options.results / LOOPS)
-    tables = {"instructions": markdown(results), **({"loops": loops_markdown(loops)} if loops else {})}
+    tables = {"instructions": markdown(results, loops), **({"loops": loops_markdown(loops)} if loops else {})}
     if options.docs:
         write_pages(tables)
     print("\n\n".join(tables.values()))

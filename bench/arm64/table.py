@@ -12,9 +12,9 @@ Results = Mapping[str, Mapping[str, Any]]
 """Title of a network -> what `python -m bench.arm64` keeps of it."""
 
 
-def markdown(results: Results) -> str:
+def markdown(results: Results, loops: Mapping[str, Any] | None = None) -> str:
     """A row an engine, a column a network: millions of instructions a run and their ratio to the bare multiplications,
-    which have a row too. Below it what was counted."""
+    which have a row too; then what llvm-mca says of the inner `loops` of one network. Below it what was counted."""
     if not results:
         return "no results yet"
     cells = {
@@ -29,12 +29,21 @@ def markdown(results: Results) -> str:
             head = f"{name} {' and '.join(versions)}"
             rows.append(_row([f"**{head}**" if engine == "mncc" else head, *texts]))
     rows.append(_row(["multiply-adds / lanes: the bare count", *(_millions(_bare(c)) for c in results.values())]))
+    rows += [_modelled(found, loops["title"], list(results)) for found in (loops or {"targets": ()})["targets"]]
     notes = [
         f"No count of {NAMES[lost['engine']]} on {title}: {lost['reason']}."
         for title, content in results.items()
         for lost in content["missing"]
     ]
     return "\n".join([*rows, "", *notes, *([""] if notes else []), caption(results)])
+
+
+def _modelled(found: Mapping[str, Any], title: str, titles: Sequence[str]) -> str:
+    """The row of a processor's model: cycles of the loops of the network of that title."""
+    rate = found["multiplies_in_loops"] / found["cycles_in_loops"]
+    cell = f"{_millions(found['cycles_in_loops'])} ({rate:.2f})"
+    head = f"mncc's inner loops for {found['model']} in llvm-mca: millions of cycles (multiplications a cycle)"
+    return _row([head, *(cell if each == title else "-" for each in titles)])
 
 
 def with_tables(page: str, tables: Mapping[str, str]) -> str:

@@ -92,3 +92,11 @@ def test_engines_that_are_not_counted_again_keep_their_counts() -> None:
     assert both["missing"] == kept["missing"]
     with pytest.raises(UsageError, match="counted with another weights, emulator"):
         with_kept({**now, "weights": "random:1", "emulator": "qemu-user 9.0"}, kept)
+
+
+def test_cycles_of_loops_stand_below_the_network_they_are_of() -> None:
+    results = {title: content(result("mncc", 10_000_000)) for title in ("One", "Two")}
+    target = {"model": "neoverse-n1", "multiplies_in_loops": 7_500_000, "cycles_in_loops": 5_000_000}
+    text = markdown(results, {"title": "Two", "targets": [target]})
+    row = next(line for line in text.splitlines() if "neoverse-n1" in line)
+    assert row.endswith("millions of cycles (multiplications a cycle) | - | 5.00 (1.50) |")
