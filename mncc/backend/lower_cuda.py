@@ -14,6 +14,7 @@ from tvm.tirx.build import codegen_build
 
 from mncc.backend.lower import BLOCKS_TO_LOOPS
 from mncc.schedules.cuda.fragments import FRAGMENTS
+from mncc.schedules.cuda.writer import ALONE
 
 Extent3 = tuple[int, int, int]
 
@@ -55,8 +56,8 @@ def lower(function: tirx.PrimFunc, symbol: str) -> Lowered:
     assert len(devices) == 1, f"{symbol} became {len(devices)} kernels"
     extents = _launched(host)
     block = _three(extents, "threadIdx")
-    least = 2 if FRAGMENTS not in function.attrs and block[0] <= TWICE else 1
-    device = devices[0].with_attrs({"global_symbol": symbol, "tirx.launch_bounds_min_blocks_per_sm": least})
+    alone = FRAGMENTS in function.attrs or ALONE in function.attrs or block[0] > TWICE
+    device = devices[0].with_attrs({"global_symbol": symbol, "tirx.launch_bounds_min_blocks_per_sm": 1 if alone else 2})
     module = Sequential(_TO_DEVICE)(tvm.IRModule({symbol: device}))
     return Lowered(
         module,

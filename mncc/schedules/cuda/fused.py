@@ -16,6 +16,8 @@ from mncc.kernels.gpu_join import join_of
 from mncc.kernels.gpu_tiles import QUAD, ThreadTiles
 from mncc.schedules.cuda.epilogue import Epilogue, Meeting, finished
 from mncc.schedules.cuda.writer import (
+    ALONE,
+    FEW_SUMS,
     BlockWriter,
     Expr,
     Part,
@@ -43,7 +45,10 @@ def fused_function(
     spec: GpuFused, tiles: FusedTiles, places: Sequence[TensorPlace], symbol: str
 ) -> tirx.PrimFunc:
     """The scheduled function; parameters (weights, input, [residual], output). `places` are those of the tensors."""
-    return kernel_function(lambda: _FusedWriter(spec, tiles, places), symbol)
+    function = kernel_function(lambda: _FusedWriter(spec, tiles, places), symbol)
+    many = tiles.tail is not None and tiles.tail.pixels * tiles.tail.channels > FEW_SUMS
+    meets = tiles.slices > 1  # Sums of other slices come in beside its own.
+    return function.with_attr(ALONE, True) if many and meets else function
 
 
 class _FusedWriter:

@@ -460,6 +460,12 @@ def _accesses(count: int, most: int) -> Iterator[Expr]:
         yield number * most
 
 
+ALONE = "mncc.alone"
+"""The attribute of functions whose threads need more registers than two blocks of a multiprocessor have."""
+FEW_SUMS = 48
+"""Of a thread; ptxas finds registers for them and what passes through where two blocks share a multiprocessor."""
+
+
 def kernel_function(make: Callable[[], Any], symbol: str) -> tirx.PrimFunc:
     """The scheduled function of a writer: an object that declares parameters where it is made, and has `write` and
     `schedule`."""
