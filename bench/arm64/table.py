@@ -29,7 +29,8 @@ def markdown(results: Results, loops: Mapping[str, Any] | None = None) -> str:
             head = f"{name} {' and '.join(versions)}"
             rows.append(_row([f"**{head}**" if engine == "mncc" else head, *texts]))
     rows.append(_row(["multiply-adds / lanes: the bare count", *(_millions(_bare(c)) for c in results.values())]))
-    rows += [_modelled(found, loops["title"], list(results)) for found in (loops or {"targets": ()})["targets"]]
+    if loops:
+        rows += [_modelled(found, loops["title"], list(results)) for found in loops["targets"]]
     notes = [
         f"No count of {NAMES[lost['engine']]} on {title}: {lost['reason']}."
         for title, content in results.items()
@@ -40,10 +41,13 @@ def markdown(results: Results, loops: Mapping[str, Any] | None = None) -> str:
 
 def _modelled(found: Mapping[str, Any], title: str, titles: Sequence[str]) -> str:
     """The row of a processor's model: cycles of the loops of the network of that title."""
-    rate = found["multiplies_in_loops"] / found["cycles_in_loops"]
-    cell = f"{_millions(found['cycles_in_loops'])} ({rate:.2f})"
+    cell = f"{_millions(found['cycles_in_loops'])} ({_multiplications_a_cycle(found)})"
     head = f"mncc's inner loops for {found['model']} in llvm-mca: millions of cycles (multiplications a cycle)"
     return _row([head, *(cell if each == title else "-" for each in titles)])
+
+
+def _multiplications_a_cycle(found: Mapping[str, Any]) -> str:
+    return f"{found['multiplies_in_loops'] / found['cycles_in_loops']:.2f}"
 
 
 def with_tables(page: str, tables: Mapping[str, str]) -> str:
@@ -103,14 +107,13 @@ def loops_markdown(content: Mapping[str, Any]) -> str:
         _row(["---", "---", *["---:"] * 5]),
     ]
     for found in content["targets"]:
-        rate = found["multiplies_in_loops"] / found["cycles_in_loops"]
         lines.append(
             _row(
                 [
                     found["model"],
                     f"{_millions(found['instructions'])} M",
                     f"{found['in_loops'] / found['instructions']:.0%}",
-                    f"{rate:.2f}",
+                    _multiplications_a_cycle(found),
                     f"{found['peak']:.2f}",
                 ]
             )

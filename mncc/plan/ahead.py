@@ -12,7 +12,17 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from mncc.kernels.ahead import RATES, Ahead, NextPanel, NextRows, fetching_rate, fetching_steps, next_panel, next_rows
+from mncc.kernels.ahead import (
+    RATES,
+    Ahead,
+    NextPanel,
+    NextRows,
+    Steps,
+    fetching_rate,
+    fetching_steps,
+    next_panel,
+    next_rows,
+)
 from mncc.kernels.chain import Chain, ChainTiles
 from mncc.kernels.target import Target
 from mncc.kernels.tiles import FLOATS_PER_LINE
@@ -65,20 +75,23 @@ def _with_own(kernel: PlannedKernel, weights: Ahead | None, target: Target) -> P
 
 
 def _own(kernel: PlannedKernel, target: Target) -> NextPanel | None:
-    spec, tiles = kernel.spec, kernel.tiles
-    if not target.own_ahead or type(spec) is not Chain or not isinstance(tiles, ChainTiles) or kernel.images > 1:
-        return None
-    steps = fetching_steps(spec, tiles)
-    return next_panel(spec, tiles, steps) if steps else None
+    fetching = _fetching(kernel)
+    return next_panel(*fetching) if fetching and target.own_ahead and kernel.images == 1 else None
 
 
 def _next_rows(kernel: PlannedKernel, target: Target) -> NextRows | None:
     """Of a batch too: every image has rows of its own."""
+    fetching = _fetching(kernel)
+    return next_rows(*fetching) if fetching and target.own_ahead else None
+
+
+def _fetching(kernel: PlannedKernel) -> tuple[Chain, ChainTiles, Steps] | None:
+    """A chain, its tiles and the steps of its product that fetch; None where a kernel has none."""
     spec, tiles = kernel.spec, kernel.tiles
-    if not target.own_ahead or type(spec) is not Chain or not isinstance(tiles, ChainTiles):
+    if type(spec) is not Chain or not isinstance(tiles, ChainTiles):
         return None
     steps = fetching_steps(spec, tiles)
-    return next_rows(spec, tiles, steps) if steps else None
+    return (spec, tiles, steps) if steps else None
 
 
 def _end(kernel: PlannedKernel) -> int:
@@ -95,12 +108,10 @@ def _is_waited_for(kernel: PlannedKernel, target: Target) -> bool:
 def _fetched(kernel: PlannedKernel, target: Target, wanted: int) -> tuple[int, int]:
     """How many floats a kernel can fetch of those wanted, and how many in a step for each row, as slowly as a power of
     two allows. None where it has no product with room, and none for a batch, whose images read the weights again."""
-    spec, tiles = kernel.spec, kernel.tiles
-    if type(spec) is not Chain or not isinstance(tiles, ChainTiles):
+    fetching = _fetching(kernel)
+    if fetching is None or kernel.images > 1:
         return 0, 0
-    steps = fetching_steps(spec, tiles)
-    if steps is None or kernel.images > 1:
-        return 0, 0
+    _, tiles, steps = fetching
     rate, own = fetching_rate(tiles, steps, target), _own(kernel, target)
     count = steps.panels * steps.turns(own) * steps.depth
     if count * rate > LARGEST_INDEX:

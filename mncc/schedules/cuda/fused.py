@@ -16,8 +16,6 @@ from mncc.kernels.gpu_join import join_of
 from mncc.kernels.gpu_tiles import QUAD, ThreadTiles
 from mncc.schedules.cuda.epilogue import Epilogue, Meeting, finished
 from mncc.schedules.cuda.writer import (
-    ALONE,
-    FEW_SUMS,
     BlockWriter,
     Expr,
     Part,
@@ -45,10 +43,9 @@ def fused_function(
     spec: GpuFused, tiles: FusedTiles, places: Sequence[TensorPlace], symbol: str
 ) -> tirx.PrimFunc:
     """The scheduled function; parameters (weights, input, [residual], output). `places` are those of the tensors."""
-    function = kernel_function(lambda: _FusedWriter(spec, tiles, places), symbol)
-    many = tiles.tail is not None and tiles.tail.pixels * tiles.tail.channels > FEW_SUMS
-    meets = tiles.slices > 1  # Sums of other slices come in beside its own.
-    return function.with_attr(ALONE, True) if many and meets else function
+    # Sums of other slices come in beside its own.
+    sums = tiles.tail.kept if tiles.tail and tiles.slices > 1 else 0
+    return kernel_function(lambda: _FusedWriter(spec, tiles, places), symbol, sums)
 
 
 class _FusedWriter:
@@ -82,7 +79,7 @@ class _FusedWriter:
             self.column = tile % columns * tiles.cols if columns > 1 else 0
             self.declare()
             if tiles.tail:
-                self.sums = registers(tiles.tail.pixels * tiles.tail.channels)
+                self.sums = registers(tiles.tail.kept)
                 zero(self.sums, tiles.tail)
             self.slice, self.panel = first % tiles.slices, first // tiles.slices
             number = (lambda step: self.slice * shape.steps + step) if tiles.tail else (lambda step: first)

@@ -15,8 +15,6 @@ from mncc.kernels.gpu_product import GpuProduct, ProductShape, ProductTiles
 from mncc.kernels.gpu_tiles import QUAD
 from mncc.schedules.cuda.epilogue import Epilogue, Meeting, finished
 from mncc.schedules.cuda.writer import (
-    ALONE,
-    FEW_SUMS,
     BlockWriter,
     Expr,
     Part,
@@ -41,9 +39,7 @@ def product_function(
     spec: GpuProduct, tiles: ProductTiles, places: Sequence[TensorPlace], symbol: str
 ) -> tirx.PrimFunc:
     """The scheduled function; parameters (weights, input, [residual], output). `places` are those of the tensors."""
-    function = kernel_function(lambda: _ProductWriter(spec, tiles, places), symbol)
-    many = tiles.sums.pixels * tiles.sums.channels > FEW_SUMS
-    return function.with_attr(ALONE, True) if many else function
+    return kernel_function(lambda: _ProductWriter(spec, tiles, places), symbol, tiles.sums.kept)
 
 
 class _ProductWriter:

@@ -466,7 +466,8 @@ FEW_SUMS = 48
 """Of a thread; ptxas finds registers for them and what passes through where two blocks share a multiprocessor."""
 
 
-def kernel_function(make: Callable[[], Any], symbol: str) -> tirx.PrimFunc:
+def kernel_function(make: Callable[[], Any], symbol: str, sums: int = 0) -> tirx.PrimFunc:
     """The scheduled function of a writer: an object that declares parameters where it is made, and has `write` and
-    `schedule`."""
-    return scheduled_function(make, symbol)[0]
+    `schedule`. `sums` are those that a thread keeps beside others."""
+    function = scheduled_function(make, symbol)[0]
+    return function.with_attr(ALONE, True) if sums > FEW_SUMS else function
