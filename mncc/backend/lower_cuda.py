@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,10 +12,13 @@ import tvm_ffi
 from tvm import s_tir, tirx
 from tvm.ir.transform import Sequential
 from tvm.tirx.build import codegen_build
+from tvm_ffi.structural import structural_map
 
 from mncc.backend.lower import BLOCKS_TO_LOOPS
+from mncc.kernels.gpu_target import STATIC_SHARED
+from mncc.kernels.gpu_tiles import rounded
 from mncc.schedules.cuda.fragments import FRAGMENTS
-from mncc.schedules.cuda.writer import ALONE
+from mncc.schedules.cuda.writer import ALONE, SHARED
 
 Extent3 = tuple[int, int, int]
 
@@ -23,10 +27,12 @@ OPTIONS = {
     "arch": "sm_75",
     "max_threads_per_block": 1024,
     "max_num_threads": 1024,
-    "max_shared_memory_per_block": 49152,
+    "max_shared_memory_per_block": STATIC_SHARED,
     "thread_warp_size": 32,
 }
 """The text is the same for all architectures: what it may depend on is what the oldest has."""
+ACCESS = 16
+"""Bytes of the widest access to shared memory, which arrays in it are aligned to."""
 TWICE = 256
 """Threads up to which two blocks shall fit on a multiprocessor: they have 128 registers each then, without which ptxas
 loads so far ahead that it takes all 255. Asked for more, or for two in float16, it spills a register or two."""
@@ -107,8 +113,51 @@ def _nan_stays(function: tirx.PrimFunc, mod: tvm.IRModule, ctx: Any) -> tirx.Pri
     def least(node: Any) -> Any:
         return tirx.Select(node.a < node.b, node.a, node.b) if "float" in str(node.ty) else node
 
-    body = tvm_ffi.structural.structural_map(function.body, [(tirx.Max, largest), (tirx.Min, least)])
+    body = structural_map(function.body, [(tirx.Max, largest), (tirx.Min, least)])
     return function.with_body(body)
+
+
+@tirx.transform.prim_func_pass(opt_level=0)
+def _sized_by_launch(function: tirx.PrimFunc, mod: tvm.IRModule, ctx: Any) -> tirx.PrimFunc:
+    """Shared arrays that are more than a block has without asking become parts of one, whose size the launch says.
+    (TVM's own pass for that lets arrays share memory behind the barriers' backs; it also sees in dynamic memory one
+    array, so that barriers are placed before.)"""
+    arrays: list[Any] = []
+
+    def found(node: Any) -> None:
+        if node.buffer.scope() == SHARED:
+            arrays.append(node.buffer)
+
+    tvm_ffi.structural_walk(function.body, (tirx.AllocBuffer, found))
+    begins, size = [], 0
+    for array in arrays:
+        begins.append(size)
+        size += rounded(math.prod(map(int, array.shape)) * tvm.DataType(array.dtype).itemsize, ACCESS)
+    if size <= STATIC_SHARED:
+        return function
+    whole = tirx.decl_buffer((size,), "uint8", "shared_memory", scope=f"{SHARED}.dyn", data_alignment=ACCESS)
+    parts = [tirx.decl_buffer(a.shape, a.dtype, a.name, scope=f"{SHARED}.dyn") for a in arrays]
+
+    def renamed(var: Any) -> Any:
+        return next((part for array, part in zip(arrays, parts, strict=True) if var.same_as(array)), var)
+
+    def part(node: Any) -> Any:
+        for begin, each in zip(begins, parts, strict=True):
+            if node.buffer.same_as(each):
+                return tirx.DeclBuffer(each, data=tirx.ptr_byte_offset(whole.data, begin, each.dtype))
+        return node
+
+    placed: list[Any] = []
+
+    def threads(node: Any) -> Any:
+        if placed or node.attr_key != "thread_extent":
+            return node
+        placed.append(node)
+        return tirx.AttrStmt(node.node, node.attr_key, node.value, tirx.SeqStmt([tirx.AllocBuffer(whole), node.body]))
+
+    body = structural_map(function.body, [(tvm.ir.Var, renamed), (tirx.AllocBuffer, part)])
+    # Outside of threads it would be a parameter.
+    return function.with_body(structural_map(body, [(tirx.AttrStmt, threads)], order="pre"))
 
 
 _TO_LOOPS = [
@@ -129,12 +178,11 @@ _APART = [step for step in _TO_LOOPS if str(step.info.name) != "tirx.StorageRewr
 fragments accept."""
 
 _TO_KERNELS = [
-    s_tir.transform.ThreadSync("shared"),
-    s_tir.transform.ThreadSync("shared.dyn"),
+    s_tir.transform.ThreadSync(SHARED),
     s_tir.transform.ThreadSync("warp"),
     s_tir.transform.InferFragment(),
     s_tir.transform.LowerThreadAllreduce(),
-    s_tir.transform.MergeSharedMemoryAllocations(),
+    _sized_by_launch,
     tirx.transform.SplitHostDevice(),
 ]
 

@@ -13,7 +13,9 @@ THREADS = 1024
 THREAD_REGISTERS = 255
 """The most 32-bit registers of a thread."""
 STATIC_SHARED = 48 << 10
-"""Bytes of shared memory that a block can have without asking the driver, which is all that kernels use."""
+"""Bytes of shared memory that a block can have without asking the driver."""
+FLAG = 64
+"""Bytes of them beside those of the tiles: where the threads of a block read whether theirs is the last slice."""
 REGISTER_UNIT = 256
 """Registers are handed out to warps in so many."""
 
@@ -54,6 +56,11 @@ class GpuTarget:
     def tensor_flops(self) -> float:
         """float16 operations a second of the whole board, added up in fp32 on tensor cores."""
         return 2 * self.multiprocessors * self.tensor * self.ghz * 1e9
+
+    @property
+    def tile_shared(self) -> int:
+        """Bytes of shared memory that the tiles of a block may take."""
+        return self.block_shared - FLAG
 
     def resident_blocks(self, threads: int, registers: int, shared: int) -> int:
         """Blocks of `threads` threads with `registers` registers each and `shared` bytes that one multiprocessor holds

@@ -11,7 +11,7 @@ from typing import TypeVar
 from mncc.kernels.gpu_fused import FusedTiles
 from mncc.kernels.gpu_product import ProductTiles
 from mncc.kernels.gpu_space import SPARE_REGISTERS, joined, pictures, pixel_tiles, slices_of
-from mncc.kernels.gpu_target import STATIC_SHARED, WARP, GpuTarget
+from mncc.kernels.gpu_target import WARP, GpuTarget
 from mncc.kernels.gpu_tiles import FRAGMENT, OCTET, WarpTiles, rounded, steps_at_once
 from mncc.kernels.gpu_time import (
     BEGIN,
@@ -99,7 +99,7 @@ def product_space(spec: WarpProduct, target: GpuTarget) -> Iterator[ProductTiles
                 continue
             tiles = ProductTiles(rows, cols, chunk, 1, replace(sums, split=split))
             shape = WarpProductShape(spec, tiles)
-            if shape.shared_bytes <= STATIC_SHARED:
+            if shape.shared_bytes <= target.tile_shared:
                 across, columns, down = shape.grid
                 cuts = [1] if spec.pool else slices_of(shape.steps, across * columns * down, target)
                 yield from (replace(tiles, slices=slices) for slices in cuts)
@@ -161,7 +161,7 @@ def fused_space(spec: WarpFused, target: GpuTarget) -> Iterator[FusedTiles]:
         for tail, lead in product(_tails(spec, rows * cols, warps), _leads(spec, (rows, cols), chunk, warps)):
             tiles = FusedTiles(rows, cols, chunk, 1, warps * WARP, run, lead, tail)
             shape = WarpFusedShape(spec, tiles)
-            if shape.shared_bytes > STATIC_SHARED:
+            if shape.shared_bytes > target.tile_shared:
                 continue
             across, columns, grid_rows = shape.grid
             slices = slices_of(shape.steps, across * columns * grid_rows, target) if tail else [1]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import Enum
+from itertools import pairwise
 
 
 class Kind(Enum):
@@ -13,18 +14,21 @@ class Kind(Enum):
     MULTIPLY = "multiply-adds, those of tensor cores among them"
     SHARED = "loads of shared memory"
     GLOBAL = "loads of global memory"
+    STORE = "stores"
+    BARRIER = "barriers of a block"
     OTHER = "everything else"
 
 
 @dataclass(frozen=True)
 class Instruction:
     """`wide` is a load of 128 bits; `target` the label that a branch goes to, else empty; `macs` of a multiply-add are
-    those of one lane."""
+    those of one lane; `matrix` is an instruction of tensor cores, or one that loads for them."""
 
     kind: Kind
     wide: bool = False
     target: str = ""
     macs: int = 1
+    matrix: bool = False
 
 
 @dataclass
@@ -57,13 +61,7 @@ def hottest(code: Code) -> Loop:
     """Of the innermost loops the one that multiplies most, where an instruction of tensor cores is worth as many
     multiply-adds as it makes. A kernel without loops that have any has them unrolled: what lies between its first load
     and its last multiply-add, or all of it where there is none of either."""
-    spans = []
-    for number, instruction in enumerate(code.instructions):
-        start = code.labels.get(instruction.target, number)
-        if start < number:
-            spans.append((start, number + 1))
-    inner = [a for a in spans if not any(a != b and a[0] <= b[0] and b[1] <= a[1] for b in spans)]
-    bodies = [code.instructions[begin:end] for begin, end in inner]
+    bodies = [code.instructions[begin:end] for begin, end in _innermost(_loops(code))]
     best = max(bodies, key=_macs, default=[])
     if _macs(best):
         return _counted(best)
@@ -71,8 +69,48 @@ def hottest(code: Code) -> Loop:
     return _counted(code.instructions[begin:end])
 
 
+def hottest_product(code: Code) -> Loop | None:
+    """Of the products on tensor cores the one that multiplies most: its loop, or where it is none (one to three steps
+    are not) what lies, between barriers and ends of loops, from the first load of a fragment to the last
+    multiplication. None where there is no such product."""
+    spans, body = _loops(code), code.instructions
+    loops = [(a, b) for a, b in _innermost(spans) if not any(each.kind in _PASSING for each in body[a:b])]
+    ends = {end for span in spans for end in span} | {0, len(body)}
+    ends |= {number for number, each in enumerate(body) if each.kind is Kind.BARRIER}
+    found = [body[a:b] for a, b in loops]
+    for a, b in pairwise(sorted(ends)):
+        matrices = [number for number in range(a, b) if body[number].matrix]
+        if matrices and not any(begin <= a and b <= end for begin, end in loops):
+            found.append(body[matrices[0] : matrices[-1] + 1])
+    best = max(found, key=_matrices, default=[])
+    return _counted(best) if _matrices(best) else None
+
+
+_PASSING = (Kind.STORE, Kind.BARRIER)
+"""What a product's own loop has none of."""
+
+
+def _loops(code: Code) -> list[tuple[int, int]]:
+    """Where loops begin and end."""
+    spans = []
+    for number, instruction in enumerate(code.instructions):
+        start = code.labels.get(instruction.target, number)
+        if start < number:
+            spans.append((start, number + 1))
+    return spans
+
+
+def _innermost(spans: list[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Those without others inside."""
+    return [a for a in spans if not any(a != b and a[0] <= b[0] and b[1] <= a[1] for b in spans)]
+
+
 def _macs(body: Sequence[Instruction]) -> int:
     return sum(each.macs for each in body if each.kind is Kind.MULTIPLY)
+
+
+def _matrices(body: Sequence[Instruction]) -> int:
+    return sum(each.macs for each in body if each.kind is Kind.MULTIPLY and each.matrix)
 
 
 def _unrolled(instructions: Sequence[Instruction]) -> tuple[int, int]:

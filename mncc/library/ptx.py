@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from mncc.kernels.gpu_target import WARP
-from mncc.library.loops import Code, Instruction, Kind, Loop, hottest
+from mncc.library.loops import Code, Instruction, Kind
 from mncc.library.nvcc import FLAGS, Nvcc
 from mncc.library.toolchain import run_tool
 
@@ -19,13 +19,14 @@ _INSTRUCTION = re.compile(r"(?:@!?%p\d+ )?([a-z]\w*(?:\.\w+)*)[\s;]")
 _KINDS = {
     "fma.": Kind.MULTIPLY,
     "mma.": Kind.MULTIPLY,
-    "wmma.mma.": Kind.MULTIPLY,
     "ld.shared": Kind.SHARED,
-    "wmma.load.": Kind.SHARED,
+    "ldmatrix.": Kind.SHARED,
     "ld.global": Kind.GLOBAL,
+    "st.": Kind.STORE,
+    "bar.": Kind.BARRIER,
 }
 """By how the name begins."""
-_MACS = {"wmma.mma.": 16**3 // WARP, "fma.rn.f16x2": 2}
+_MACS = {"mma.sync.aligned.m16n8k16": 16 * 8 * 16 // WARP, "mma.": 16 * 8 * 8 // WARP, "fma.rn.f16x2": 2}
 """The same of a lane's multiply-adds, where they are not one."""
 
 
@@ -40,11 +41,11 @@ def ptx_of(source: str, architecture: str, nvcc: Nvcc) -> str:
         return (path / "kernels.ptx").read_text(encoding="utf-8")
 
 
-def ptx_loops(ptx: str) -> Mapping[str, Loop]:
-    """Symbol -> the hottest loop of the kernel."""
+def ptx_codes(ptx: str) -> Mapping[str, Code]:
+    """Symbol -> the kernel's instructions."""
     starts = [*_ENTRY.finditer(ptx)]
     ends = [found.start() for found in starts[1:]] + [len(ptx)]
-    return {found[1]: hottest(_code(ptx[found.end() : end])) for found, end in zip(starts, ends, strict=True)}
+    return {found[1]: _code(ptx[found.end() : end]) for found, end in zip(starts, ends, strict=True)}
 
 
 def _code(text: str) -> Code:
@@ -61,5 +62,5 @@ def _code(text: str) -> Code:
 def _instruction(name: str, target: str) -> Instruction:
     kind = next((kind for start, kind in _KINDS.items() if name.startswith(start)), Kind.OTHER)
     macs = next((macs for start, macs in _MACS.items() if name.startswith(start)), 1)
-    # A fragment of a tensor core is loaded as its hardware likes it.
-    return Instruction(kind, ".v4." in name or name.startswith("wmma."), target, macs)
+    # Four matrices of 8 x 8 are 128 bits of every thread.
+    return Instruction(kind, ".v4." in name or ".x4." in name, target, macs, name.startswith(("mma.", "ldmatrix.")))

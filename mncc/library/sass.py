@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from mncc.kernels.gpu_target import WARP
-from mncc.library.loops import Code, Instruction, Kind, Loop, hottest
+from mncc.library.loops import Code, Instruction, Kind
 from mncc.library.nvcc import FLAGS, Nvcc, packaged_tools
 from mncc.library.toolchain import run_tool
 
@@ -42,8 +42,8 @@ def sass_of(source: str, architecture: str, nvcc: Nvcc, nvdisasm: str) -> str:
         return run_tool("reading the kernels' machine code", [nvdisasm, "-c", "kernels.cubin"], path)
 
 
-def sass_loops(sass: str) -> Mapping[str, Loop]:
-    """Symbol -> the hottest loop of the kernel."""
+def sass_codes(sass: str) -> Mapping[str, Code]:
+    """Symbol -> the kernel's instructions."""
     codes: dict[str, Code] = {}
     code = Code()
     for line in map(str.strip, sass.splitlines()):
@@ -53,7 +53,7 @@ def sass_loops(sass: str) -> Mapping[str, Loop]:
             code.labels[label[1]] = len(code.instructions)
         elif (found := _INSTRUCTION.match(line)) and found["name"] != "NOP":
             code.instructions.append(_instruction(found["name"], found["operands"]))
-    return {symbol: hottest(code) for symbol, code in codes.items()}
+    return codes
 
 
 def _instruction(name: str, operands: str) -> Instruction:
@@ -62,9 +62,13 @@ def _instruction(name: str, operands: str) -> Instruction:
         return Instruction(Kind.GLOBAL, wide)
     if name.startswith("LDS"):
         # LDSM fills the fragments of tensor cores: four matrices of 8 x 8 are 128 bits of every thread.
-        return Instruction(Kind.SHARED, wide or "88.4" in name)
+        return Instruction(Kind.SHARED, wide or "88.4" in name, matrix=name.startswith("LDSM"))
     if name.startswith(_MULTIPLY) and not _CONSTANT.match(operands):
-        return Instruction(Kind.MULTIPLY, macs=_macs(name))
+        return Instruction(Kind.MULTIPLY, macs=_macs(name), matrix="MMA." in name and not name.startswith("HFMA2"))
+    if name.startswith(("STG", "STS")):
+        return Instruction(Kind.STORE)
+    if name.startswith("BAR"):
+        return Instruction(Kind.BARRIER)
     target = _TARGET.search(operands) if name.startswith("BRA") else None
     return Instruction(Kind.OTHER, target=target[1] if target else "")
 

@@ -27,7 +27,7 @@ def compile_gpu_network(
     precision: Precision = FULL,
 ) -> CudaSpec:
     """The library's parts but for the machine code, which nvcc makes of the source. Tiles are chosen for the first of
-    the targets; the kernels run on all of them.
+    the targets, with as much shared memory as a block has on all of them.
 
     Raises DiagnosticError for weights that their stored type cannot hold, OutsideError where TVM is missing or of
     another version.
@@ -37,7 +37,7 @@ def compile_gpu_network(
 
     tell: Progress = progress or (lambda text, share: None)
     tell("planning", 0.0)
-    plan = make_plan(network, targets[0], precision)
+    plan = make_plan(network, replace(targets[0], block_shared=min(t.block_shared for t in targets)), precision)
     held = stored_tensors(plan, weights.tensors)
     kernels = compile_cuda(plan, lambda text, share: tell(text, 0.05 + 0.7 * share))
     tell("packing the weights", 0.75)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from mncc.backend import CudaKernels, Launch
     from mncc.devices.cuda_on_cpu.tracing import Memory, Traffic
     from mncc.kernels.gpu_target import GpuTarget
-    from mncc.library.loops import Loop
+    from mncc.library.loops import Code
     from mncc.library.nvcc import Nvcc
     from mncc.library.ptxas import KernelUse
     from mncc.plan import Plan
@@ -51,10 +51,10 @@ def static_report(
     plan = make_plan(network, machine, precision)
     kernels = compile_cuda(plan)
     uses: Mapping[str, KernelUse] = {}
-    loops: Mapping[str, Loop] = {}
+    codes: Mapping[str, Code] = {}
     notes, read = [], ""
     try:
-        uses, loops, read = _compiled(kernels.source, machine.architecture)
+        uses, codes, read = _compiled(kernels.source, machine.architecture)
     except OutsideError as error:
         notes.append(f"registers, spills and loops are missing: {_reason(error)}")
     traffic: Mapping[int, Traffic] = {}
@@ -68,7 +68,7 @@ def static_report(
         board=machine.board,
         multiprocessors=machine.multiprocessors,
         kernels=tuple(
-            _kernel(plan, launch, uses.get(launch.symbol), loops.get(launch.symbol), traffic.get(launch.kernel))
+            _kernel(plan, launch, uses.get(launch.symbol), codes.get(launch.symbol), traffic.get(launch.kernel))
             for launch in kernels.launches
         ),
         bounds=tuple(_bound(plan, board) for board in BOARDS),
@@ -82,24 +82,24 @@ def _reason(error: OutsideError) -> str:
     return error.message if error.help is None else f"{error.message} ({error.help})"
 
 
-def _compiled(source: str, architecture: str) -> tuple[Mapping[str, KernelUse], Mapping[str, Loop], str]:
+def _compiled(source: str, architecture: str) -> tuple[Mapping[str, KernelUse], Mapping[str, Code], str]:
     from mncc.library.nvcc import find_nvcc
     from mncc.library.ptxas import kernel_uses
 
     nvcc = find_nvcc()
     uses = {symbol: use for (_, symbol), use in kernel_uses(source, [architecture], nvcc).items()}
-    return uses, *_loops(source, architecture, nvcc)
+    return uses, *_codes(source, architecture, nvcc)
 
 
-def _loops(source: str, architecture: str, nvcc: Nvcc) -> tuple[Mapping[str, Loop], str]:
-    """The hottest loops, of machine code where something reads it; and of what they are."""
-    from mncc.library.ptx import ptx_loops, ptx_of
-    from mncc.library.sass import find_nvdisasm, sass_loops, sass_of
+def _codes(source: str, architecture: str, nvcc: Nvcc) -> tuple[Mapping[str, Code], str]:
+    """The kernels' instructions, of machine code where something reads it; and what they are."""
+    from mncc.library.ptx import ptx_codes, ptx_of
+    from mncc.library.sass import find_nvdisasm, sass_codes, sass_of
 
     nvdisasm = find_nvdisasm()
     if nvdisasm is None:
-        return ptx_loops(ptx_of(source, architecture, nvcc)), "PTX"
-    return sass_loops(sass_of(source, architecture, nvcc, nvdisasm)), "SASS"
+        return ptx_codes(ptx_of(source, architecture, nvcc)), "PTX"
+    return sass_codes(sass_of(source, architecture, nvcc, nvdisasm)), "SASS"
 
 
 def _traced(plan: Plan, kernels: CudaKernels) -> Mapping[int, Traffic]:
@@ -120,14 +120,16 @@ def _traced(plan: Plan, kernels: CudaKernels) -> Mapping[int, Traffic]:
                 begin = -(-array.ctypes.data // ALIGN) * ALIGN
                 bytes_behind = array.ctypes.data + array.nbytes - begin - argument.offset
                 buffers.append((begin + argument.offset, bytes_behind))
-            found[launch.kernel] = traced.launch(launch.symbol, launch.grid, launch.block, buffers, SAMPLE)
+            shape = launch.grid, launch.block
+            found[launch.kernel] = traced.launch(launch.symbol, *shape, buffers, SAMPLE, launch.shared_bytes)
     return found
 
 
 def _kernel(
-    plan: Plan, launch: Launch, use: KernelUse | None, loop: Loop | None, traffic: Traffic | None
+    plan: Plan, launch: Launch, use: KernelUse | None, code: Code | None, traffic: Traffic | None
 ) -> StaticKernel:  # fmt: skip
     from mncc.kernels.gpu_time import GpuPrediction
+    from mncc.library.loops import hottest, hottest_product
 
     gpu, planned = plan.gpu, plan.kernels[launch.kernel]
     predicted = planned.predict(gpu)
@@ -136,6 +138,7 @@ def _kernel(
     resident = predicted.resident
     if use is not None:
         resident = gpu.resident_blocks(threads, use.registers, use.shared + launch.shared_bytes)
+    loop, product = (hottest(code), hottest_product(code)) if code else (None, None)
     loads = loop.shared + loop.loaded if loop else 0
     return StaticKernel(
         name=planned.name,
@@ -146,10 +149,11 @@ def _kernel(
         occupancy=resident * threads / gpu.threads,
         registers=use.registers if use else None,
         spilled_bytes=use.spill_stores + use.spill_loads if use else None,
-        shared_bytes=use.shared if use else launch.shared_bytes,
+        shared_bytes=launch.shared_bytes + (use.shared if use else 0),
         moved_bytes=round(predicted.moved),
         unique_bytes=round(predicted.unique),
         multiply_share=loop.share if loop and loop.multiplies else None,
+        product_share=product.share if product else None,
         wide_loads=(loop.shared_wide + loop.loaded_wide) / loads if loop and loads else None,
         sectors=_mean(traffic.global_memory, traffic.global_memory.requests) if traffic else None,
         least_sectors=traffic.global_memory.least / max(1, traffic.global_memory.requests) if traffic else None,

@@ -3,6 +3,9 @@ nobody wrote, blocks that are counted too early."""
 
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -39,6 +42,47 @@ REVERSED = f"""
 def test_threads_meet_at_a_barrier(order: int, tmp_path: Path) -> None:
     made = run(REVERSED.replace("BARRIER", "__syncthreads();"), tmp_path, order, blocks=3)
     assert made.tolist() == [*range(THREADS - 1, -1, -1)] * 3
+
+
+SIZED = REVERSED.replace(f"__shared__ float s[{THREADS}]", "extern __shared__ __align__(16) float s[]")
+
+
+def run_sized(body: str, folder: Path, shared: int, order: int = 0) -> np.ndarray:
+    """As `run`, with so many bytes of dynamic shared memory."""
+    code, out = CudaOnCpu(f"{HEAD} {{ {body} }}", folder), np.full(THREADS * 2, -1, np.float32)
+    code.launch("k", (2, 1, 1), (THREADS, 1, 1), [out.ctypes.data, 0], order, shared)
+    return out
+
+
+@pytest.mark.parametrize("order", range(4))
+def test_shared_memory_of_the_launches_size(order: int, tmp_path: Path) -> None:
+    made = run_sized(SIZED.replace("BARRIER", "__syncthreads();"), tmp_path, 4 * THREADS, order)
+    assert made.tolist() == [*range(THREADS - 1, -1, -1)] * 2
+
+
+def test_it_holds_nan_in_every_block(tmp_path: Path) -> None:
+    assert np.isnan(run_sized(SIZED.replace("BARRIER", ""), tmp_path, 4 * THREADS)).any()
+
+
+@pytest.mark.parametrize(
+    "shared, reason", [(0, "its launch asks for no dynamic shared memory"), (228 << 10, "more dynamic shared memory")]
+)
+def test_a_launch_with_the_wrong_size_is_an_error(shared: int, reason: str, tmp_path: Path) -> None:
+    with pytest.raises(RuntimeError, match=reason):
+        run_sized(SIZED.replace("BARRIER", "__syncthreads();"), tmp_path, shared)
+
+
+def test_behind_it_is_a_page_that_nobody_may_touch(tmp_path: Path) -> None:
+    program = (
+        "import sys, pathlib, tests.devices.test_cuda_on_cpu as t; "
+        "body, folder, shared = sys.argv[1:]; t.run_sized(body, pathlib.Path(folder), int(shared))"
+    )
+    body = SIZED.replace("s[t] = t", f"s[t + {THREADS}] = t").replace("BARRIER", "__syncthreads();")
+    codes = []
+    for shared in (8 * THREADS, 4 * THREADS):
+        command = [sys.executable, "-c", program, body, str(tmp_path), str(shared)]
+        codes.append(subprocess.run(command, capture_output=True, check=False).returncode)
+    assert codes == [0, -signal.SIGSEGV]
 
 
 @pytest.mark.parametrize("order", range(4))

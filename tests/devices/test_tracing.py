@@ -15,12 +15,12 @@ VALUES = "int t = threadIdx.x; float2 two = make_float2(1, 2); float4 four = mak
 HEAD = f'extern "C" __global__ void __launch_bounds__({THREADS}, 1) k(float* __restrict__ data)'
 
 
-def traced(body: str, folder: Path, blocks: int = BLOCKS) -> Traffic:
+def traced(body: str, folder: Path, blocks: int = BLOCKS, shared: int = 0) -> Traffic:
     """Of a kernel of three warps; its memory begins with a sector."""
     array = np.zeros(FLOATS + 64, np.float32)
     begin = -(-array.ctypes.data // 256) * 256
     code = TracedKernels(f"{HEAD} {{ {VALUES} {body} }}", folder)
-    return code.launch("k", (BLOCKS, 1, 1), (THREADS, 1, 1), [(begin, FLOATS * 4)], blocks)
+    return code.launch("k", (BLOCKS, 1, 1), (THREADS, 1, 1), [(begin, FLOATS * 4)], blocks, shared)
 
 
 @pytest.mark.parametrize(
@@ -59,6 +59,11 @@ def test_words_of_a_bank(access: str, ways: int, groups: int, tmp_path: Path) ->
     made = traced(f"__shared__ alignas(16) float s[1024]; {access};", tmp_path, blocks=1)
     assert made.shared_memory == Memory(3, 3 * ways * groups, 3 * groups, ways)
     assert made.global_memory.requests == 0 and made.blocks == 1
+
+
+def test_words_of_a_bank_of_shared_memory_of_the_launches_size(tmp_path: Path) -> None:
+    made = traced("extern __shared__ float s[]; s[2 * t] = 1;", tmp_path, blocks=1, shared=8 * THREADS + 16)
+    assert made.shared_memory == Memory(3, 6, 3, 2)
 
 
 def test_lanes_that_skip_a_round_of_a_loop_meet_the_others_in_the_next(tmp_path: Path) -> None:

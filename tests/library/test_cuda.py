@@ -136,7 +136,7 @@ def test_a_driver_without_the_functions(
 def test_more_shared_memory_than_a_block_has_by_itself(
     gpu_toy: Callable[..., tuple[LibraryFiles, Path]], compiled: Compile, tmp_path: Path
 ) -> None:
-    """Past 48 KiB it is asked for, past what the device has it is refused."""
+    """Past 48 KiB it is asked for, past what the device has it is refused; the stand-in refuses who does not ask."""
     _, driver = gpu_toy()
     files = write_cuda_library(toy_cuda_spec(shared_bytes=100 << 10), tmp_path / "toy", nvcc=CUDA_13, fatbin=FATBIN)
     said = says(compiled("cuda_shared.c", *with_driver(files, driver)))

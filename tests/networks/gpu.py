@@ -139,7 +139,7 @@ class GpuNetwork:
             value = argument.value
             own = self.packed[launch.kernel] if value is None else memory[self.plan.tensor(value).name]
             pointers.append(own.ctypes.data + argument.offset)
-        self.code.launch(launch.symbol, launch.grid, launch.block, pointers, order)
+        self.code.launch(launch.symbol, launch.grid, launch.block, pointers, order, launch.shared_bytes)
 
     def _value(self, memory: dict[str, np.ndarray], value: str) -> np.ndarray:
         """A value out of the tensor that holds it."""

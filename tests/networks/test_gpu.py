@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, note, settings
 from hypothesis import strategies as st
 
+import mncc.backend.lower_cuda as lower_cuda
 import mncc.kernels.gpu_warp_space as gpu_warp_space
 import mncc.plan.gpu as plan_gpu
 from mncc.elaborate import load, show_network
@@ -109,6 +110,19 @@ def test_parts_of_the_depth_meet_in_float16(split: int, tmp_path: Path, monkeypa
     tiles = [kernel.tiles for kernel in gpu.plan.kernels]
     products = [each for each in tiles if isinstance(each, ProductTiles)]
     assert products and all(each.sums.split == split for each in products)
+
+
+@pytest.mark.parametrize("precision", [FULL, HALF], ids=["float32", "float16"])
+def test_shared_memory_of_the_launches_size(
+    precision: Precision, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What only large networks need, of small ones: of products, of fused blocks, and where slices meet."""
+    monkeypatch.setattr(lower_cuda, "STATIC_SHARED", 0)
+    network = load("docs/tiny.mn", {"resolution": "40"})
+    gpu = expect_right_on_gpu(network, random_weights(network, 3), tmp_path, "cuda-sm80", (0, 2), precision=precision)
+    sized = [launch.shared_bytes for launch in gpu.kernels.launches if launch.shared_bytes]
+    assert len(sized) >= 3 and "alignas(64) __shared__" not in gpu.kernels.source
+    assert gpu.kernels.source.count("extern __shared__") == len(sized)
 
 
 @pytest.mark.parametrize("values", [{}, {"batch": "2", "width": "0.5", "padding": "same"}])

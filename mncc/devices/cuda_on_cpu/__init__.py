@@ -12,7 +12,13 @@ from mncc.language.diagnostic import OutsideError
 
 HEADERS = Path(__file__).parent
 KERNEL = re.compile(r'extern "C" __global__ void (?:__launch_bounds__\([^)]*\) )?(\w+)\(')
+DYNAMIC = re.compile(r"extern __shared__ (?:__align__\(\d+\) )?(\w+) (\w+)\[\];")
 FLAGS = ("-std=c++17", "-fPIC", "-w", "-O1", "-ffp-contract=off", "-fno-strict-aliasing")
+
+
+def on_cpu(source: str) -> str:
+    """The source, with what g++ has no words for in those of `on_cpu.h`."""
+    return DYNAMIC.sub(r"CUDA_DYNAMIC_SHARED(\1, \2);", source)
 
 
 class CudaOnCpu:
@@ -25,7 +31,7 @@ class CudaOnCpu:
         """Compiles the source in `folder`, behind a header and with flags of its own; `beside` are sources that are
         linked to it. Raises OutsideError without g++ or where it refuses the text."""
         self.kernels = tuple(dict.fromkeys(KERNEL.findall(source)))
-        text = source + "".join(f"\nCUDA_ON_CPU_KERNEL({kernel})" for kernel in self.kernels) + "\n"
+        text = on_cpu(source) + "".join(f"\nCUDA_ON_CPU_KERNEL({kernel})" for kernel in self.kernels) + "\n"
         path, made, library = folder / "kernels.cpp", folder / "kernels.o", folder / "kernels.so"
         path.write_text(f'#include "{header}"\n{text}')
         include = ("-I", str(HEADERS))
@@ -35,12 +41,14 @@ class CudaOnCpu:
         self.library.cuda_on_cpu_error.restype = ctypes.c_char_p
 
     def launch(
-        self, kernel: str, grid: Sequence[int], block: Sequence[int], pointers: Sequence[int], order: int = 0
-    ) -> None:
-        """Runs one kernel to its end. Raises RuntimeError where its threads do not meet at a barrier."""
+        self, kernel: str, grid: Sequence[int], block: Sequence[int], pointers: Sequence[int], order: int = 0,
+        shared: int = 0,
+    ) -> None:  # fmt: skip
+        """Runs one kernel to its end, with so many bytes of dynamic shared memory. Raises RuntimeError where its threads
+        do not meet at a barrier."""
         values = [ctypes.c_void_p(pointer) for pointer in pointers]
         parameters = (ctypes.c_void_p * len(values))(*(ctypes.addressof(value) for value in values))
-        extents = (ctypes.c_uint * 6)(*grid, *block)
+        extents = (ctypes.c_uint * 7)(*grid, *block, shared)
         if getattr(self.library, f"launch_{kernel}")(parameters, extents, ctypes.c_uint(order)):
             raise RuntimeError(f"{kernel}: {self.library.cuda_on_cpu_error().decode()}")
 

@@ -36,6 +36,8 @@
 #define __align__(n) __attribute__((aligned(n)))
 /* One block runs at a time: what is static is the block's. The section is known by its ends. */
 #define __shared__ static __attribute__((section("cuda_shared")))
+/* What a launch sizes is no static array: `extern __shared__ uchar a[];` is rewritten to this (`on_cpu` in __init__.py). */
+#define CUDA_DYNAMIC_SHARED(type, name) type *const name = static_cast<type *>(cuda_on_cpu::dynamic_shared())
 
 template <class T, int N> struct cuda_vector;
 template <class T> struct alignas(2 * sizeof(T)) cuda_vector<T, 2> { T x, y; };
@@ -67,6 +69,8 @@ namespace cuda_on_cpu {
 enum State : char { RUNS, AT_BLOCK, AT_WARP, DONE };
 constexpr size_t STACK = 64 << 10;
 constexpr int LANES = 32;
+/* Of dynamic shared memory: what the largest GPU gives a block, and what its start is aligned to. */
+constexpr size_t MOST_SHARED = 227 << 10, ALIGNED = 16;
 
 struct Fibre {
 #if defined(__x86_64__)
@@ -85,6 +89,8 @@ struct Machine {
     unsigned fences[1024];
     int count = 0, current = 0;
     char *stacks = nullptr;
+    /* As much dynamic shared memory as the launch asks for, in front of a page that nobody may touch. */
+    char *shared = nullptr, *shared_end = nullptr;
     void (*body)(void **) = nullptr;
     void **parameters = nullptr;
     /* For trace.cpp: whether a thread of a kernel runs, what is done whenever a warp has got to a barrier, and how many
@@ -151,6 +157,24 @@ extern char __start_cuda_shared[] __attribute__((weak));
 extern char __stop_cuda_shared[] __attribute__((weak));
 }
 
+inline void *dynamic_shared() {
+    if (machine.shared != machine.shared_end) return machine.shared;
+    fail("its launch asks for no dynamic shared memory");
+    return machine.shared_end - MOST_SHARED; /* for the time until somebody looks */
+}
+
+/* Answers false where there is no memory. */
+inline bool make_shared(size_t bytes) {
+    constexpr size_t PAGE = 64 << 10, SPAN = (MOST_SHARED + PAGE - 1) / PAGE * PAGE;
+    if (!machine.shared_end) {
+        void *made = mmap(nullptr, SPAN + PAGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        if (made == MAP_FAILED || mprotect(made, SPAN, PROT_READ | PROT_WRITE)) return false;
+        machine.shared_end = static_cast<char *>(made) + SPAN;
+    }
+    machine.shared = machine.shared_end - (bytes + ALIGNED - 1) / ALIGNED * ALIGNED;
+    return true;
+}
+
 /* One warp as far as the block's next barrier, in the order of `lanes`. */
 inline void run_warp(int warp, const std::vector<int> &lanes) {
     int first = warp * LANES, last = std::min(machine.count, first + LANES);
@@ -182,6 +206,7 @@ inline int run_block(unsigned order, std::mt19937 &random) {
     for (int warp = 0; warp < warps; ++warp) sequence[warp] = order == 1 ? warps - 1 - warp : warp;
     for (int lane = 0; lane < LANES; ++lane) lanes[lane] = order == 1 ? LANES - 1 - lane : lane;
     if (__start_cuda_shared) std::memset(__start_cuda_shared, 0xff, __stop_cuda_shared - __start_cuda_shared);
+    std::memset(machine.shared, 0xff, machine.shared_end - machine.shared);
     for (int thread = 0; thread < count; ++thread) prepare(thread);
     for (;;) {
         if (order > 1) std::shuffle(sequence.begin(), sequence.end(), random);
@@ -204,7 +229,7 @@ inline int run_block(unsigned order, std::mt19937 &random) {
     }
 }
 
-/* extents: grid x, y, z, block x, y, z. */
+/* extents: grid x, y, z, block x, y, z, bytes of dynamic shared memory. */
 inline int launch(void (*body)(void **), void **parameters, const unsigned *extents, unsigned order) {
     machine.error[0] = 0;
     machine.grid = {extents[0], extents[1], extents[2]};
@@ -216,6 +241,8 @@ inline int launch(void (*body)(void **), void **parameters, const unsigned *exte
         if (stacks == MAP_FAILED) return fail("no memory for stacks");
         machine.stacks = static_cast<char *>(stacks);
     }
+    if (extents[6] > MOST_SHARED) return fail("more dynamic shared memory than any GPU has");
+    if (!make_shared(extents[6])) return fail("no memory for shared memory");
     machine.body = body;
     machine.parameters = parameters;
     for (int thread = 0; thread < machine.count; ++thread) {

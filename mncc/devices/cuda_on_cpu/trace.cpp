@@ -96,6 +96,7 @@ inline void access(void *pointer, uint64_t size, void *place, uint64_t kind) {
     if (address - stacks < STACK * 1024) return;
     char *at = static_cast<char *>(pointer);
     bool shared = __start_cuda_shared && at >= __start_cuda_shared && at < __stop_cuda_shared;
+    shared = shared || (at >= machine.shared && at < machine.shared_end);
     if (!shared && !in_a_buffer(address)) return;
     int lane = machine.current % LANES;
     uint64_t key = (reinterpret_cast<uint64_t>(place) * 2 + kind) ^ rounds.thread[machine.current];

@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 from pathlib import Path
 
-from mncc.devices.cuda_on_cpu import FLAGS, HEADERS, KERNEL
+from mncc.devices.cuda_on_cpu import FLAGS, HEADERS, KERNEL, on_cpu
 from mncc.language.diagnostic import OutsideError
 from mncc.library.template import RUNTIME
 
@@ -23,7 +23,7 @@ def build_standin(source: str, folder: Path, compiler: str = "g++") -> Path:
     text = [
         '#include "on_cpu.h"',
         '#include "kernels.h"',
-        source,
+        on_cpu(source),
         *functions,
         "template <class... P> constexpr int parameters(void (*)(P...)) { return sizeof...(P); }",
         *("const StandinKernel standin_kernels[] = {", *rows, "};"),

@@ -4,7 +4,7 @@
 struct StandinKernel {
   const char *symbol;
   int parameters; /* all of them pointers */
-  /* grid and block; parameters as cuLaunchKernel has them. Answers 0, or what standin_kernel_error() has words for. */
+  /* grid, block, bytes of dynamic shared memory; parameters as cuLaunchKernel has them. Answers 0, or what standin_kernel_error() has words for. */
   int (*run)(void **parameters, const unsigned *extents, unsigned order);
 };
 extern const StandinKernel standin_kernels[];

@@ -10,11 +10,7 @@ extern "C" __global__ void toy_scale(float *out, const float *scale, const float
 
 /* A block is a class of an image: its threads' sums meet in shared memory. */
 extern "C" __global__ void toy_dense(const float *in, float *out, const float *weights) {
-#ifdef MNCC_CUDA_ON_CPU_H
-  __shared__ float sums[32];
-#else
   extern __shared__ float sums[];
-#endif
   float sum = 0;
   for (unsigned i = threadIdx.x; i < PIXELS; i += blockDim.x)
     sum += in[blockIdx.y * PIXELS + i] * weights[blockIdx.x * PIXELS + i];
