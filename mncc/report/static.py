@@ -19,9 +19,10 @@ class StaticKernel:
     that all blocks move, as counted from the tiles, and those of tensors and weights, each once. Of the hottest loop:
     the share of multiply-adds, and of its loads those that are 128 bits wide; None without nvcc, or where the loop has
     none. `product_share` is that share in the hottest product on tensor cores alone, which may be a part of that loop,
-    or a loop beside it; None where there is none. `sectors` of 32 bytes that a warp's access to global memory takes and `least_sectors` that its bytes would
-    fill, on average; `bank_ways` how many words a bank of shared memory gives for one access, on average and at most:
-    1 without conflicts. None without g++, or where a kernel has no such accesses."""
+    or a loop beside it; None where there is none. `sectors` of 32 bytes that a warp's access to global memory takes and
+    `least_sectors` that its bytes would fill, on average; `bank_ways` how many words a bank of shared memory gives for
+    one access, on average and at most: 1 without conflicts. None without g++, or where a kernel has no such
+    accesses."""
 
     name: str
     output: str
@@ -91,8 +92,10 @@ class StaticReport:
             "a bank of shared memory gives for one access, 1 without conflicts",
         ]
         if tensor:
-            lines.append("in product: the share of multiplications in the hottest product on tensor cores alone, without "
-                         "what is done with its sums in the same loop")  # fmt: skip
+            lines.append(
+                "in product: the share of multiplications in the hottest product on tensor cores alone, without what "
+                "is done with its sums in the same loop"
+            )
         notes = [self.note] if self.note else []
         if self.loops_of == "PTX":
             notes.append("loops are those of PTX: `pip install nvidia-cuda-nvdisasm` to have machine code read")

@@ -45,7 +45,8 @@ def test_the_loop_that_multiplies_most_is_that_of_the_tensor_cores() -> None:
 
 def test_a_product_is_a_loop_or_a_part_of_one() -> None:
     step = ["LDSM.16.M88.4", "LDSM.16.MT88.4", *["HMMA.16816.F32"] * 4]
-    product, stages = _loop(1, *step), _loop(2, "LDG.E.128", *step, *step, "FADD", "STS.64", "BAR.SYNC", *["HFMA2"] * 900)
+    product = _loop(1, *step)
+    stages = _loop(2, "LDG.E.128", *step, *step, "FADD", "STS.64", "BAR.SYNC", *["HFMA2"] * 900)
 
     def found(text: str) -> Loop | None:
         return hottest_product(sass_codes(".text.k:\n" + text)["k"])

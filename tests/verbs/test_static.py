@@ -111,14 +111,14 @@ def test_mobilenet_v2_in_float16(monkeypatch: pytest.MonkeyPatch) -> None:
         pytest.skip(f"{error}")
     monkeypatch.setattr(static, "SAMPLE", 1)
     report = static_report("examples/mobilenet_v2.mn", {}, "cuda-sm80", "float16", "float16")
-    assert len(report.kernels) <= 20 and report.read_again < 6
+    assert len(report.kernels) <= 20 and report.read_again < 5.1
     for kernel in report.kernels:
         assert kernel.spilled_bytes == 0, kernel
         assert kernel.worst_bank_ways is not None and kernel.worst_bank_ways <= 2, kernel
         assert kernel.bank_ways is not None and kernel.bank_ways < 1.3, kernel
-    # Those of 1x1 alone but for the classifier, whose one pixel waits for its weights; and expansions as deep as 64.
+    # Expansions as deep as 64.
     dense = [kernel for kernel in report.kernels if (kernel.multiply_share or 0) >= 0.5]
-    assert {kernel.name.split("_")[0] for kernel in dense} >= {"k07", "k08", "k09", "k10", "k16", "k17", "k18"}
+    assert {kernel.name.split("_")[0] for kernel in dense} >= {f"k{number:02}" for number in range(7, 17)}
 
 
 def test_a_cpu_is_to_be_timed() -> None:

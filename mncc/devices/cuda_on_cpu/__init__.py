@@ -44,8 +44,8 @@ class CudaOnCpu:
         self, kernel: str, grid: Sequence[int], block: Sequence[int], pointers: Sequence[int], order: int = 0,
         shared: int = 0,
     ) -> None:  # fmt: skip
-        """Runs one kernel to its end, with so many bytes of dynamic shared memory. Raises RuntimeError where its threads
-        do not meet at a barrier."""
+        """Runs one kernel to its end, with `shared` bytes of dynamic shared memory. Raises RuntimeError where its
+        threads do not meet at a barrier."""
         values = [ctypes.c_void_p(pointer) for pointer in pointers]
         parameters = (ctypes.c_void_p * len(values))(*(ctypes.addressof(value) for value in values))
         extents = (ctypes.c_uint * 7)(*grid, *block, shared)

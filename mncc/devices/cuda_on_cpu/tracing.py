@@ -51,8 +51,9 @@ class TracedKernels:
         self, kernel: str, grid: Sequence[int], block: Sequence[int], buffers: Sequence[tuple[int, int]],
         blocks: int = 2**32 - 1, shared: int = 0,
     ) -> Traffic:  # fmt: skip
-        """Runs one kernel, at most so many `blocks` of it, with `shared` bytes of dynamic shared memory. `buffers` are its parameters: the address and the bytes
-        behind it. Raises RuntimeError where its threads do not meet at a barrier."""
+        """Runs one kernel, at most so many `blocks` of it, with `shared` bytes of dynamic shared memory. `buffers` are
+        its parameters: the address and the bytes behind it. Raises RuntimeError where its threads do not meet at a
+        barrier."""
         ends = (ctypes.c_uint64 * (2 * len(buffers)))(*(value for buffer in buffers for value in buffer))
         self.code.library.cuda_on_cpu_trace(ends, len(buffers), ctypes.c_uint(blocks))
         counts = (ctypes.c_uint64 * 8)()
