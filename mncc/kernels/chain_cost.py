@@ -8,7 +8,7 @@ from functools import cache
 
 from mncc.kernels.chain import Chain, ChainTiles, Stage, can_split_channels, phases, scratch_layout
 from mncc.kernels.chain_predict import SCRATCH_SHARE, largest_pass, pass_slots, predict
-from mncc.kernels.chain_space import cuts, fits_phases, stage_tiles
+from mncc.kernels.chain_space import cuts, fits_phases, stage_tiles, two_row_tiles
 from mncc.kernels.target import Target
 from mncc.kernels.tiles import ConvTile, scratch_floats
 
@@ -24,6 +24,8 @@ FEWEST_ITEMS = 4
 """Of the first of two phases: with fewer, rows are shared out better."""
 NEARLY = 1.05
 """What a register tile may take longer so that there are as many."""
+CLEARLY = 1.015
+"""What a tile takes longer than one of parts of two rows that is chosen in its place."""
 SAME = 1.002
 """Register tiles whose predicted times differ by less than this are taken for equally fast."""
 AS_GOOD = 1.01
@@ -44,7 +46,7 @@ def choose_tiles(chain: Chain, target: Target) -> ChainTiles:
         return in_phases
     found = _fastest_cut(chain, tuple(cuts(chain, stages)), target)
     rows = [largest_pass(chain, found, index) for index in range(count)]
-    stages = _fastest_tiles(chain, rows, target)
+    stages = _over_rows(chain, _fastest_tiles(chain, rows, target), rows, target)
     return ChainTiles(found.strip, found.band, found.split, stages)
 
 
@@ -74,12 +76,18 @@ def _shares_channels(chain: Chain, stage: Stage) -> bool:
 
 
 def _phase_tiles(chain: Chain, target: Target) -> ChainTiles | None:
-    """Tiles of two phases; None where no vectors of the depthwise stage fill the tiles of the product before it, or the
-    first phase would have too few items."""
-    height, middle = chain.last.height, len(chain.stages) - 2
+    """Tiles of two phases; None where there are none that fit."""
     stages = tuple(_fastest_tile(chain, i, stage.height, target) for i, stage in enumerate(chain.stages))
-    if middle:
+    if len(stages) > 2:
         stages = (_narrow_tile(chain, stages[0], target), *stages[1:])
+    over_rows = _over_rows(chain, stages, [stage.height for stage in chain.stages], target)
+    return _in_phases(chain, over_rows) or _in_phases(chain, stages)
+
+
+def _in_phases(chain: Chain, stages: tuple[ConvTile, ...]) -> ChainTiles | None:
+    """Two phases of these tiles; None where no vectors of the depthwise stage fill the tiles of the product before it,
+    or the first phase would have too few items."""
+    height, middle = chain.last.height, len(chain.stages) - 2
     tile, lanes = stages[middle], stages[middle].lanes
     while lanes >= max(1, tile.lanes // 2):
         fitting = (*stages[:middle], replace(tile, channels=lanes, lanes=lanes), stages[-1])
@@ -106,6 +114,19 @@ def _fastest_tiles(chain: Chain, rows: Sequence[int], target: Target) -> tuple[C
     stages = [_fastest_tile(chain, index, count, target) for index, count in enumerate(rows)]
     for index in range(1, len(stages)):
         stages[index] = _fitting_tile(chain, index, rows[index], (stages[index - 1], stages[index]), target)
+    return tuple(stages)
+
+
+def _over_rows(
+    chain: Chain, found: tuple[ConvTile, ...], rows: Sequence[int], target: Target
+) -> tuple[ConvTile, ...]:
+    """Tiles of parts of two rows in place of those that are clearly slower, where steps make as many."""
+    stages = list(found)
+    for index, tile in enumerate(found):
+        others = two_row_tiles(chain, index, target) if rows[index] > 1 else ()
+        times = {other: _time(chain, index, other, rows[index], target) for other in others}
+        if times and min(times.values()) * CLEARLY <= _time(chain, index, tile, rows[index], target):
+            stages[index] = min(times, key=lambda other: (times[other], other.accumulators))
     return tuple(stages)
 
 

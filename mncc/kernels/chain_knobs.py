@@ -12,7 +12,7 @@ from typing import Any, Literal
 from mncc.kernels.chain import Chain, ChainTiles, fuses_band, in_phases, phases
 from mncc.kernels.chain_cost import FEWEST_ITEMS, choose_tiles
 from mncc.kernels.chain_predict import largest_pass
-from mncc.kernels.chain_space import fits_phases, parts, stage_tiles
+from mncc.kernels.chain_space import fits_phases, parts, stage_tiles, two_row_tiles
 from mncc.kernels.knobs import Knob
 from mncc.kernels.target import Target
 from mncc.kernels.tiles import ConvTile
@@ -37,7 +37,7 @@ def knobs(chain: Chain, target: Target) -> tuple[Knob, ...]:
 def _tiles(chain: Chain, index: int, target: Target, default: ChainTiles) -> tuple[ConvTile, ...]:
     """The register tiles of one stage. A depthwise stage in two phases may need narrower vectors than its channels
     would, so that they fill the tiles of the product before it."""
-    found = list(stage_tiles(chain, index, target))
+    found = [*stage_tiles(chain, index, target), *two_row_tiles(chain, index, target)]
     lanes = default.stages[index].lanes
     if chain.stages[index].kind == "depthwise" and lanes not in {tile.lanes for tile in found}:
         found += [replace(tile, channels=lanes, lanes=lanes) for tile in found]

@@ -48,6 +48,19 @@ def stage_tiles(chain: Chain, index: int, target: Target) -> Iterator[ConvTile]:
         yield from product_tiles(stage.channels // stage.groups, stage.width, rows, target, steps, live, unrolled)
 
 
+def two_row_tiles(chain: Chain, index: int, target: Target) -> Iterator[ConvTile]:
+    """Tiles of parts of two rows that have enough sums, where each input comes from memory, from whatever row, and few
+    registers hold less than a row: 14 pixels are tiles of 5, 5 and 4, but of two rows tiles of 4."""
+    stage = chain.stages[index]
+    channels = stage.channels // stage.groups
+    if stage.kind == "depthwise" or chain.pool or stage.height < 2 or not target.enough_sums:
+        return
+    for lanes, vectors in product(target.narrow, range(1, MOST_VECTORS + 1)):
+        room, least = pixels_in_registers(vectors, 1, target), -(-target.enough_sums // vectors)
+        if lanes * vectors <= whole(channels, lanes) and room < stage.width:
+            yield from (ConvTile(2, cols, lanes * vectors, lanes) for cols in range(-(-least // 2), room // 2 + 1))
+
+
 def product_tiles(
     channels: int,
     width: int,

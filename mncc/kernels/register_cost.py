@@ -24,6 +24,8 @@ TILE_SLOTS = 9.0
 """Slots a tile spends on loop control and addresses, beside its arithmetic."""
 NARROW_SLOT = 1.05
 """What vectors narrower than the widest cost beyond their share: more instructions for the same work."""
+UNEVEN = 0.5
+"""Slots that a step waits besides where its sums are few, as each is ready a little late now and then."""
 ROW_SLOTS = 38.0
 """Slots that a panel spends on every row of tiles: its loops begin anew, and with them the streams that they read."""
 WEIGHTS_EXPOSED, INPUTS_EXPOSED, SCATTERED_EXPOSED, DEPTHWISE_EXPOSED, L3_EXPOSED = 0.05, 0.3, 0.7, 0.15, 0.13
@@ -82,6 +84,7 @@ def product_slots(tile: ConvTile, work: Pass, target: Target) -> Slots:
             fma = slot * pixels * vectors
             loads = pixels / tile.steps + vectors
             step = max(fma, slot * loads / target.loads, slot * target.fma_latency) + slot * target.load_slots * loads
+            step += UNEVEN * slot if pixels * vectors < target.enough_sums else 0.0
             once = after * fma + TILE_SLOTS
             multiply += segment.count * count * work.depth * fma
             tiles += segment.count * count * (work.depth * (step - fma) + once)

@@ -34,7 +34,8 @@ class Target:
     an operand is one) are one instruction each.
 
     A slot is the time of a full vector's multiplication at the peak. A sum waits `fma_latency` slots for the one before
-    it; `loads` vectors are loaded in a slot beside the multiplications, and each costs `load_slots` nevertheless.
+    it, and in an order that is never perfect: with fewer than `enough_sums` in a tile a step takes half a slot more.
+    `loads` vectors are loaded in a slot beside the multiplications, and each costs `load_slots` nevertheless.
 
     Caches in bytes, per core. `l2_bytes`, `l3_bytes` and `memory_bytes` are what arrives from there in one slot, as a
     rule; `l3_most` is what one core can get from its L3 cache.
@@ -57,6 +58,7 @@ class Target:
     inputs: Literal["memory", "lane", "register"]
     intrinsics: bool
     fma_latency: float
+    enough_sums: int
     loads: float
     load_slots: float
     l1: int
@@ -214,6 +216,7 @@ def _read(path: Path) -> Target | GpuTarget:
         inputs=vectors["inputs"],
         intrinsics=vectors["intrinsics"],
         fma_latency=core["fma_latency"],
+        enough_sums=core.get("enough_sums", 0),
         loads=core["loads"],
         load_slots=core["load_slots"],
         l1=caches["l1"],

@@ -30,9 +30,10 @@ from mncc.plan.model import Plan, PlannedKernel
 
 FEW_WEIGHTS = 65536
 """Bytes; they arrive from memory within a few microseconds."""
-SHORT_KERNEL = 14
-"""L2 caches that memory could fill while a kernel multiplies; a longer one hardly waits, and what is fetched for it
-leaves the cache again before it is used, or takes the place of what the running kernel needs."""
+SHORT_KERNEL, SHORT_OF_L3 = 14, 0.875
+"""L2 caches that memory could fill while a kernel multiplies, or of the L3 cache, into which the L2 cache overflows; a
+longer one hardly waits, and what is fetched for it leaves the caches again before it is used, or takes the place of
+what the running kernel needs."""
 LARGEST_INDEX = 2**31 - 1
 """Of the places that a kernel fetches from, counted over all its steps: it computes them in 32 bits."""
 KEPT_SHARE = 0.5
@@ -102,7 +103,8 @@ def _end(kernel: PlannedKernel) -> int:
 def _is_waited_for(kernel: PlannedKernel, target: Target) -> bool:
     """True where a kernel would wait for weights that lie in memory."""
     arriving = target.memory_bytes * kernel.macs / target.lanes
-    return kernel.weight_floats * 4 >= FEW_WEIGHTS and arriving < SHORT_KERNEL * target.l2
+    most = max(SHORT_KERNEL * target.l2, SHORT_OF_L3 * target.l3)
+    return kernel.weight_floats * 4 >= FEW_WEIGHTS and arriving < most
 
 
 def _fetched(kernel: PlannedKernel, target: Target, wanted: int) -> tuple[int, int]:

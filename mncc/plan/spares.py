@@ -10,10 +10,11 @@ from mncc.plan.model import Plan, PlannedKernel
 
 
 def spread_pixels(plan: Plan) -> Plan:
-    """The plan with workspace tensors spread over the sets of the L1 cache where products read them; see
-    `tell_spares`."""
-    tensors = dict(plan.tensors)
-    for name in {plan.storage(k.inputs[0])[0] for k in plan.kernels if _multiplies(k)}:
+    """The plan with workspace tensors spread over the sets of the L1 cache where products read them, and on x86 where
+    windows do, whose rows of 512 or 1024 channels push each other out: MobileNetV1's kernels of these take 1 to 3 %
+    less on Zen 4. Elsewhere nothing was measured, and addresses of windows are more instructions. See `tell_spares`."""
+    tensors, windows = dict(plan.tensors), plan.target.inputs == "memory"
+    for name in {plan.storage(k.inputs[0])[0] for k in plan.kernels if _spreads(k, windows)}:
         tensor = tensors[name]
         shape = tensor.type.shape
         if tensor.base == "workspace" and len(shape) == 4 and shape[1] * shape[2] > 1 and not plan.is_aliased(name):
@@ -27,10 +28,13 @@ def tell_spares(plan: Plan) -> Plan:
     return plan if kernels == plan.kernels else replace(plan, kernels=kernels)
 
 
-def _multiplies(kernel: PlannedKernel) -> bool:
-    """True where the first stage is a product over the channels, read straight from the tensor."""
+def _spreads(kernel: PlannedKernel, windows: bool) -> bool:
+    """True where the first stage is a product over the channels, or with `windows` a depthwise one, read straight from
+    the tensor."""
     spec = kernel.spec
-    return isinstance(spec, Chain) and spec.stages[0].kind == "conv" and kernel.images_per_call == 1
+    if not isinstance(spec, Chain) or kernel.images_per_call > 1:
+        return False
+    return spec.stages[0].kind == "conv" or (windows and not spec.copies_input)
 
 
 def _with_spares(plan: Plan, kernel: PlannedKernel) -> PlannedKernel:
