@@ -37,11 +37,12 @@ def pick(condition: bool, one: Any, other: Any) -> Any:
 @dataclass(frozen=True)
 class NextPanel:
     """The panel of weights behind the one that a product is multiplying, of `floats`; the second panel lies `start`
-    floats behind the kernel's first. The last `turns` tiles of a panel fetch the next one, a line in a step."""
+    floats behind the kernel's first. The last `turns` tiles of a panel fetch the next one, `rate` floats in a step."""
 
     start: int
     floats: int
     turns: int
+    rate: int
 
 
 @dataclass(frozen=True)
@@ -102,12 +103,12 @@ class Steps:
         later = ahead.start + most((panel * turns + turn) * span - skipped, 0)
         if own is None:
             return later + step * ahead.rate
-        line = self.depth * FLOATS_PER_LINE
-        begin = own.start + panel * own.floats + most(turn - turns, 0) * line
+        begin = own.start + panel * own.floats + most(turn - turns, 0) * (self.depth * own.rate)
         if ahead.floats == 0:
-            return begin + step * FLOATS_PER_LINE
+            return begin + step * own.rate
         last = turn >= turns
-        return choose(last, begin, later) + step * choose(last, FLOATS_PER_LINE, ahead.rate)
+        rate = ahead.rate if ahead.rate == own.rate else choose(last, own.rate, ahead.rate)
+        return choose(last, begin, later) + step * rate
 
     def fetched_of_rows(self, ahead: NextRows, panel: Any, row: Any, tile: Any, step: Any) -> Any:
         """The float, counted from the first that the chain's next step is the first to read, whose line a step fetches;
@@ -145,16 +146,17 @@ def fetching_rate(tiles: ChainTiles, steps: Steps, target: Target) -> int:
     return next((rate for rate in RATES if rate <= arriving), 0)
 
 
-def next_panel(chain: Chain, tiles: ChainTiles, steps: Steps) -> NextPanel | None:
-    """What a product can fetch for itself; None where its panels are read again and so stay in a cache, where it shares
-    its kernel with an expansion, whose weights come between, and where too few tiles go over a panel to fetch one."""
+def next_panel(chain: Chain, tiles: ChainTiles, steps: Steps, rate: int) -> NextPanel | None:
+    """What a product can fetch for itself, `rate` floats in a step for each row of its tile; None where its panels are
+    read again and so stay in a cache, where it shares its kernel with an expansion, whose weights come between, and
+    where too few tiles go over a panel to fetch one."""
     stage, tile, each = chain.stages[steps.stage], tiles.stages[steps.stage], stored_in_float(chain.weights_dtype)
-    turns = -(-tile.channels // (each * FLOATS_PER_LINE))
+    turns = -(-tile.channels // (each * rate))
     once = tiles.split == "channels" or tiles.band == chain.last.height
     if not once or len(chain.stages) > 2 or stage.groups > 1 or steps.panels == 1 or turns > steps.rows * steps.tiles:
         return None
     panel = steps.depth * tile.channels // each
-    return NextPanel(weight_layout(chain)[0][steps.stage].kernel // each + panel, panel, turns)
+    return NextPanel(weight_layout(chain)[0][steps.stage].kernel // each + panel, panel, turns, rate)
 
 
 def next_rows(chain: Chain, tiles: ChainTiles, steps: Steps) -> NextRows | None:

@@ -154,10 +154,14 @@ def one_phase(items: int) -> tuple[Phase, ...]:
     return (Phase(items, items),)
 
 
-def spread(channels: int) -> int:
-    """The pitch at which a product reads the pixels of a tile from different sets of the L1 cache: its lines of one
-    channel lie a pixel apart, and 2048 bytes or multiples of it fall on one or two sets of 64."""
-    return channels + FLOATS_PER_LINE if channels * 4 % 2048 == 0 else channels
+SHARED_SETS = 2048
+"""Bytes: lines of one channel of a product's pixels that lie this far apart, or a multiple of it, fall on one or two of
+the L1 cache's 64 sets."""
+
+
+def spread(channels: int, shared_sets: int = SHARED_SETS) -> int:
+    """The pitch at which pixels are read from different sets of the L1 cache: no multiple of `shared_sets` bytes."""
+    return channels + FLOATS_PER_LINE if channels * 4 % shared_sets == 0 else channels
 
 
 def spread_block(columns: int, channels: int) -> Block:

@@ -71,13 +71,16 @@ def _with_own(kernel: PlannedKernel, weights: Ahead | None, target: Target) -> P
     """The kernel with the `weights` that it fetches for others, and what it fetches for itself."""
     own = _own(kernel, target)
     if own is not None:
-        return replace(kernel, ahead=replace(weights or Ahead(0, 0, FLOATS_PER_LINE), own=own))
+        return replace(kernel, ahead=replace(weights or Ahead(0, 0, own.rate), own=own))
     return replace(kernel, ahead=weights or _next_rows(kernel, target))
 
 
 def _own(kernel: PlannedKernel, target: Target) -> NextPanel | None:
     fetching = _fetching(kernel)
-    return next_panel(*fetching) if fetching and target.own_ahead and kernel.images == 1 else None
+    if fetching is None or not target.own_ahead or kernel.images > 1:
+        return None
+    _, tiles, steps = fetching
+    return next_panel(*fetching, rate=fetching_rate(tiles, steps, target) or RATES[-1])
 
 
 def _next_rows(kernel: PlannedKernel, target: Target) -> NextRows | None:

@@ -246,7 +246,7 @@ class TileWriter:
             lines = range(0, several * ahead.rows.rate, FLOATS_PER_LINE)
             return [(ahead.source.buffer, (ahead.line, index + line)) for index in at_row for line in lines]
         at_row = [steps.fetched(ahead, number, first + row, tile, first_step, T.max, T.Select) for row in range(height)]
-        lines = range(0, several * (FLOATS_PER_LINE if ahead.own else ahead.rate), FLOATS_PER_LINE)
+        lines = range(0, several * max(ahead.rate, ahead.own.rate if ahead.own else 0), FLOATS_PER_LINE)
         return [(self.biases, (index + line,)) for index in at_row for line in lines]
 
     def bias(self, part: Part, panel: Panel, channel: Expr) -> Expr:
