@@ -167,4 +167,5 @@ def _fastest_cut(chain: Chain, found: Sequence[ChainTiles], target: Target) -> C
         return next((tiles for tiles in found if _fits(chain, tiles, target)), found[-1])
     times = [predict(chain, tiles, target).slots.total for tiles in found]
     good = [tiles for tiles, time in zip(found, times, strict=True) if time <= AS_GOOD * min(times)]
-    return min(good, key=lambda tiles: scratch_floats(scratch_layout(chain, tiles)))
+    # Of equal ones, where kernels fetch the rows of their next step, the one with the most steps.
+    return min(good, key=lambda t: (scratch_floats(scratch_layout(chain, t)), t.strip if target.own_ahead else 0))
