@@ -14,11 +14,12 @@ from hypothesis import strategies as st
 
 from mncc.kernels.chain import Chain, Stage
 from mncc.kernels.chain_cost import choose_tiles
-from mncc.kernels.chain_space import cuts, depthwise_tiles, parts, product_tiles
+from mncc.kernels.chain_space import cuts, depthwise_tiles, parts, product_tiles, stage_tiles, two_row_tiles
 from mncc.kernels.family import family_of
 from mncc.kernels.plain import Plain, PlainOp
 from mncc.kernels.space import decisions_of, knobs, neighbours, tiles_of
 from mncc.kernels.target import Target, load_target, target_names
+from mncc.kernels.tiles import ConvTile
 from mncc.kernels.winograd import Winograd
 from mncc.network.ops import Activation
 from tests.schedules.harness import ChainRun
@@ -57,6 +58,34 @@ def test_products_fit_into_the_registers(target: Target, channels: int, width: i
         assert tile.accumulators + vectors + 1 <= target.registers
         assert tile.cols <= width and tile.rows <= rows
         assert tile.rows == 1 or tile.cols == width
+
+
+def test_tiles_of_two_rows_have_enough_sums() -> None:
+    """Where rows are no multiples of the few pixels that registers hold: 14 are 5, 5 and 4 of one row, whose
+    sums are too few to hide a multiplication's latency."""
+    narrow, wide = load_target("x86-64-v3"), load_target("x86-64-v4")
+    found = list(two_row_tiles(INVERTED, 0, narrow))
+    assert ConvTile(2, 2, 24, 8) in found and ConvTile(2, 3, 16, 8) in found
+    for tile in found:
+        assert narrow.enough_sums <= tile.accumulators <= narrow.registers - tile.channels // tile.lanes - 1
+        assert tile.rows == 2 and tile not in set(stage_tiles(INVERTED, 0, narrow))
+    assert not list(two_row_tiles(INVERTED, 1, narrow)) and not list(two_row_tiles(POOLED, 0, narrow))
+    assert not list(two_row_tiles(INVERTED, 0, wide))
+
+
+def test_tiles_of_two_rows_take_the_place_of_slower_ones() -> None:
+    """On pictures of 14 pixels, in two phases; of 28, tiles of one row fit exactly."""
+    target = load_target("x86-64-v3")
+
+    def chosen(size: int) -> ConvTile:
+        stages = (
+            Stage("conv", size, size, 384, activation=RELU6),
+            Stage("depthwise", size, size, 384, (3, 3), padding=ONE, activation=RELU6),
+            Stage("conv", size, size, 64),
+        )
+        return choose_tiles(Chain(size, size, 64, stages), target).stages[0]
+
+    assert chosen(14) == ConvTile(2, 2, 24, 8) and chosen(28) == ConvTile(1, 4, 24, 8)
 
 
 @pytest.mark.parametrize("target", TARGETS, ids=lambda target: target.name)

@@ -74,7 +74,28 @@ def test_long_products_fetch_their_own_next_panels() -> None:
         return [number for number, kernel in kernels if isinstance(kernel.ahead, Ahead) and kernel.ahead.own]
 
     assert own("x86-64-v4") == list(range(2, 10)) and not own("arm64-cortex-a76")
-    assert own("x86-64-v3") == list(range(3, 10))
+    assert own("x86-64-v3") == list(range(3, 11))
+
+
+def test_own_panels_are_fetched_as_slowly_as_memory_delivers() -> None:
+    """A step of AVX2's tiles takes six cycles, in which no line of 64 bytes arrives."""
+
+    def rates(target: str) -> set[int]:
+        ahead = [kernel.ahead for kernel in plan_of("mobilenet_v1", target).kernels]
+        return {each.own.rate for each in ahead if isinstance(each, Ahead) and each.own}
+
+    assert rates("x86-64-v4") == {16} and rates("x86-64-v3") == {4, 8}
+
+
+def test_kernels_that_wait_are_the_same_whatever_the_l2_cache() -> None:
+    """What it cannot hold lies in the L3 cache until it is needed."""
+    fetching = [
+        [kernel.name for kernel in plan_of("mobilenet_v2", target).kernels if isinstance(kernel.ahead, Ahead)]
+        for target in TARGETS
+    ]
+    last = "k15_bottleneck"  # Its tiles fetch nothing where those of the pooling kernel have time for all.
+    assert [name for name in fetching[0] if name != last] == [name for name in fetching[1] if name != last]
+    assert load_target(TARGETS[0]).l2 < load_target(TARGETS[1]).l2
 
 
 def test_products_of_many_pixels_fetch_the_input_of_the_next_step() -> None:

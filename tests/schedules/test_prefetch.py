@@ -107,16 +107,18 @@ OWN = {
 }
 
 
-@pytest.mark.parametrize("rate, share", [(4, 0.9), (16, 0.5), (16, 0.0)])
+@pytest.mark.parametrize(
+    "rate, share, own_rate", [(4, 0.9, 16), (16, 0.5, 8), (8, 0.5, 8), (16, 0.0, 8), (16, 0.0, 16)]
+)
 @pytest.mark.parametrize("name", OWN)
 def test_every_line_of_its_own_next_panels_is_fetched(
-    name: str, rate: int, share: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    name: str, rate: int, share: float, own_rate: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """But for those of the first; and, in the other tiles, later kernels' as ever."""
     chain, tiles = OWN[name]
     steps = fetching_steps(chain, tiles)
     assert steps is not None
-    own = next_panel(chain, tiles, steps)
+    own = next_panel(chain, tiles, steps, own_rate)
     assert own is not None
     free = replace(steps, rows=1, tiles=steps.turns(own))
     ahead = replace(ahead_of(chain, free, rate, share), own=own)
