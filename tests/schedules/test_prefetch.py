@@ -180,7 +180,7 @@ def test_the_bits_stay_the_same(name: str, tmp_path: Path) -> None:
     (tmp_path / "with").mkdir()
     whole = [(0, items(chain, tiles))]
     plain = ChainRun(chain, tiles, tmp_path).run(whole)
-    weights = replace(ahead_of(chain, steps, 16, 0.5), own=next_panel(chain, tiles, steps) if name in OWN else None)
+    weights = replace(ahead_of(chain, steps, 16, 0.5), own=next_panel(chain, tiles, steps, 16) if name in OWN else None)
     ahead = next_rows(chain, tiles, steps) if name in ROWS else weights
     fetching = ChainRun(chain, tiles, tmp_path / "with", ahead=ahead)
     assert np.array_equal(fetching.run(whole), plain)
