@@ -18,6 +18,7 @@ import numpy as np
 
 from mncc.kernels.precision import StoredType
 from mncc.kernels.tiles import (
+    PANEL,
     Block,
     ConvTile,
     Phase,
@@ -34,6 +35,8 @@ from mncc.network.ops import Activation
 from mncc.network.window import Pads
 
 NO_PADS: Pads = ((0, 0), (0, 0))
+MANY_PIXELS = 16
+"""From so many on, a panel of weights that has to be converted is converted once for all of them."""
 
 
 @dataclass(frozen=True)
@@ -87,9 +90,9 @@ class Chain:
     those of its input and writes those of its output. `residual_pads` are those around the second input.
     `input_spare`, `output_spare` and `residual_spare` are floats that lie between two pixels of a tensor and are not
     its own: other parts of a concatenation, or nothing. `weights_dtype` is how kernels are stored; a kernel's weights
-    become float32 as they are loaded. Biases are float32 always: they are few, and every output begins with one.
-    `dtype` is what products multiply in, and the type of all that lies between stages; the other types are those of the
-    tensors.
+    become float32 as they are loaded, or a panel of them at once (`widens`). Biases are float32 always: they are few,
+    and every output begins with one. `dtype` is what products multiply in, and the type of all that lies between
+    stages; the other types are those of the tensors.
     """
 
     family: ClassVar[str] = "chain"
@@ -131,6 +134,14 @@ class Chain:
         kept = before.shuffle if before is not None and before.kind == "depthwise" else 1
         assert kept == 1 or self.stages[index].shuffle == 1, "two shuffles meet"
         return kept if kept > 1 else self.stages[index].shuffle
+
+    def widens(self, index: int, steps: int) -> bool:
+        """True where a product whose tiles take `steps` inputs by lane reads its weights from a panel in scratch that
+        has them in the type it multiplies in. Where an instruction converts while others multiply, or where a picture
+        has few pixels, every tile converts what it loads."""
+        stage = self.stages[index]
+        many = stage.height * stage.width >= MANY_PIXELS
+        return self.weights_dtype != self.dtype and stage.kind == "conv" and steps > 1 and many
 
     @property
     def last(self) -> Stage:
@@ -302,11 +313,11 @@ def _chunk_layout(chain: Chain, tiles: ChainTiles) -> tuple[Scratch, ...]:
 
 
 def scratch_layout(chain: Chain, tiles: ChainTiles) -> tuple[Scratch, ...]:
-    """The arrays of a task's scratch: the padded copy of the input where one is needed, and what lies between
-    stages. All are live at once while a step is computed, so none share memory. An array of fewer rows than its tensor
-    has with its padding is a ring: row r of the padded tensor lies at r modulo its rows."""
+    """The arrays of a task's scratch: the padded copy of the input where one is needed, what lies between stages, and
+    a panel of converted weights. All are live at once while a step is computed, so none share memory. An array of fewer
+    rows than its tensor has with its padding is a ring: row r of the padded tensor lies at r modulo its rows."""
     if in_phases(chain, tiles):
-        return _chunk_layout(chain, tiles)
+        return _with_panel(chain, tiles, _chunk_layout(chain, tiles))
     made = step_rows(chain, tiles)
     layout: list[Scratch] = []
     offset = 0
@@ -323,7 +334,20 @@ def scratch_layout(chain: Chain, tiles: ChainTiles) -> tuple[Scratch, ...]:
             continue
         layout.append(_scratch(chain, tiles, index, size, offset))
         offset += layout[-1].bytes // layout[-1].each
-    return tuple(layout)
+    return _with_panel(chain, tiles, tuple(layout))
+
+
+def _with_panel(chain: Chain, tiles: ChainTiles, layout: tuple[Scratch, ...]) -> tuple[Scratch, ...]:
+    """The layout with room for the largest panel of weights that is converted, where there is one."""
+    panels = (
+        chain.depth(index) * segment.width
+        for index, tile in enumerate(tiles.stages)
+        if chain.widens(index, tile.steps)
+        for segment in segments(chain, tiles, index)
+    )
+    largest, offset = max(panels, default=0), sum(array.bytes // array.each for array in layout)
+    panel = Scratch(PANEL, 1, 1, largest, largest, offset, chain.dtype)
+    return (*layout, panel) if largest else layout
 
 
 @dataclass(frozen=True)

@@ -41,7 +41,8 @@ def pass_slots(chain: Chain, index: int, tile: ConvTile, rows: int, target: Targ
     """One pass of a stage over `rows` rows of its output."""
     stage = chain.stages[index]
     _, width, channels = chain.in_shape(index)
-    work = Pass(stage, stage.depth(channels), stage.channels // stage.groups, stage.width, rows, width * channels * 4)
+    depth, line, widened = stage.depth(channels), width * channels * 4, chain.widens(index, tile.steps)
+    work = Pass(stage, depth, stage.channels // stage.groups, stage.width, rows, line, widened)
     cost = depthwise_slots if stage.kind == "depthwise" else product_slots
     return cost(tile, work, target) + Slots(tiles=PASS_SLOTS)
 

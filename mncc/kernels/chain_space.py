@@ -12,8 +12,9 @@ from itertools import product
 
 from mncc.kernels.ahead import FEW_CHANNELS
 from mncc.kernels.chain import Chain, ChainTiles, Stage, fuses_band
+from mncc.kernels.half import MOST_STEPS
 from mncc.kernels.target import Target
-from mncc.kernels.tiles import ConvTile, cover_channels
+from mncc.kernels.tiles import AT_ONCE, ConvTile, cover_channels
 
 MOST_VECTORS = 8
 """Vectors of channels in a product's tile; past it there are more loads of weights than pixels can use."""
@@ -26,6 +27,15 @@ CONVERTED = 3
 HALF = 4
 """Registers that float16 leaves free besides: its lanes are those of the first sixteen registers alone, and with fewer
 LLVM moves inputs to and fro between registers, and some through the stack."""
+SHALLOW = 4
+"""Registers that a product leaves free besides whose whole reduction is one iteration: its sums are finished there too,
+and clipped to numbers that lie in registers."""
+MOST_HALF = 8
+"""Pixels of a product's tile in float16, where it takes inputs by lane: their vectors fill half of those sixteen
+registers, and LLVM gives the others to sums."""
+AWKWARD = range(9, 14)
+"""Sums of a tile in float16 beside which some of their float32 sums find registers, and not all: LLVM puts those first
+and inputs on the stack."""
 DUPLICATED = 4
 """Registers for inputs that fill one with the same number: LLVM loads some before it multiplies with those before, and
 twice as many where steps are unrolled."""
@@ -41,11 +51,20 @@ def stage_tiles(chain: Chain, index: int, target: Target) -> Iterator[ConvTile]:
     else:
         rows = stage.height if chain.pool or len(chain.stages) == 1 else min(stage.height, MOST_ROWS)
         steps = target.lanes if target.inputs == "lane" and chain.order(index) == 1 else 1
-        live = WEIGHTS_LIVE + (CONVERTED if chain.weights_dtype != chain.dtype else 0)
+        as_loaded = chain.weights_dtype != chain.dtype and not chain.widens(index, steps)
+        live = WEIGHTS_LIVE + (CONVERTED if as_loaded else 0)
         live += HALF if chain.dtype == "float16" else 0
+        live += SHALLOW if steps > 1 and chain.depth(index) <= AT_ONCE else 0
         inner = chain.in_channels(index) // stage.groups
         unrolled = inner if steps == 1 and inner <= FEW_CHANNELS else 1
-        yield from product_tiles(stage.channels // stage.groups, stage.width, rows, target, steps, live, unrolled)
+        tiles = product_tiles(stage.channels // stage.groups, stage.width, rows, target, steps, live, unrolled)
+        half = chain.dtype == "float16" and steps > 1
+        yield from (tile for tile in tiles if not half or _fits_half(tile, chain.depth(index)))
+
+
+def _fits_half(tile: ConvTile, depth: int) -> bool:
+    """True where LLVM keeps the inputs and sums of a tile in float16 in registers, as far as it was seen."""
+    return tile.rows * tile.cols <= MOST_HALF and (depth <= MOST_STEPS or tile.accumulators not in AWKWARD)
 
 
 def two_row_tiles(chain: Chain, index: int, target: Target) -> Iterator[ConvTile]:

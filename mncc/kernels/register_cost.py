@@ -31,6 +31,8 @@ ROW_SLOTS = 38.0
 WEIGHTS_EXPOSED, INPUTS_EXPOSED, SCATTERED_EXPOSED, DEPTHWISE_EXPOSED, L3_EXPOSED = 0.05, 0.3, 0.7, 0.15, 0.13
 """Of the time that bytes take from a cache, what is felt although the core multiplies meanwhile. Weights are one
 stream, which the prefetchers hide; a product's inputs are a stream a pixel, which they lose where there are many."""
+WIDEN_SLOTS = 2.0
+"""Slots of a vector of weights that is converted into scratch: half a load, the conversion, half a store, waiting."""
 STREAMS = 8
 """Pixels of a tile past which its inputs are scattered."""
 L1_SHARE = 0.6
@@ -43,7 +45,8 @@ INSTRUCTIONS = {"relu": 1, "relu6": 2, "leaky": 3, "hard_sigmoid": 4, "hard_swis
 @dataclass(frozen=True)
 class Pass:
     """What one stage does between two changes of the stage: `rows` of `width` pixels, `channels` of one group with
-    `depth` multiply-adds each. `line` is the bytes of an input row."""
+    `depth` multiply-adds each. `line` is the bytes of an input row. `widened`: every panel of weights is converted
+    first."""
 
     stage: Stage
     depth: int
@@ -51,6 +54,7 @@ class Pass:
     width: int
     rows: int
     line: int
+    widened: bool = False
 
     @property
     def input_bytes(self) -> int:
@@ -93,6 +97,7 @@ def product_slots(tile: ConvTile, work: Pass, target: Target) -> Slots:
         streamed += 0 if panel > L1_SHARE * target.l1 else segment.count * panel / target.l2_bytes
         scattered += segment.count * reread / target.l2_bytes
         tiles += segment.count * ROW_SLOTS * -(-work.rows // tile.rows)
+        tiles += segment.count * work.depth * vectors * WIDEN_SLOTS if work.widened else 0.0
     exposed = INPUTS_EXPOSED if tile.rows * tile.cols <= STREAMS else SCATTERED_EXPOSED
     waits += stall(multiply + tiles, scattered, exposed) + WEIGHTS_EXPOSED * streamed
     return Slots(multiply, tiles, waits).times(work.stage.groups)

@@ -12,6 +12,10 @@ LINE = 64
 """Bytes; weights, scratch and workspace tensors begin on this boundary."""
 FLOATS_PER_LINE = LINE // 4
 
+AT_ONCE = 8
+"""Steps of a product that takes its inputs by lane: a reduction of no more is one iteration. A loop over so few LLVM
+unrolls for some processors and not for others."""
+
 
 @dataclass(frozen=True)
 class ConvTile:
@@ -103,12 +107,16 @@ class Block:
     channels: int
 
 
+PANEL = -1
+"""Instead of a stage's number: the weights of a panel, of whichever stage multiplies, in the type it multiplies in."""
+
+
 @dataclass(frozen=True)
 class Scratch:
-    """One array of a task's scratch, which stage `stage` reads: `rows` x `cols` x `channels` elements at `offset`, one
-    pixel `pitch` behind the other, all counted in elements. With a `block` of pixels and channels, a row is cut into
-    so many pixels, of which the block's channels lie side by side, and then as many of the next channels; `pitch` is
-    only how many channels there are."""
+    """One array of a task's scratch, which stage `stage` (or PANEL) reads: `rows` x `cols` x `channels` elements at
+    `offset`, one pixel `pitch` behind the other, all counted in elements. With a `block` of pixels and channels, a row
+    is cut into so many pixels, of which the block's channels lie side by side, and then as many of the next channels;
+    `pitch` is only how many channels there are."""
 
     stage: int
     rows: int
@@ -122,7 +130,7 @@ class Scratch:
     @property
     def name(self) -> str:
         """What schedules and manifests call it."""
-        return f"mid{self.stage}"
+        return "panel" if self.stage == PANEL else f"mid{self.stage}"
 
     @property
     def floats(self) -> int:

@@ -27,7 +27,7 @@ from mncc.kernels.chain import (
     shared_array,
     weight_layout,
 )
-from mncc.kernels.tiles import Scratch, Segment, panel_offset, stored_in_float
+from mncc.kernels.tiles import PANEL, Scratch, Segment, panel_offset, stored_in_float
 from mncc.schedules.convolution import Panel, Part, RowsAhead, TileWriter, Window
 from mncc.schedules.function import Writes, scheduled_function
 from mncc.schedules.prefetch import with_prefetches
@@ -90,9 +90,10 @@ class _ChainWriter:
             s.stage: (T.arg(s.name, T.buffer((s.rows, s.cols * s.pitch), s.dtype)), s.pitch, s.block)
             for s in scratch_layout(chain, tiles)
         }
+        self.panel = self.scratch.pop(PANEL, (None,))[0]
         self.phases, between = phases(chain, tiles), shared_array(chain, tiles)
         self.input, self.residual, self.shared, self.output = chain_tensors(chain, between)
-        self.blocks = TileWriter(weights, biases, self.residual, chain.residual_first, chain.dtype)
+        self.blocks = TileWriter(weights, biases, self.residual, chain.residual_first, chain.dtype, self.begin)
 
     def schedule(self, sch: Schedule) -> None:
         """Schedules everything that was written."""
@@ -181,6 +182,7 @@ class _ChainWriter:
             repeats=repeats,
             ahead=fetching,
             first_panel=before,
+            widened=self.panel if self.chain.widens(index, self.tiles.stages[index].steps) else None,
         )
 
     def first_phase(self) -> None:
@@ -247,6 +249,8 @@ class _ChainWriter:
         with T.grid(part.stage.groups, panels.count) as (group, p):
             panel = panels.first + p
             if self.chain.pool:
+                if part.widened is not None:
+                    self.blocks.widen(part, (group, panel))
                 self.blocks.pool(part, (group, panel))
                 return
             self.rows(part, (group, panel), rows)
@@ -254,6 +258,8 @@ class _ChainWriter:
     def rows(self, part: Part, panel: Panel, rows: Rows) -> None:
         """The loop over rows of one panel, as many at once as the tile is high."""
         high = part.tile.rows
+        if part.widened is not None:
+            self.blocks.widen(part, panel)
         with T.serial(0, T.floordiv(rows.count, high)) as i:
             self.blocks.row(part, panel, rows.first + i * high, high)
         if high > 1:

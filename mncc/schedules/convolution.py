@@ -27,6 +27,8 @@ Taps = tuple[Expr, Expr, Expr]
 """Row and column in the filter, and input channel in the group (0 in a depthwise stage)."""
 
 
+FEW_MULTIPLICATIONS = 128
+"""Of vectors; up to here LLVM unrolls a loop for processors that run in order."""
 MANY_TAPS = 25
 """Up to here all taps of a depthwise stage are unrolled, past it only those of one row."""
 
@@ -107,6 +109,8 @@ class Part:
     """What this stage's steps fetch."""
     first_panel: int = 0
     """Panels of a group in the segments before this one."""
+    widened: Any = None
+    """The scratch from which tiles read the weights of their panel, where these are converted there first."""
 
     @property
     def depth(self) -> int:
@@ -158,15 +162,22 @@ class Part:
 class TileWriter:
     """Writes blocks into the function under construction and knows afterwards how each is scheduled. `weights` are the
     kernel's packed weights in the type in which kernels are stored, `biases` the same memory as float32. Products
-    multiply in `dtype`."""
+    multiply in `dtype`. `begin` is the kernel's first item."""
 
     def __init__(
-        self, weights: Any, biases: Any, residual: Window | None, residual_first: bool, dtype: str = "float32"
+        self,
+        weights: Any,
+        biases: Any,
+        residual: Window | None,
+        residual_first: bool,
+        dtype: str = "float32",
+        begin: Expr = 0,
     ) -> None:
-        self.dtype = dtype
+        self.dtype, self.begin = dtype, begin
         self.weights, self.biases, self.residual, self.residual_first = weights, biases, residual, residual_first
         self.products: list[TiledProduct] = []
         self.copies: list[str] = []
+        self.widened: list[str] = []
         self.fetches: dict[str, Fetches] = {}
 
     def schedule(self, sch: Schedule) -> None:
@@ -175,6 +186,8 @@ class TileWriter:
             schedule_product(sch, product)
         for block in self.copies:
             schedule_copy(sch, block)
+        for block in self.widened:
+            schedule_copy(sch, block, vectors=4)
 
     def row(self, part: Part, panel: Panel, row: Expr, height: int) -> None:
         """`height` rows from `row` on of one panel, over the whole width."""
@@ -191,7 +204,7 @@ class TileWriter:
         """
         name, (first, height) = f"{len(self.products)}", rows
         extents = (height, columns.count * columns.width, part.width)
-        sums, blocks = write_sums(name, extents, self.sum(part, panel, first, columns.start))
+        sums, blocks = write_sums(name, extents, self.sum(part, panel, rows, columns))
         with T.grid(*extents) as indices, T.sblock(f"out{name}"):
             row, column, channel = T.axis.remap("SSS" if total is None else "RRS", list(indices))
             at = (first + row, columns.start + column, part.channel(panel, channel))
@@ -253,19 +266,29 @@ class TileWriter:
         """What the sums start from."""
         return self.biases[part.bias + part.channel(panel, channel)]
 
-    def sum(self, part: Part, panel: Panel, first: Expr, start: int) -> Sum:
-        """What the elements of a tile add up, rows counted from `first` and columns from `start` on."""
-        return Sum(
+    def sum(self, part: Part, panel: Panel, rows: tuple[Expr, int], columns: Segment) -> Sum:
+        """What the elements of a tile add up, in some rows and one segment of columns."""
+        first = rows[0]
+
+        def zero(column: Expr) -> Expr:
+            # What all tiles read LLVM would load once in front of them, and keep on the stack, if no loop over the
+            # reduction lies between. It cannot see that this is 0: no item is negative.
+            tile = first + T.floordiv(column, columns.width)
+            hidden = work.at_once or _unrolls_panels(part, rows, columns)
+            return T.bitwise_and(tile, T.shift_right(self.begin, 31)) if hidden else 0
+
+        work = Sum(
             part.reductions,
             part.tile.steps,
-            start=lambda channel: self.bias(part, panel, channel),
+            start=lambda column, channel: self.bias(part, panel, channel + zero(column)),
             value=lambda row, column, channel, at: self.value(
-                part, panel, (first + row, start + column, channel), part.taps(at)
+                part, panel, (first + row, columns.start + column, channel), part.taps(at)
             ),
-            weight=lambda channel, at: self.weight(part, panel, channel, part.taps(at)),
+            weight=lambda column, channel, at: self.weight(part, panel, channel, part.taps(at), zero(column)),
             dtype=self.dtype,
-            converts=str(self.weights.dtype) != self.dtype,
+            converts=str(self.weights.dtype) != self.dtype and part.widened is None,
         )
+        return work
 
     def value(self, part: Part, panel: Panel, at: tuple[Expr, Expr, Expr], taps: Taps) -> Expr:
         """The input that the element `at` (row, column, channel in the panel) multiplies."""
@@ -281,17 +304,29 @@ class TileWriter:
                 in_channel = T.floormod(in_channel, part.shuffle) * apart + T.floordiv(in_channel, part.shuffle)
         return part.source.buffer[part.source.at(in_row, in_column, in_channel)]
 
-    def weight(self, part: Part, panel: Panel, channel: Expr, taps: Taps) -> Expr:
-        """The weight of a channel of the panel."""
+    def weight(self, part: Part, panel: Panel, channel: Expr, taps: Taps, zero: Expr) -> Expr:
+        """The weight of a channel of the panel; `zero` is added to where it lies."""
         stage, (y, x, inner) = part.stage, taps
         tap = y * stage.kernel[1] + x
         if stage.kind != "depthwise":
             tap = tap * (part.in_channels // stage.groups) + inner
         index, width = panel[1], part.segment.width
+        if part.widened is not None:
+            return part.widened[0, tap * width + channel + zero]
         if part.panels_inside:
             index, channel = index + T.floordiv(channel, width), T.floormod(channel, width)
-        of_group = panel[0] * (part.depth * (stage.channels // stage.groups))
-        return self.weights[part.kernel + of_group + (index * part.depth + tap) * width + channel]
+        return self.weights[_group_start(part, panel) + (index * part.depth + tap) * width + channel + zero]
+
+    def widen(self, part: Part, panel: Panel) -> None:
+        """Converts the weights of a panel into the scratch from which its tiles read them."""
+        name, count = f"widen{len(self.widened)}", part.depth * part.segment.width
+        with T.sblock(f"{name}_panel"):
+            panel = _panel_axes(part, panel)
+            with T.serial(0, count) as j, T.sblock(name):
+                element = T.axis.spatial(count, j)
+                value = self.weights[_group_start(part, panel) + panel[1] * count + element]
+                store(part.widened, value, [0, element])
+        self.widened.append(name)
 
     def epilogue(self, part: Part, value: Expr, at: tuple[Expr, Expr, Expr]) -> Expr:
         """Activation and, behind the last stage, the residual."""
@@ -376,6 +411,18 @@ def _unrolled(part: Part) -> int:
     if part.stage.kind == "depthwise":
         return 2 if part.depth <= MANY_TAPS else 1
     return 1 if part.tile.steps == 1 and part.in_channels // part.stage.groups <= FEW_CHANNELS else 0
+
+
+def _unrolls_panels(part: Part, rows: tuple[Expr, int], columns: Segment) -> bool:
+    """True where LLVM may unroll all panels of a depthwise stage whose rows are a tile each."""
+    work = part.segment.count * part.depth * columns.width * rows[1]
+    whole = columns.width == part.stage.width and part.source.block is not None
+    return part.panels_inside and whole and work <= FEW_MULTIPLICATIONS
+
+
+def _group_start(part: Part, panel: Panel) -> Expr:
+    """Where the weights of a panel's group begin, those of the segment's first panel."""
+    return part.kernel + panel[0] * (part.depth * (part.stage.channels // part.stage.groups))
 
 
 def _panel_axes(part: Part, panel: Panel) -> Panel:

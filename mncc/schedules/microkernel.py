@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import gcd
 from typing import Any
 
 from tvm.s_tir import Schedule
 
 from mncc.kernels.tiles import ConvTile
 from mncc.schedules.prefetch import mark_loop
+
+FULL = 28
+"""Sums and inputs by lane beside which a loop has only the registers of its weights. Where it fetches, it does so
+behind its body: LLVM moves loads past it in neither direction."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +87,8 @@ def schedule_product(sch: Schedule, product: TiledProduct) -> None:
         for block, loop in loops.items():
             sch.decompose_reduction(sch.get_sblock(block), loop)
         if product.fetches:
-            mark_loop(sch, sums.multiplies)
+            full = tile.accumulators + tile.rows * tile.cols >= FULL
+            mark_loop(sch, sums.multiplies, behind=sums.inputs is not None and full)
     if product.totals:
         sch.decompose_reduction(out, column_tile)
 
@@ -174,9 +180,14 @@ def _vectors(sch: Schedule, channel: object, lanes: int) -> object:
     return vectors
 
 
-def schedule_copy(sch: Schedule, block: str, lanes: int = 8) -> None:
-    """Vectorises the innermost loop of a copy or fill where vectors fill it; LLVM does so for the others."""
+def schedule_copy(sch: Schedule, block: str, lanes: int = 8, vectors: int = 1) -> None:
+    """Vectorises the innermost loop of a copy or fill where vectors fill it; LLVM does so for the others. Up to
+    `vectors` of them, as many as fill it too, are copied in an iteration."""
     loop = sch.get_loops(sch.get_sblock(block))[-1]
-    if int(sch.get(loop).extent) % lanes == 0:
-        _, lane = sch.split(loop, [None, lanes])
+    extent = int(sch.get(loop).extent)
+    if extent % lanes == 0:
+        loop, lane = sch.split(loop, [None, lanes])
         sch.vectorize(lane)
+        together = gcd(extent // lanes, vectors)
+        if together > 1:
+            sch.unroll(sch.split(loop, [None, together])[1])

@@ -16,29 +16,32 @@ Place = tuple[Any, tuple[Expr, ...]]
 Fetches = Callable[[Sequence[Expr]], list[Place]]
 """Indices of the block that multiplies, of a step's first element -> what the step fetches."""
 
-MARK = "mncc.prefetch"
+MARK, MARK_BEHIND = "mncc.prefetch", "mncc.prefetch.behind"
 LOCALITY = 2
 """LLVM's third argument of `llvm.prefetch`: into the L2 cache (prefetcht1, prfm pldl2keep). The L1 cache holds what the
 running kernel reads: with 3, it takes longer by as much as the next one gains."""
 
 
-def mark_loop(sch: Schedule, block: str) -> None:
-    """Marks the innermost loop of a decomposed product that is neither unrolled nor vectorised."""
+def mark_loop(sch: Schedule, block: str, behind: bool) -> None:
+    """Marks the innermost loop of a decomposed product that is neither unrolled nor vectorised; `behind` where it is to
+    fetch at the end of its body, past which LLVM moves no loads."""
     loops = [sch.get(loop) for loop in sch.get_loops(sch.get_sblock(f"{block}_update"))]
     serial = [number for number, loop in enumerate(loops) if loop.kind == tirx.ForKind.SERIAL]
-    sch.annotate(sch.get_loops(sch.get_sblock(f"{block}_update"))[serial[-1]], MARK, block)
+    mark = MARK_BEHIND if behind else MARK
+    sch.annotate(sch.get_loops(sch.get_sblock(f"{block}_update"))[serial[-1]], mark, block)
 
 
 def with_prefetches(function: tirx.PrimFunc, fetches: Mapping[str, Fetches]) -> tirx.PrimFunc:
-    """The function with a prefetch of every place in front of the bodies of the marked loops."""
+    """The function with a prefetch of every place in front of the bodies of the marked loops, or behind them."""
 
     def fetching(loop: Any) -> Any:
-        if MARK not in loop.annotations:
+        mark = next((mark for mark in (MARK, MARK_BEHIND) if mark in loop.annotations), None)
+        if mark is None:
             return loop
-        block = str(loop.annotations[MARK])
+        block = str(loop.annotations[mark])
         calls = [prefetch(*place) for place in fetches[block](_first_element(loop, block))]
-        kept = {key: value for key, value in loop.annotations.items() if key != MARK}
-        body = tirx.SeqStmt([*calls, loop.body])
+        kept = {key: value for key, value in loop.annotations.items() if key != mark}
+        body = tirx.SeqStmt([*calls, loop.body] if mark == MARK else [loop.body, *calls])
         return tirx.For(loop.loop_var, loop.min, loop.extent, loop.kind, body, annotations=kept)
 
     if not fetches:

@@ -11,6 +11,7 @@ import numpy as np
 from tvm.script.ir_builder import tirx as T
 
 from mncc.kernels.half import MOST_STEPS, part_of
+from mncc.kernels.tiles import AT_ONCE
 from mncc.schedules.microkernel import Sums
 from mncc.schedules.types import cast, store
 
@@ -31,17 +32,22 @@ class Sum:
 
     reductions: tuple[int, ...]
     steps: int
-    start: Callable[[Expr], Expr]
-    """(channel)"""
+    start: Callable[[Expr, Expr], Expr]
+    """(column, channel)"""
     value: Callable[[Expr, Expr, Expr, Sequence[Expr]], Expr]
     """(row, column, channel, reductions); inputs taken by lane are the same for all channels."""
-    weight: Callable[[Expr, Sequence[Expr]], Expr]
-    """(channel, reductions)"""
+    weight: Callable[[Expr, Expr, Sequence[Expr]], Expr]
+    """(column, channel, reductions)"""
     dtype: str = "float32"
     """What is multiplied in, and added up in as far as `mncc.kernels.half` lets it."""
 
     converts: bool = False
     """Whether weights are stored in another type than they are multiplied in."""
+
+    @property
+    def at_once(self) -> bool:
+        """True where inputs are taken by lane and all the reduction is one iteration."""
+        return self.steps > 1 and prod(self.reductions) <= AT_ONCE
 
     @property
     def in_parts(self) -> bool:
@@ -78,6 +84,8 @@ def pieces(work: Sum, channels: int) -> Iterator[Piece]:
 def _rounds(work: Sum, count: int, channels: int) -> int:
     """How many vectors of a piece of `count` steps an iteration takes. A loop remains, or LLVM would keep more weights
     in registers than there are; of one that runs twice it makes a branch, and loses sums."""
+    if work.at_once:
+        return count // work.steps
     if work.converts or work.dtype != "float32":
         return 1  # lanes of float16 are those of sixteen registers alone, and what is converted needs more
     inner = part_of(count, work.steps) if work.in_parts else count
@@ -127,7 +135,7 @@ def _write_piece(label: str, extents: tuple[int, int, int], work: Sum, piece: Pi
 
     def product(row: Expr, column: Expr, channel: Expr, at: Sequence[Expr]) -> Expr:
         at = _behind(piece, at)
-        return cast(value(row, column, channel, at), work.dtype) * cast(work.weight(channel, at), work.dtype)
+        return cast(value(row, column, channel, at), work.dtype) * cast(work.weight(column, channel, at), work.dtype)
 
     added = product
     if work.in_parts:
@@ -135,7 +143,7 @@ def _write_piece(label: str, extents: tuple[int, int, int], work: Sum, piece: Pi
     with T.grid(*extents, *reductions) as indices, T.sblock(f"sums{label}"):
         row, column, channel, *at = T.axis.remap("SSS" + "R" * len(reductions), list(indices))
         with T.init():
-            start = work.start(channel) if before is None else before[row, column, channel]
+            start = work.start(column, channel) if before is None else before[row, column, channel]
             store(sums, start, [row, column, channel])
         term = cast(added(row, column, channel, at), work.sums_dtype)
         T.buffer_store(sums, sums[row, column, channel] + term, [row, column, channel])

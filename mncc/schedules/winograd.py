@@ -198,9 +198,9 @@ class _WinogradWriter:
             work = Sum(
                 (spec.channels,),
                 tile.steps,
-                start=lambda _: T.float32(0),
+                start=lambda _column, _channel: T.float32(0),
                 value=lambda _row, column, _channel, depth: self.values[at, first + column, depth[0]],
-                weight=lambda channel, depth: self.weights[
+                weight=lambda _column, channel, depth: self.weights[
                     kernel + (panel * spec.channels + depth[0]) * segment.width + channel
                 ],
             )

@@ -11,12 +11,22 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from mncc.kernels.chain import NO_PADS, Chain, ChainTiles, Stage, executed_macs, in_phases, phases, scratch_layout
+from mncc.kernels.chain import (
+    NO_PADS,
+    Chain,
+    ChainTiles,
+    Stage,
+    executed_macs,
+    in_phases,
+    phases,
+    scratch_layout,
+    segments,
+)
 from mncc.kernels.chain_cost import choose_tiles
 from mncc.kernels.family import family_of
 from mncc.kernels.precision import StoredType
 from mncc.kernels.target import load_target
-from mncc.kernels.tiles import ConvTile
+from mncc.kernels.tiles import PANEL, ConvTile
 from mncc.network.ops import Activation
 from mncc.network.window import output_size
 from tests.networks.specials import expect_specials, with_specials
@@ -215,6 +225,24 @@ def test_chain_with_inputs_by_lane(name: str, tmp_path: Path) -> None:
     products = [tile for tile, stage in zip(tiles.stages, chain.stages, strict=True) if stage.kind == "conv"]
     assert not products or any(tile.steps > 1 for tile in products) or any(s.shuffle > 1 for s in chain.stages)
     expect_exact(ChainRun(chain, tiles, tmp_path))
+
+
+@pytest.mark.parametrize("name", ["inverted residual", "odd everything", "grouped", "two phases", "pooled"])
+def test_a_panel_of_stored_weights_is_converted_at_once(name: str, tmp_path: Path) -> None:
+    """In scratch, where inputs are taken by lane; tiles then read what they multiply. One pixel is not worth it."""
+    chain = replace(CHAINS[name], weights_dtype="float16")
+    tiles = choose_tiles(chain, load_target("arm64-cortex-a76"))
+    widest = max(
+        chain.depth(index) * segment.width
+        for index in range(len(chain.stages))
+        if chain.stages[index].kind == "conv"
+        for segment in segments(chain, tiles, index)
+    )
+    (panel,) = [array for array in scratch_layout(chain, tiles) if array.stage == PANEL]
+    assert panel.floats == widest and panel.dtype == "float32"
+    expect_exact(ChainRun(chain, tiles, tmp_path))
+    classifier = replace(CHAINS["classifier"], weights_dtype="float16")
+    assert not scratch_layout(classifier, choose_tiles(classifier, load_target("arm64-cortex-a76")))
 
 
 @pytest.mark.parametrize("channels", [1, 2, 3, 5, 16, 27])
