@@ -27,7 +27,8 @@ class GpuTarget:
     `ghz` and `memory` (bytes a second) are the board's. Per multiprocessor: `lanes` fp32 multiply-adds a cycle, and
     `tensor` of float16 that add up in fp32, on its tensor cores; 32-bit `registers`, resident `threads` and `blocks`,
     bytes of `shared` memory; `block_shared` is the most of these that one block may ask for. `l2` in bytes. `byte` is
-    what a byte that blocks move counts where tiles of float32 are chosen, in seconds beside the predicted time.
+    what a byte that blocks move counts where tiles of float32 are chosen, in seconds beside the predicted time, and
+    `half_byte` where those of float16 are.
     """
 
     name: str
@@ -46,6 +47,7 @@ class GpuTarget:
     block_shared: int
     tensor: int
     byte: float
+    half_byte: float
 
     @property
     def flops(self) -> float:
@@ -93,4 +95,5 @@ def read_gpu(name: str, data: Mapping[str, Any]) -> GpuTarget:
         block_shared=block["shared"],
         tensor=part["tensor"],
         byte=data["tiles"]["byte"],
+        half_byte=data["tiles"]["half_byte"],
     )

@@ -70,19 +70,20 @@ def moved_by_product(spec: GpuProduct, tiles: ProductTiles) -> Moved:
 
 
 def moved_by_warp_fused(spec: WarpFused, tiles: FusedTiles) -> Moved:
-    """As `moved_by_fused`, of float16: the lead's window is loaded once for each of its taps."""
+    """As `moved_by_fused`, of float16."""
     shape, middle = WarpFusedShape(spec, tiles), spec.depthwise
     across, columns, rows = shape.grid
-    begins = [
-        [at * middle.stride[axis] - middle.padding[axis][0] for at in range(0, made, tile)]
-        for axis, (made, tile) in enumerate(((spec.last.height, tiles.rows), (spec.last.width, tiles.cols)))
-    ]
-    size = (shape.made_rows / shape.middle[1] if spec.lead else shape.middle[0], shape.middle[1])
-    pixels, times = _unrolled(spec, spec.lead, begins, size), across if spec.lead else shape.panels
+    pixels, times = 1, across if spec.lead else shape.panels
+    ends = ((spec.height, spec.last.height, tiles.rows), (spec.width, spec.last.width, tiles.cols))
+    for axis, (whole, made, tile) in enumerate(ends):
+        starts = [at * middle.stride[axis] - middle.padding[axis][0] for at in range(0, made, tile)]
+        if spec.lead:
+            starts = [at * spec.lead.stride[axis] - spec.lead.padding[axis][0] for at in starts]
+        pixels *= covered(starts, shape.window[axis], whole)
     chunks = shape.panels * shape.chunks
     halves = chunks * (shape.places.halves + shape.tail_halves)
     weights = rows * columns * (2 * halves + FLOAT * (chunks * shape.chunk_biases + across * shape.width))
-    inputs = round(bytes_of(spec.input_dtype) * times * pixels * spec.channels)
+    inputs = bytes_of(spec.input_dtype) * times * pixels * spec.channels
     return Moved(inputs, weights, _sums(spec, tiles), written_bytes(spec))
 
 

@@ -10,7 +10,7 @@ from typing import ClassVar
 import numpy as np
 
 from mncc.kernels.gpu_fused import FusedShape, FusedTiles, GpuFused, describe_shape
-from mncc.kernels.gpu_tiles import FRAGMENT, WarpTiles, half_pitch, padded_matrix, rounded
+from mncc.kernels.gpu_tiles import FRAGMENT, OCTET, WarpTiles, half_pitch, padded_matrix, rounded
 from mncc.kernels.gpu_warp_product import staged_floats
 
 
@@ -119,6 +119,12 @@ class WarpFusedShape(FusedShape):
         return self.made_rows * self.input_pitch if self.spec.lead else 0
 
     @property
+    def picture_halves(self) -> int:
+        """Shared memory of that input before it is unrolled; none where the window is one pixel."""
+        rows, columns = self.window
+        return rounded(rows * columns * self.spec.channels, OCTET) if self.lead_taps > 1 else 0
+
+    @property
     def middle_halves(self) -> int:
         """Shared memory of what the depthwise convolution reads."""
         return (self.made_rows if self.spec.lead else self.middle_pixels) * self.chunk_pitch
@@ -146,7 +152,7 @@ class WarpFusedShape(FusedShape):
     @property
     def shared_bytes(self) -> int:
         """Of a block."""
-        halves = self.window_halves + self.middle_halves + self.made_halves + self.lead_halves
+        halves = self.picture_halves + self.window_halves + self.middle_halves + self.made_halves + self.lead_halves
         halves += self.staged_tail_halves + self.taps * self.tiles.chunk
         return 2 * halves + 4 * (self.chunk_biases + self.staged_floats)
 

@@ -127,7 +127,8 @@ def predict_product(spec: WarpProduct, tiles: ProductTiles, target: GpuTarget) -
     blocks = across * columns * rows * spec.images
     moved = moved_by_warp_product(spec, tiles).total / (across * columns * rows)
     work = replace(work + joined(spec, tiles), moved=moved)
-    return predict(target, work, blocks, threads, warp_registers(sums), shape.shared_bytes, spec.macs, unique)
+    registers, shared = warp_registers(sums), shape.shared_bytes
+    return predict(target, work, blocks, threads, registers, shared, spec.macs, unique, target.half_byte)
 
 
 def half_copy(halves: float, vectors: bool = True) -> Work:
@@ -223,6 +224,8 @@ def predict_fused(spec: WarpFused, tiles: FusedTiles, target: GpuTarget) -> GpuP
     work = work.times(shape.steps)
     if spec.lead:
         work += half_copy(shape.middle_pixels * shape.depth, vectors) + fetch(1)
+        if shape.picture_halves:
+            work += half_copy(shape.picture_halves, vectors) + barrier(1)
     if isinstance(tiles.tail, WarpTiles):
         work += unload_work(tiles.tail) + Work(others=tiles.tail.kept * tiles.tail.warps * 3)
     work += Work(waits=BEGIN)
@@ -231,9 +234,8 @@ def predict_fused(spec: WarpFused, tiles: FusedTiles, target: GpuTarget) -> GpuP
     blocks = chunks * columns * rows * spec.images
     moved = moved_by_warp_fused(spec, tiles).total / (chunks * columns * rows)
     work = replace(work + joined(spec, tiles), moved=moved)
-    return predict(
-        target, work, blocks, tiles.threads, fused_registers(tiles), shape.shared_bytes, spec.macs, unique
-    )
+    registers, shared = fused_registers(tiles), shape.shared_bytes
+    return predict(target, work, blocks, tiles.threads, registers, shared, spec.macs, unique, target.half_byte)
 
 
 def _depthwise_work(spec: WarpFused, tiles: FusedTiles) -> Work:

@@ -71,12 +71,12 @@ def hottest(code: Code) -> Loop:
 
 def hottest_product(code: Code) -> Loop | None:
     """Of the products on tensor cores the one that multiplies most: its loop, or where it is none (one to three steps
-    are not) what lies, between barriers and ends of loops, from the first load of a fragment to the last
+    are not) what lies, between barriers, stores and ends of loops, from the first load of a fragment to the last
     multiplication. None where there is no such product."""
     spans, body = _loops(code), code.instructions
     loops = [(a, b) for a, b in _innermost(spans) if not any(each.kind in _PASSING for each in body[a:b])]
     ends = {end for span in spans for end in span} | {0, len(body)}
-    ends |= {number for number, each in enumerate(body) if each.kind is Kind.BARRIER}
+    ends |= {number for number, each in enumerate(body) if each.kind in _PASSING}
     found = [body[a:b] for a, b in loops]
     for a, b in pairwise(sorted(ends)):
         matrices = [number for number in range(a, b) if body[number].matrix]
@@ -87,7 +87,7 @@ def hottest_product(code: Code) -> Loop | None:
 
 
 _PASSING = (Kind.STORE, Kind.BARRIER)
-"""What a product's own loop has none of."""
+"""What a product has none of: there its sums are done with."""
 
 
 def _loops(code: Code) -> list[tuple[int, int]]:

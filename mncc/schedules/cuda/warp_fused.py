@@ -9,9 +9,10 @@ from typing import Any
 from tvm import tirx
 from tvm.script.ir_builder import tirx as T
 
+from mncc.kernels.chain import Stage
 from mncc.kernels.gpu_fused import FusedTiles
 from mncc.kernels.gpu_join import join_of
-from mncc.kernels.gpu_tiles import OCTET, WarpTiles
+from mncc.kernels.gpu_tiles import OCTET, WarpTiles, vector_lanes
 from mncc.kernels.gpu_warp_fused import WarpFused, WarpFusedShape
 from mncc.schedules.cuda.epilogue import Epilogue, Meeting, finished
 from mncc.schedules.cuda.fragments import FRAGMENTS, Matrix, WarpSums, opaque
@@ -21,6 +22,7 @@ from mncc.schedules.cuda.warp_product import copy_unrolled
 from mncc.schedules.cuda.writer import (
     BlockWriter,
     Expr,
+    Tensor,
     TensorPlace,
     all_of,
     kernel_function,
@@ -84,11 +86,7 @@ class _WarpFusedWriter:
                 self.sums = WarpSums(self.tail, self.thread)
                 self.sums.zero()
             if spec.lead:
-                at, size = begin(self.middle_begin(), spec.lead), (shape.made_rows, shape.middle[1])
-                copy_unrolled(
-                    self.block, self.window, shape.input_pitch, self.input, self.image, spec.lead, at, size,
-                    (0, shape.depth),
-                )  # fmt: skip
+                self.load(spec.lead)
             self.slice, self.panel = first % tiles.slices, first // tiles.slices
             with T.serial(0, shape.steps) as step, T.sblock("chunk"):
                 opaque()
@@ -117,6 +115,25 @@ class _WarpFusedWriter:
         self.staged_taps = shared_array(shape.taps * chunk, "float16")
         self.staged_biases = shared_array(shape.chunk_biases)
         self.middle = shared_array(shape.middle_halves, "float16")
+
+    def load(self, lead: Stage) -> None:
+        """The lead's input; where its window has several taps the picture first, so that each number is asked for
+        once, and unrolled from there."""
+        shape, at = self.shape, begin(self.middle_begin(), lead)
+        source, image = self.input, self.image
+        if shape.picture_halves:
+            rows, columns = shape.window
+            picture = shared_array(shape.picture_halves, "float16")
+            self.block.copy_window(
+                picture, (rows, columns), source.channels, source, image, at, (0, source.channels)
+            )  # fmt: skip
+            # A picture of its own, without padding around it.
+            place = TensorPlace(source.channels, 0, vector_lanes(OCTET, source.channels))
+            source, at, image = Tensor(picture, rows, columns, source.channels, place), [0, 0], 0
+        copy_unrolled(
+            self.block, self.window, shape.input_pitch, source, image, lead, at, (shape.made_rows, shape.middle[1]),
+            (0, shape.depth), shape.middle_pixels,
+        )  # fmt: skip
 
     def middle_begin(self) -> list[Expr]:
         """The first row and column that the depthwise convolution reads; may lie outside of the picture."""

@@ -155,11 +155,11 @@ class _WarpProductWriter:
 
 def copy_unrolled(
     block: BlockWriter, target: Any, pitch: int, source: Tensor, image: Expr, stage: Stage, origin: Sequence[Expr],
-    size: tuple[int, int], depth: tuple[Expr, int],
+    size: tuple[int, int], depth: tuple[Expr, int], real: int | None = None,
 ) -> None:  # fmt: skip
     """The windows of pixels, each a row of (tap, channel): `size` is (pixels, pixels of a row of the picture), `origin`
     the first tap's place for the first of them, `depth` the (first, count) of the unrolled depth. Zeros outside of the
-    picture and behind the last tap."""
+    picture, behind the last tap, and behind the `real` pixels where others only fill fragments."""
     (first, count), channels = depth, source.channels
     lanes = source.place.lanes
     if count % lanes or channels % lanes or source.buffer.dtype != target.dtype:
@@ -173,6 +173,8 @@ def copy_unrolled(
         y = origin[0] + line * stage.stride[0] + tap // stage.kernel[1] * stage.dilation[0]
         x = origin[1] + place * stage.stride[1] + tap % stage.kernel[1] * stage.dilation[1]
         inside = [y >= 0, y < source.height, x >= 0, x < source.width]
+        if real is not None and real < size[0]:
+            inside.append(pixel < real)
         if not (isinstance(first, int) and first + count <= whole):
             inside.append(at < whole)
         value = guarded(inside, source.buffer[source.at(image, y, x, channel + lane)])
