@@ -37,7 +37,7 @@ def compile_gpu_network(
 
     tell: Progress = progress or (lambda text, share: None)
     tell("planning", 0.0)
-    plan = make_plan(network, replace(targets[0], block_shared=min(t.block_shared for t in targets)), precision)
+    plan = make_plan(network, planned_for(targets), precision)
     held = stored_tensors(plan, weights.tensors)
     kernels = compile_cuda(plan, lambda text, share: tell(text, 0.05 + 0.7 * share))
     tell("packing the weights", 0.75)
@@ -57,6 +57,11 @@ def compile_gpu_network(
         goldens=goldens_of(network, replace(weights, tensors=held), precision),
         manifest=_manifest(network, plan, targets, weights, kernels),
     )
+
+
+def planned_for(targets: tuple[GpuTarget, ...]) -> GpuTarget:
+    """The first of the targets, whose blocks have no more shared memory than those of any."""
+    return replace(targets[0], block_shared=min(target.block_shared for target in targets))
 
 
 def _launch(plan: Plan, launch: Launch) -> CudaLaunch:

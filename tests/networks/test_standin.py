@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+import mncc.backend.lower_cuda as lower_cuda
 from mncc.elaborate import load
 from mncc.library.nvcc import find_nvcc
 from mncc.weights.random_weights import random_weights
@@ -46,6 +47,24 @@ def test_other_networks(name: str, settings: dict[str, str], tmp_path: Path) -> 
 def test_float16(tmp_path: Path) -> None:
     network = load("docs/tiny.mn", {})
     expect_right_on_standin(network, random_weights(network, 3), tmp_path, "cuda-sm80", None, HALF)
+
+
+POINTWISE = """network pointwise
+defaults padding symmetric
+input image: 14x14x96
+output y = image -> conv 1x1 160
+"""
+
+
+@pytest.mark.parametrize("static", [48 << 10, 0])
+def test_a_single_product_in_float16(static: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A library of one launch, with shared memory of its own and with that of the launch."""
+    monkeypatch.setattr(lower_cuda, "STATIC_SHARED", static)
+    (tmp_path / "pointwise.mn").write_text(POINTWISE, encoding="utf-8")
+    network = load(str(tmp_path / "pointwise.mn"), {})
+    files = expect_right_on_standin(network, random_weights(network, 3), tmp_path, "cuda-sm80", None, HALF)
+    (kernel,) = json.loads(files.manifest.read_text())["kernels"]
+    assert kernel["family"] == "gpu_warp_product" and (kernel["shared_bytes"] > 0) == (static == 0)
 
 
 @NVCC

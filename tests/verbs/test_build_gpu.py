@@ -11,13 +11,20 @@ import pytest
 from mncc.language.diagnostic import OutsideError
 from mncc.report.progress import Progress
 from mncc.verbs.build import build
-from mncc.verbs.job import GpuJob, prepare_build
+from mncc.verbs.compile_gpu import planned_for
+from mncc.verbs.job import GpuJob, find_gpus, prepare_build
 
 
 def job(targets: str) -> GpuJob:
     found = prepare_build("docs/tiny.mn", {}, targets, "random:3")
     assert isinstance(found, GpuJob)
     return found
+
+
+def test_several_targets_share_what_a_block_has_on_all_of_them() -> None:
+    assert planned_for(find_gpus("cuda-sm80")).block_shared == 163 << 10
+    planned = planned_for(find_gpus("cuda-sm80,cuda-sm90,cuda-sm86"))
+    assert planned.block_shared == 99 << 10 and planned.multiprocessors == 108
 
 
 @pytest.mark.skipif(shutil.which("nvcc") is None, reason="nvcc is not installed")
