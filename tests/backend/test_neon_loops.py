@@ -110,7 +110,7 @@ OTHERS = ("arm64", "arm64-cortex-a53", "arm64-cortex-a72")
 ALL = [
     *((target, FULL, network, 0.7) for target in (*OTHERS, *COMPUTE_HALF) for network in NETWORKS),
     *((target, HALF, network, 0.7) for target in COMPUTE_HALF for network in NETWORKS),
-    *(("arm64-cortex-a76", STORED, network, 0.75) for network in ("V1", "V2")),
+    ("arm64-cortex-a76", STORED, "V2", 0.75),
 ]
 """Target, precision, network, and the least share of multiplications, on the average."""
 LEFT_OUT = {("arm64-cortex-a55", HALF, "V2 0.35-96"), ("arm64-neoverse-n1", HALF, "V1")}
