@@ -9,8 +9,8 @@ Without a convolution behind it a block makes one chunk of the depthwise convolu
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, replace
+from functools import cache, cached_property
 from typing import ClassVar
 
 import numpy as np
@@ -97,6 +97,32 @@ class ChunkPlace:
 
 
 @dataclass(frozen=True)
+class LeadAxis:
+    """Of an axis of the window that the depthwise convolution reads, what the lead makes: `size` positions, before
+    which at most `most` are left out that lie outside of the picture; whether all are `inside`, in all tiles."""
+
+    size: int
+    most: int
+    inside: bool
+
+    def first(self, begin: int) -> int:
+        """Where in a window they begin that begins at such a position of the picture."""
+        return min(max(0, -begin), self.most)
+
+
+@cache
+def lead_axis(made: int, tile: int, step: tuple[int, int], window: int, whole: int, clips: bool) -> LeadAxis:
+    """That of `made` positions of the output in tiles, of a depthwise convolution of such (stride, padding), which
+    reads a window of an axis of `whole`."""
+    begins = [at * step[0] - step[1] for at in range(0, made, tile)]
+    parts = [min(whole, begin + window) - max(0, begin) for begin in begins]
+    size = max(1, *parts) if clips else window
+    axis = LeadAxis(size, window - size, False)
+    starts = [begin + axis.first(begin) for begin in begins]
+    return replace(axis, inside=all(start >= 0 and start + size <= whole for start in starts))
+
+
+@dataclass(frozen=True)
 class FusedShape:
     """Sizes that follow from a fused kernel and its tiles, in pixels and floats."""
 
@@ -104,8 +130,8 @@ class FusedShape:
     tiles: FusedTiles
 
     clips: ClassVar[bool] = True
-    """Whether the lead makes nothing where no tile of an axis meets the picture: in the padding around axes that are
-    one tile."""
+    """Whether the lead makes no more of an axis than any tile has of the picture: of two tiles side by side each lacks
+    the padding of one side."""
 
     @cached_property
     def steps(self) -> int:
@@ -151,23 +177,26 @@ class FusedShape:
         return self.middle[0] * self.middle[1]
 
     @cached_property
-    def lead_part(self) -> tuple[tuple[int, int], tuple[int, int]]:
-        """The part of that window that the lead makes: its first row and column, and how many there are. Zeros lie
-        around it."""
-        spec, tiles, parts = self.spec, self.tiles, []
-        ends = ((tiles.rows, spec.last.height), (tiles.cols, spec.last.width))
-        for axis, (tile, made) in enumerate(ends):
-            whole, size, before = spec.in_shape(spec.middle)[axis], self.middle[axis], spec.depthwise.padding[axis][0]
-            alone = self.clips and spec.lead is not None and tile >= made
-            parts.append((before, min(size - before, whole)) if alone else (0, size))
-        (row, rows), (column, columns) = parts
-        return (row, column), (rows, columns)
+    def lead_axes(self) -> tuple[LeadAxis, LeadAxis]:
+        """The rows and the columns of that window that the lead makes. Zeros lie around them."""
+        spec, tiles, axes = self.spec, self.tiles, []
+        clips, stage = self.clips and spec.lead is not None, spec.depthwise
+        for axis, (tile, made) in enumerate(((tiles.rows, spec.last.height), (tiles.cols, spec.last.width))):
+            step, whole = (stage.stride[axis], stage.padding[axis][0]), spec.in_shape(spec.middle)[axis]
+            axes.append(lead_axis(made, tile, step, self.middle[axis], whole, clips))
+        rows, columns = axes
+        return rows, columns
+
+    @property
+    def lead_size(self) -> tuple[int, int]:
+        """Rows and columns that the lead makes."""
+        rows, columns = self.lead_axes
+        return rows.size, columns.size
 
     @property
     def lead_pixels(self) -> int:
-        """Of that part."""
-        _, (rows, columns) = self.lead_part
-        return rows * columns
+        """Of these."""
+        return self.lead_size[0] * self.lead_size[1]
 
     @property
     def made_rows(self) -> int:
@@ -178,7 +207,7 @@ class FusedShape:
     @cached_property
     def window(self) -> tuple[int, int]:
         """Rows and columns of the input behind a tile."""
-        return _window(self.lead_part[1], self.spec.lead) if self.spec.lead else self.middle
+        return _window(self.lead_size, self.spec.lead) if self.spec.lead else self.middle
 
     @property
     def depth(self) -> int:
@@ -191,7 +220,7 @@ class FusedShape:
         some do."""
         lead, tiles = self.spec.lead, self.tiles.lead
         assert lead is not None and tiles is not None
-        return window_pitch(self.depth // QUAD, self.window, self.lead_part[1], lead.stride, tiles.across)
+        return window_pitch(self.depth // QUAD, self.window, self.lead_size, lead.stride, tiles.across)
 
     @property
     def input_pitch(self) -> int:
@@ -208,9 +237,9 @@ class FusedShape:
     def layout(self) -> ChunkLayout:
         """Of a chunk's pixels in shared memory."""
         tiles, stage = self.tiles, self.spec.depthwise
-        size, (at, part) = (tiles.rows, tiles.cols), self.lead_part
+        size = (tiles.rows, tiles.cols)
         lead, tail = ((each.across, each.down) if each else None for each in (tiles.lead, tiles.tail))
-        chunk = Chunk(tiles.chunk // QUAD, *self.middle, at, part, size, tiles.run, stage.stride, lead, tail)
+        chunk = Chunk(tiles.chunk // QUAD, *self.middle, self.lead_size, size, tiles.run, stage.stride, lead, tail)
         return chunk_layout(chunk)
 
     @property
@@ -303,6 +332,23 @@ class FusedShape:
         """Of a block: its arrays, each on a line, and what the last slice counts by."""
         parts = (self.window_floats, self.staged_floats, *self.product_floats, self.middle_floats, self.made_floats)
         return 4 * sum(rounded(part, LINE) for part in parts) + 4
+
+
+@dataclass(frozen=True)
+class PackedShape(FusedShape):
+    """The same with nothing between pixels in shared memory, whether threads meet in banks or not: what others need at
+    least, without looking for their layout."""
+
+    @cached_property
+    def window_quads(self) -> int:
+        """From pixel to pixel of the lead's input."""
+        return self.depth // QUAD
+
+    @cached_property
+    def layout(self) -> ChunkLayout:
+        """Of a chunk's pixels."""
+        quads = self.tiles.chunk // QUAD
+        return ChunkLayout(quads, quads * self.middle[1], quads)
 
 
 def _window(size: tuple[int, int], stage: Stage) -> tuple[int, int]:

@@ -18,7 +18,7 @@ from mncc.kernels.gpu_tiles import PHASE, rounded
 class Chunk:
     """How a block's threads go through a chunk of `quads` times four channels of a window of `rows` x `cols` pixels.
 
-    The lead makes `lead_size` pixels of it from `lead_at` on. The depthwise convolution makes `tile` pixels in runs of
+    The lead makes `lead_size` pixels of it. The depthwise convolution makes `tile` pixels in runs of
     `run`, `stride` apart in the window. `lead` and `tail` are how many threads stand across and down in these products;
     without a lead the window is copied, without a tail nothing reads what is made.
     """
@@ -26,7 +26,6 @@ class Chunk:
     quads: int
     rows: int
     cols: int
-    lead_at: tuple[int, int]
     lead_size: tuple[int, int]
     tile: tuple[int, int]
     run: int
@@ -98,11 +97,11 @@ def _window_apart(chunk: Chunk, items: tuple[np.ndarray, ...], pitch: int, row: 
         pixel = item // chunk.quads
         return apart(pixel // chunk.cols * row + pixel % chunk.cols * pitch + item % chunk.quads)
     across, down = chunk.lead
-    count, (row_at, column_at), columns = chunk.lead_size[0] * chunk.lead_size[1], chunk.lead_at, chunk.lead_size[1]
+    count, columns = chunk.lead_size[0] * chunk.lead_size[1], chunk.lead_size[1]
     # All of the lead's pixels in the order in which threads store them. Those behind the last are not stored; in their
-    # stead stands the last one.
+    # stead stands the last one. Where in the window they begin is the same for all threads.
     numbers = np.repeat(np.minimum(np.arange(rounded(count, down)), count - 1), across)
-    places = (numbers // columns + row_at) * row + (numbers % columns + column_at) * pitch
+    places = numbers // columns * row + numbers % columns * pitch
     return apart(places + np.arange(places.size) % across)
 
 

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import cache
 from itertools import product
+from typing import TypeVar
 
 from mncc.kernels.gpu_direct import DirectTiles, GpuDirect
-from mncc.kernels.gpu_fused import FusedShape, FusedTiles, GpuFused
+from mncc.kernels.gpu_fused import FusedShape, FusedTiles, GpuFused, PackedShape
 from mncc.kernels.gpu_join import join_of
 from mncc.kernels.gpu_plain import GpuPlain, GpuPlainTiles
 from mncc.kernels.gpu_product import GpuProduct, ProductShape, ProductTiles
-from mncc.kernels.gpu_target import STATIC_SHARED, WARP, GpuTarget
+from mncc.kernels.gpu_target import WARP, GpuTarget
 from mncc.kernels.gpu_tiles import PHASE, QUAD, ThreadTiles, rounded
 from mncc.kernels.gpu_time import (
     BEGIN,
     FETCH,
+    LAUNCH,
     STEP,
     GpuPrediction,
     Work,
@@ -27,8 +29,12 @@ from mncc.kernels.gpu_time import (
     predict,
     product_work,
 )
-from mncc.kernels.gpu_traffic import bytes_of, moved_by_fused, moved_by_product, tensor_bytes
+from mncc.kernels.gpu_traffic import Moved, bytes_of, moved_by_fused, moved_by_product, tensor_bytes
 
+Tiles = TypeVar("Tiles")
+
+NONE = (True, float("inf"))
+"""The rank of tiles that do not fit."""
 THREADS = (128, 192, 256)
 """Threads of a block; more find too few pixels and channels."""
 SUMS, LEAD_SUMS = 64, 32
@@ -74,15 +80,46 @@ def sharing(pixels: int, width: int, threads: int, split: int = 1) -> ThreadTile
 @cache
 def choose_product(spec: GpuProduct, target: GpuTarget) -> ProductTiles | None:
     """The tiles of the least cost; None where none fit."""
-    space = product_space(spec, target)
-    return min(space, key=lambda tiles: predict_product(spec, tiles, target).cost, default=None)
+
+    def bound(tiles: ProductTiles) -> float:
+        return least_cost(spec, ProductShape(spec, tiles).grid, moved_by_product(spec, tiles), target)
+
+    def rank(tiles: ProductTiles) -> tuple[bool, float]:
+        return False, predict_product(spec, tiles, target).cost
+
+    return cheapest(product_space(spec, target), (bound,), rank)
+
+
+def cheapest(
+    space: Iterable[Tiles],
+    bounds: Sequence[Callable[[Tiles], float]],
+    rank: Callable[[Tiles], tuple[bool, float]],
+) -> Tiles | None:
+    """The tiles of the lowest rank: whether they have a fault, and their cost; None where all cost infinity. Those that
+    cost more than others without fault by one of their lower `bounds` are not ranked."""
+    best, lowest = None, NONE
+    for tiles in space:
+        if not lowest[0] and any(bound(tiles) >= lowest[1] for bound in bounds):
+            continue
+        found = rank(tiles)
+        if found < lowest:
+            best, lowest = tiles, found
+    return best
+
+
+def least_cost(spec: GpuProduct | GpuFused, grid: tuple[int, int, int], moved: Moved, target: GpuTarget) -> float:
+    """What tiles cost at least: that of their bytes, and their multiply-adds at the peak of those multiprocessors that
+    have blocks."""
+    blocks = grid[0] * grid[1] * grid[2]
+    each = -(-blocks * spec.images // target.multiprocessors)
+    return LAUNCH + each * spec.macs / blocks / (target.lanes * target.ghz * 1e9) + target.byte * moved.total
 
 
 def product_space(spec: GpuProduct, target: GpuTarget) -> Iterator[ProductTiles]:
     """All tiles that fit."""
     last, depth = spec.last, rounded(spec.channels, QUAD)
     chunks = sorted({min(size, depth) for size in (32, 128, 512)})
-    for (rows, cols), threads, split in product(pixel_tiles(spec, FLAT), THREADS, (1, 2, 4, 8, 16, 32)):
+    for (rows, cols), threads, split in product(reversed([*pixel_tiles(spec, FLAT)]), THREADS, (1, 2, 4, 8, 16, 32)):
         if threads % split:
             continue
         for channels, across in product((4, 8), (2, 4, 8, 16)):
@@ -95,7 +132,7 @@ def product_space(spec: GpuProduct, target: GpuTarget) -> Iterator[ProductTiles]
                 continue
             for chunk in chunks:
                 tiles = ProductTiles(rows, cols, rounded(chunk, QUAD * split), 1, sums)
-                if ProductShape(spec, tiles).shared_bytes <= STATIC_SHARED:
+                if ProductShape(spec, tiles).shared_bytes <= target.tile_shared:
                     yield from (replace(tiles, slices=slices) for slices in _product_slices(spec, tiles, target))
 
 
@@ -173,23 +210,29 @@ def choose_fused(spec: GpuFused, target: GpuTarget) -> FusedTiles | None:
     """The tiles of the least cost, if there are any of those whose threads do not meet in shared memory's banks; None
     where none fit."""
 
-    def rank(tiles: FusedTiles) -> tuple[bool, float]:
-        return not FusedShape(spec, tiles).free, predict_fused(spec, tiles, target).cost
+    def bound(tiles: FusedTiles) -> float:
+        return least_cost(spec, FusedShape(spec, tiles).grid, moved_by_fused(spec, tiles), target)
 
-    return min(fused_space(spec, target), key=rank, default=None)
+    def packed(tiles: FusedTiles) -> float:
+        return predict_fused(spec, tiles, target, PackedShape).cost
+
+    def rank(tiles: FusedTiles) -> tuple[bool, float]:
+        shape = FusedShape(spec, tiles)
+        fits = shape.shared_bytes <= target.tile_shared
+        return (not shape.free, predict_fused(spec, tiles, target).cost) if fits else NONE
+
+    return cheapest(fused_space(spec, target), (bound, packed), rank)
 
 
 def fused_space(spec: GpuFused, target: GpuTarget) -> Iterator[FusedTiles]:
-    """All tiles that fit."""
+    """All tiles, of which shared memory may be too small for some."""
     last, channels = spec.last, spec.depthwise.channels
     chunks = sorted({min(size, rounded(channels, QUAD)) for size in CHUNKS})
-    for (rows, cols), threads, chunk in product(pictures(last.height, last.width), THREADS, chunks):
+    for (rows, cols), threads, chunk in product(reversed([*pictures(last.height, last.width)]), THREADS, chunks):
         run = next(size for size in (4, 3, 2, 1) if cols % size == 0)
         for tail, lead in product(_tails(spec, rows * cols, threads), _leads(spec, rows, cols, chunk, threads)):
             tiles = FusedTiles(rows, cols, chunk, 1, threads, run, lead, tail)
             shape = FusedShape(spec, tiles)
-            if shape.shared_bytes > STATIC_SHARED:
-                continue
             across, columns, grid_rows = shape.grid
             slices = slices_of(shape.steps, across * columns * grid_rows, target, CUTS) if tail else [1]
             yield from (replace(tiles, slices=count) for count in slices)
@@ -231,9 +274,11 @@ def fused_registers(tiles: FusedTiles, held: int = 0) -> int:
     return kept + held + max(passing)
 
 
-def predict_fused(spec: GpuFused, tiles: FusedTiles, target: GpuTarget) -> GpuPrediction:
+def predict_fused(
+    spec: GpuFused, tiles: FusedTiles, target: GpuTarget, kind: type[FusedShape] = FusedShape
+) -> GpuPrediction:
     """Chunk after chunk: fetch the weights, expand, depthwise, project, a barrier behind each."""
-    shape, stage = FusedShape(spec, tiles), spec.depthwise
+    shape, stage = kind(spec, tiles), spec.depthwise
     lanes = 1 if spec.channels % QUAD else QUAD
     warps = tiles.threads / WARP
     work = copy_work(tiles.threads, shape.weights.floats) + barrier(4 if spec.tail else 2)

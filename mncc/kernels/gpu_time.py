@@ -176,8 +176,11 @@ def fetch(count: float) -> Work:
 
 
 def cycles_alone(work: Work, warps: float, target: GpuTarget) -> float:
-    """What a block alone takes: its warps on the schedulers, one instruction after the other."""
-    issued = work.multiplies * max(1, WARP * SCHEDULERS / target.lanes) + work.others
+    """What a block alone takes: its warps on the schedulers, one instruction after the other. Where a multiply-add
+    takes the multipliers two cycles, the scheduler issues something else in the second; not counted on beside tensor
+    cores, whose instructions are few."""
+    issued = work.multiplies * max(1, WARP * SCHEDULERS / target.lanes)
+    issued = issued + work.others if work.tensor else max(issued, work.multiplies + work.others)
     issued += work.tensor * max(TENSOR_ISSUES, FRAGMENT**3 * SCHEDULERS / target.tensor)
     return work.waits + max(issued / min(warps, SCHEDULERS), work.stalls + issued / warps)
 

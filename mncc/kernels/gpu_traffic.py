@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 
@@ -39,14 +40,13 @@ def moved_by_fused(spec: GpuFused, tiles: FusedTiles) -> Moved:
     """A fused kernel's: a block with a lead loads the window of all input channels, one without that of its chunks."""
     shape = FusedShape(spec, tiles)
     across, columns, rows = shape.grid
-    pixels = 1
+    pixels, stage, lead = 1, spec.depthwise, spec.lead
     ends = ((spec.height, spec.last.height, tiles.rows), (spec.width, spec.last.width, tiles.cols))
     for axis, (whole, made, tile) in enumerate(ends):
-        stage, lead, first = spec.depthwise, spec.lead, shape.lead_part[0][axis]
-        starts = [at * stage.stride[axis] - stage.padding[axis][0] + first for at in range(0, made, tile)]
+        step, before = (stage.stride[axis], stage.padding[axis][0]), (1, 0)
         if lead:
-            starts = [at * lead.stride[axis] - lead.padding[axis][0] for at in starts]
-        pixels *= covered(starts, shape.window[axis], whole)
+            before = lead.stride[axis], lead.padding[axis][0]
+        pixels *= loaded(made, tile, step, before, shape.lead_axes[axis].most, shape.window[axis], whole)
     times = across if spec.lead else shape.panels
     chunks = shape.panels * shape.chunks
     weights = rows * columns * (chunks * (shape.weights.floats + shape.tail_floats) + across * shape.width)
@@ -61,8 +61,8 @@ def moved_by_product(spec: GpuProduct, tiles: ProductTiles) -> Moved:
     _, columns, rows = shape.grid
     pixels, ends = 1, ((spec.height, last.height, tiles.rows), (spec.width, last.width, tiles.cols))
     for axis, (whole, made, tile) in enumerate(ends):
-        starts = [at * last.stride[axis] - last.padding[axis][0] for at in range(0, made, tile)]
-        pixels *= covered(starts, shape.window[axis], whole)
+        step = last.stride[axis], last.padding[axis][0]
+        pixels *= loaded(made, tile, step, (1, 0), 0, shape.window[axis], whole)
     weights = rows * columns * shape.weight_floats
     return Moved(
         FLOAT * shape.panels * pixels * spec.channels, FLOAT * weights, _sums(spec, tiles), written_bytes(spec)
@@ -117,11 +117,23 @@ def _unrolled(
     return pixels
 
 
+@cache
+def loaded(
+    made: int, tile: int, step: tuple[int, int], before: tuple[int, int], most: int, size: int, whole: int
+) -> int:  # fmt: skip
+    """`covered` by the windows of that size behind `made` positions of the output in tiles: through a stage of (stride,
+    padding) and maybe one `before` it, which leaves out `most` that lie outside, at most (`LeadAxis`)."""
+    begins = [at * step[0] - step[1] for at in range(0, made, tile)]
+    starts = [(begin + min(max(0, -begin), most)) * before[0] - before[1] for begin in begins]
+    return covered(starts, size, whole)
+
+
 def covered(starts: Sequence[int], size: int, whole: int) -> int:
     """How many positions of an axis of `whole` the windows of that size hold together that begin at `starts`."""
     return sum(max(0, min(whole, start + size) - max(0, start)) for start in starts)
 
 
+@cache
 def bytes_of(dtype: str) -> int:
     """Of an element."""
     return np.dtype(dtype).itemsize

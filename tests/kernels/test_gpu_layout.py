@@ -19,7 +19,7 @@ def chunk(quads: int, tile: tuple[int, int], run: int, stride: int = 1, lead: in
     rows, cols = ((side - 1) * stride + 3 for side in tile)
     across = quads * 4 // lead
     return Chunk(
-        quads, rows, cols, (0, 0), (rows, cols), tile, run, (stride, stride), (across, 256 // across), (16, 16)
+        quads, rows, cols, (rows, cols), tile, run, (stride, stride), (across, 256 // across), (16, 16)
     )
 
 
@@ -69,16 +69,20 @@ def test_windows_are_copied_and_read_apart(quads: int, across: int, pitch: int) 
 
 
 @pytest.mark.parametrize(
-    "tile, part",
+    "tile, firsts, size",
     [
-        ((7, 7), ((1, 1), (7, 7))),
-        ((4, 7), ((0, 1), (6, 7))),
-        ((4, 4), ((0, 0), (6, 6))),
-        ((8, 8), ((1, 1), (7, 7))),
+        # One tile: what its window has of the picture.
+        ((7, 7), ([1], [1]), (7, 7)),
+        ((8, 8), ([1], [1]), (7, 7)),
+        # Two: each has the padding of one side, and of a row more than there are the second lacks that too.
+        ((4, 7), ([1, 0], [1]), (5, 7)),
+        ((7, 4), ([1], [1, 0]), (7, 5)),
+        # Three: that in the middle needs all of its window.
+        ((3, 3), ([0, 0, 0], [0, 0, 0]), (5, 5)),
     ],
 )
-def test_nothing_is_made_outside_of_a_picture_that_is_one_tile(
-    tile: tuple[int, int], part: tuple[tuple[int, int], tuple[int, int]]
+def test_a_lead_makes_no_more_than_a_tile_has_of_the_picture(
+    tile: tuple[int, int], firsts: tuple[list[int], list[int]], size: tuple[int, int]
 ) -> None:
     stages = (
         Stage("conv", 7, 7, 64, activation=Activation("relu6")),
@@ -87,5 +91,7 @@ def test_nothing_is_made_outside_of_a_picture_that_is_one_tile(
     )
     lead, tail = ThreadTiles(1, 4, 8, 32), ThreadTiles(1, 4, 4, 64)
     shape = FusedShape(GpuFused(7, 7, 16, stages), FusedTiles(*tile, 32, 1, 256, 1, lead, tail))
-    assert shape.lead_part == part and shape.window == part[1]
+    assert shape.lead_size == shape.window == size
+    for axis, side, found in zip(shape.lead_axes, tile, firsts, strict=True):
+        assert [axis.first(begin - 1) for begin in range(0, 7, side)] == found
     assert shape.middle == tuple(side + 2 for side in tile)

@@ -165,9 +165,9 @@ def test_mobilenet_v2_is_about_twenty_launches_of_multiply_adds() -> None:
         assert kernel.sectors is not None and kernel.least_sectors is not None, kernel
         assert kernel.sectors <= kernel.least_sectors * (1.25 if kernel is report.kernels[0] else 1), kernel
     # Bytes go through the L2 cache several times: what that is weighed against is in docs/gpu.md.
-    assert report.read_again < 3.7
-    # Batch 1 occupies a good part of the GPU.
-    assert all(kernel.blocks >= 0.36 * report.multiprocessors for kernel in report.kernels)
+    assert report.read_again <= 3
+    # Batch 1 occupies a part of the GPU: with more blocks they would be read more often.
+    assert all(kernel.blocks >= 0.27 * report.multiprocessors for kernel in report.kernels)
 
 
 @pytest.mark.full
@@ -175,14 +175,14 @@ def test_mobilenet_v2_is_about_twenty_launches_of_multiply_adds() -> None:
     "target, launches, times",
     [
         ("cuda-sm75", 22, 3.0),
-        ("cuda-sm80", 22, 3.7),
-        ("cuda-sm86", 22, 3.0),
-        ("cuda-sm87", 22, 2.7),
+        ("cuda-sm80", 22, 3.0),
+        ("cuda-sm86", 20, 3.0),
+        ("cuda-sm87", 20, 2.4),
         ("cuda-sm89", 20, 3.0),
-        ("cuda-sm90", 22, 3.0),
+        ("cuda-sm90", 20, 3.0),
     ],
 )
-def test_bytes_are_moved_three_times_but_on_the_largest_and_slowest(target: str, launches: int, times: float) -> None:
+def test_bytes_are_moved_three_times_at_most(target: str, launches: int, times: float) -> None:
     machine = load_machine(target)
     assert isinstance(machine, GpuTarget)
     plan = make_plan(load("examples/mobilenet_v2.mn"), machine)

@@ -13,9 +13,11 @@ from tvm.script.ir_builder import tirx as T
 from mncc.kernels.chain import Stage
 from mncc.kernels.gpu_fused import FusedShape, FusedTiles, GpuFused
 from mncc.kernels.gpu_join import join_of
+from mncc.kernels.gpu_space import fused_registers
 from mncc.kernels.gpu_tiles import QUAD, ThreadTiles
 from mncc.schedules.cuda.epilogue import Epilogue, Meeting, finished
 from mncc.schedules.cuda.writer import (
+    ALONE,
     BlockWriter,
     Expr,
     Part,
@@ -38,6 +40,9 @@ from mncc.schedules.cuda.writer import (
     zero,
 )
 
+HALF_REGISTERS = 32768
+"""Of a multiprocessor: what a block has where two shall fit."""
+
 
 def fused_function(
     spec: GpuFused, tiles: FusedTiles, places: Sequence[TensorPlace], symbol: str
@@ -45,7 +50,9 @@ def fused_function(
     """The scheduled function; parameters (weights, input, [residual], output). `places` are those of the tensors."""
     # Sums of other slices come in beside its own.
     sums = tiles.tail.kept if tiles.tail and tiles.slices > 1 else 0
-    return kernel_function(lambda: _FusedWriter(spec, tiles, places), symbol, sums)
+    function = kernel_function(lambda: _FusedWriter(spec, tiles, places), symbol, sums)
+    crowded = fused_registers(tiles, FusedShape(spec, tiles).held) >= HALF_REGISTERS // tiles.threads
+    return function.with_attr(ALONE, True) if crowded else function
 
 
 class _FusedWriter:
@@ -111,7 +118,7 @@ class _FusedWriter:
         shape, lead = self.shape, self.spec.lead
         if lead is None:
             return
-        first, size = shape.lead_part
+        first, size = lead_firsts(shape, self.middle_begin()), shape.lead_size
         at = begin([a + b for a, b in zip(self.middle_begin(), first, strict=True)], lead)
         self.block.copy_window(
             self.window, shape.window, shape.input_pitch, self.input, self.image, at, (0, shape.depth)
@@ -210,12 +217,12 @@ class _FusedWriter:
         shape, lead, chunk = self.shape, self.spec.lead, self.tiles.chunk
         assert lead is not None
         inside = in_picture(shape, self.middle_begin(), pixel)
-        (row, column), (_, columns) = shape.lead_part
-        number = pixel
+        (row, column), columns = lead_firsts(shape, self.middle_begin()), shape.lead_size[1]
         if columns < shape.middle[1]:
-            number = (pixel // columns + row) * shape.middle[1] + pixel % columns + column
-        elif row:
-            number = pixel + row * columns
+            apart = shape.layout.row, shape.layout.pitch
+            start = ((pixel // columns + row) * apart[0] + (pixel % columns + column) * apart[1]) * QUAD
+        else:
+            start = self.middle_place(pixel + row * columns)
         full = lead.channels % chunk == 0
         with T.sblock("expanded"):
             bias = loaded(self.staged, first, QUAD)
@@ -225,7 +232,7 @@ class _FusedWriter:
                 exists = all_of([inside, full or step * chunk + first + v < lead.channels])
                 return value if exists is True else T.Select(exists, value, T.float32(0))
 
-            stored(self.middle, self.middle_place(number) + first, QUAD, element)
+            stored(self.middle, start + first, QUAD, element)
 
     def lead_products(self, sums: Any, place: ThreadPlace, pixel: Callable[[Expr], Expr]) -> None:
         """The sums of the lead over its taps."""
@@ -238,7 +245,7 @@ class _FusedWriter:
                 number = T.min(number, shape.lead_pixels - 1)
             if lead.pointwise:
                 return number
-            row, column = number // shape.lead_part[1][1], number % shape.lead_part[1][1]
+            row, column = number // shape.lead_size[1], number % shape.lead_size[1]
             return row * lead.stride[0] * shape.window[1] + column * lead.stride[1]
 
         with T.grid(*lead.kernel) as (y, x):
@@ -336,16 +343,25 @@ def begin(begin: Sequence[Expr], stage: Stage) -> list[Expr]:
     return [at * stride - pad[0] for at, stride, pad in zip(begin, stage.stride, stage.padding, strict=True)]
 
 
+def lead_firsts(shape: FusedShape, begins: Sequence[Expr]) -> list[Expr]:
+    """The first row and column that the lead makes of a middle window which begins at `begins`."""
+    found: list[Expr] = []
+    for at, axis in zip(begins, shape.lead_axes, strict=True):
+        if isinstance(at, int):
+            found.append(axis.first(at))
+        else:
+            found.append(T.min(T.max(0 - at, 0), axis.most) if axis.most else 0)
+    return found
+
+
 def in_picture(shape: FusedShape, begins: Sequence[Expr], pixel: Expr) -> Expr:
     """Whether a pixel that the lead makes lies in the picture, where the middle window begins at `begins`; True where
     all do."""
-    height, width, _ = shape.spec.in_shape(shape.spec.middle)
     conditions: list[Expr] = []
-    firsts, sizes = shape.lead_part
-    position = pixel // sizes[1], pixel % sizes[1]
-    for at, outside, part, size, whole in zip(position, begins, firsts, sizes, (height, width), strict=True):
-        first = outside + part
-        if isinstance(first, int) and first >= 0 and first + size <= whole:
-            continue
-        conditions += [first + at >= 0, first + at < whole]
+    position = pixel // shape.lead_size[1], pixel % shape.lead_size[1]
+    wholes, firsts = shape.spec.in_shape(shape.spec.middle), lead_firsts(shape, begins)
+    for at, begin, part, axis, whole in zip(position, begins, firsts, shape.lead_axes, wholes, strict=False):
+        if not axis.inside:
+            first = begin + part
+            conditions += [first + at >= 0, first + at < whole]
     return all_of(conditions)
