@@ -85,6 +85,21 @@ def test_small_pictures_in_float16(text: str, tmp_path: Path) -> None:
     check(str(file), {}, "cuda-sm80", tmp_path, HALF, (2,))
 
 
+FLATTENED = """
+input image: 18x2x16
+let a = image -> conv 1x1 16 -> norm -> relu
+output y = a -> flatten -> dense 19
+"""
+
+
+@pytest.mark.parametrize("precision", [FULL, HALF], ids=["float32", "float16"])
+def test_a_dense_layer_reads_each_image_of_a_batch(precision: Precision, tmp_path: Path) -> None:
+    """A flattened picture is one pixel, as many numbers from image to image."""
+    file = tmp_path / "flattened.mn"
+    file.write_text(HEAD + FLATTENED, encoding="utf-8")
+    check(str(file), {"batch": "2"}, "cuda-sm80", tmp_path, precision, (2,))
+
+
 PRODUCTS = """
 input image: 7x7x24
 let a = image -> conv 1x1 64 -> norm -> relu6 -> conv 3x3 / 2 40 -> norm -> hard_swish
