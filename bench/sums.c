@@ -1,6 +1,6 @@
 /* How many sums a register tile needs: the inner loop of a product for AVX2, from the L1 cache, without anything else.
 
-     cc -O3 -mavx2 -mfma bench/sums.c -o /tmp/sums && /tmp/sums
+     cc -O3 -mavx2 -mfma bench/sums.c -o sums && ./sums
 
    A tile is `pixels` x `vectors` of eight channels: a step loads `vectors` of weights and, for every pixel, one input for
    all lanes, and multiplies each pair. Printed is the share of the peak, which is that of the same multiplications of
