@@ -72,7 +72,9 @@ def two_row_tiles(chain: Chain, index: int, target: Target) -> Iterator[ConvTile
     registers hold less than a row: 14 pixels are tiles of 5, 5 and 4, but of two rows tiles of 4."""
     stage = chain.stages[index]
     channels = stage.channels // stage.groups
-    if stage.kind == "depthwise" or chain.pool or stage.height < 2 or not target.enough_sums:
+    if stage.kind == "depthwise" or chain.pool or stage.height < 2:
+        return
+    if not target.enough_sums or target.inputs != "memory":
         return
     for lanes, vectors in product(target.narrow, range(1, MOST_VECTORS + 1)):
         room, least = pixels_in_registers(vectors, 1, target), -(-target.enough_sums // vectors)

@@ -107,7 +107,12 @@ class LeadAxis:
 
     def first(self, begin: int) -> int:
         """Where in a window they begin that begins at such a position of the picture."""
-        return min(max(0, -begin), self.most)
+        return left_out(begin, self.most)
+
+
+def left_out(begin: int, most: int) -> int:
+    """Positions in front of a picture, of at most so many, in a window that begins at such a one."""
+    return min(max(0, -begin), most)
 
 
 @cache

@@ -9,7 +9,7 @@ from functools import cache
 import numpy as np
 
 from mncc.kernels.chain import Chain, Stage
-from mncc.kernels.gpu_fused import FusedShape, FusedTiles, GpuFused
+from mncc.kernels.gpu_fused import FusedShape, FusedTiles, GpuFused, left_out
 from mncc.kernels.gpu_join import join_of
 from mncc.kernels.gpu_product import GpuProduct, ProductShape, ProductTiles
 from mncc.kernels.gpu_warp_fused import WarpFused, WarpFusedShape
@@ -124,7 +124,7 @@ def loaded(
     """`covered` by the windows of that size behind `made` positions of the output in tiles: through a stage of (stride,
     padding) and maybe one `before` it, which leaves out `most` that lie outside, at most (`LeadAxis`)."""
     begins = [at * step[0] - step[1] for at in range(0, made, tile)]
-    starts = [(begin + min(max(0, -begin), most)) * before[0] - before[1] for begin in begins]
+    starts = [(begin + left_out(begin, most)) * before[0] - before[1] for begin in begins]
     return covered(starts, size, whole)
 
 
