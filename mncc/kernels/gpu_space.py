@@ -239,13 +239,13 @@ def fused_space(spec: GpuFused, target: GpuTarget) -> Iterator[FusedTiles]:
 
 
 def _tails(spec: GpuFused, pixels: int, threads: int) -> list[ThreadTiles | None]:
-    """The projection whole, or in two, three or four panels."""
+    """The projection whole, or in two, four or eight panels."""
     if not spec.tail:
         return [None]
     channels = rounded(spec.tail.channels, QUAD)
-    found = [sharing(pixels, rounded(-(-channels // panels), QUAD), threads) for panels in (1, 2, 4)]
+    found = [sharing(pixels, rounded(-(-channels // panels), QUAD), threads) for panels in (1, 2, 4, 8)]
     fits = [tiles for tiles in dict.fromkeys(found) if tiles and tiles.width <= 2 * rounded(channels, 8)]
-    return list(fits[:2])
+    return list(fits[:3])
 
 
 def _leads(spec: GpuFused, rows: int, cols: int, chunk: int, threads: int) -> Iterator[ThreadTiles | None]:

@@ -3,6 +3,7 @@ of the least cost: the predicted time, a launch counted with each, and something
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import fields, replace
 from functools import cache
 from typing import Any
@@ -28,7 +29,24 @@ from mncc.plan.units import Unit
 
 LONGEST = 3
 """Convolutions of one kernel, at most."""
+MOST_MOVED = 3.0
+"""Times that a network's kernels are to move the bytes of their tensors and weights, at most."""
+DEARER = (1.0, 1.4, 2.0)
+"""What a byte counts, in what it counts for a target, until they do. Most networks are content with the first."""
 Machine = tuple[GpuTarget, Precision]
+
+
+def prices(target: GpuTarget) -> Iterator[GpuTarget]:
+    """The target with what a byte may count, one after the other."""
+    for times in DEARER:
+        yield replace(target, byte=times * target.byte, half_byte=times * target.half_byte)
+
+
+def reads_again(plan: Plan) -> bool:
+    """Whether the kernels of a plan for a GPU move their bytes more often than they should."""
+    found = [kernel.predict(plan.gpu) for kernel in plan.kernels]
+    whole = [each for each in found if isinstance(each, GpuPrediction)]
+    return sum(each.moved for each in whole) > MOST_MOVED * sum(each.unique for each in whole)
 
 
 def group_for_gpu(

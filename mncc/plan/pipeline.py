@@ -18,7 +18,7 @@ from mncc.plan.concats import activate_parts, own_parts, split_concats
 from mncc.plan.ends import separate_ends
 from mncc.plan.families import choose_families
 from mncc.plan.fuse import fuse, group_units
-from mncc.plan.gpu import choose_gpu_families, group_for_gpu
+from mncc.plan.gpu import choose_gpu_families, group_for_gpu, prices, reads_again
 from mncc.plan.half import compute_in_half
 from mncc.plan.model import Plan, Tiles, check_plan, check_values
 from mncc.plan.place import choose_tiles, place_tensors, place_weights, share_between_phases
@@ -76,11 +76,28 @@ def make_plan(
     precision: Precision = FULL,
     tuned: Mapping[Any, Tiles] = NOTHING_TUNED,
 ) -> Plan:
-    """The plan for one target. `tuned` are tiles by specs, which kernels have before those of the cost model; they
+    """The plan for one target; for a GPU the first that moves its bytes no more than three times, where a byte counts
+    more from one to the next. `tuned` are tiles by specs, which kernels have before those of the cost model; they
     decide nothing else. No TVM is loaded. Raises AssertionError where a pass breaks an invariant."""
     if precision.values == "float16" and isinstance(target, Target):
         target = in_half(target)
     network = rewrite(network)
+    if isinstance(target, Target):
+        return _planned(network, target, precision, tuned)
+    first = None
+    for priced in prices(target):
+        plan = _planned(network, priced, precision, tuned)
+        if not reads_again(plan):
+            return plan
+        first = first or plan
+    assert first is not None
+    return first
+
+
+def _planned(
+    network: Network, target: Target | GpuTarget, precision: Precision, tuned: Mapping[Any, Tiles]
+) -> Plan:  # fmt: skip
+    """All passes, once."""
     views = find_views(network)
     units = find_units(network, views)
     if isinstance(target, GpuTarget):
