@@ -1,5 +1,6 @@
 """The GPU family of one convolution: pixels x channels of the output a block, the depth in chunks of input channels
-through shared memory. Pointwise convolutions, dense layers, stems and 3x3 convolutions are all this."""
+through shared memory. Pointwise convolutions, dense layers, stems and 3x3 convolutions are all this. Each group of a
+grouped one is a product of its own: a block makes channels of one."""
 
 from __future__ import annotations
 
@@ -16,7 +17,7 @@ from mncc.kernels.gpu_tiles import HELD, QUAD, ThreadTiles, joined_pitch, padded
 
 @dataclass(frozen=True)
 class GpuProduct(Chain):
-    """A chain of one stage that mixes all channels."""
+    """A chain of one stage that mixes all channels, or those of each group."""
 
     family: ClassVar[str] = "gpu_product"
 
@@ -25,17 +26,32 @@ class GpuProduct(Chain):
 
     def __post_init__(self) -> None:
         """Raises AssertionError for a chain that the family does not take."""
-        assert multiplies(self.stages) and len(self.stages) == 1, self.stages
+        assert len(self.stages) == 1 and groups_multiply(self.last) and not (self.pool and self.last.groups > 1)
 
     @property
     def taps(self) -> int:
         """Positions of its window."""
         return self.last.kernel[0] * self.last.kernel[1]
 
+    @property
+    def inputs(self) -> int:
+        """Input channels of a group."""
+        return self.channels // self.last.groups
+
+    @property
+    def outputs(self) -> int:
+        """Output channels of a group."""
+        return self.last.channels // self.last.groups
+
 
 def multiplies(stages: Sequence[Stage]) -> bool:
     """True for stages of which the first is a product over all channels in the order in which they lie."""
-    return stages[0].kind == "conv" and stages[0].groups == stages[0].shuffle == 1
+    return stages[0].groups == 1 and groups_multiply(stages[0])
+
+
+def groups_multiply(stage: Stage) -> bool:
+    """True for a product over the channels of each group in that order."""
+    return stage.kind == "conv" and stage.shuffle == 1
 
 
 @dataclass(frozen=True)
@@ -58,9 +74,14 @@ class ProductShape:
     tiles: ProductTiles
 
     @property
+    def group_panels(self) -> int:
+        """Tiles of a group's output channels."""
+        return -(-self.spec.outputs // self.tiles.sums.width)
+
+    @property
     def panels(self) -> int:
-        """Tiles of output channels."""
-        return -(-self.spec.last.channels // self.tiles.sums.width)
+        """Tiles of output channels, group after group."""
+        return self.spec.last.groups * self.group_panels
 
     @property
     def grid(self) -> tuple[int, int, int]:
@@ -87,17 +108,17 @@ class ProductShape:
     @cached_property
     def steps(self) -> int:
         """Chunks that one block takes."""
-        chunks = -(-self.spec.channels // self.tiles.chunk)
+        chunks = -(-self.spec.inputs // self.tiles.chunk)
         return -(-chunks // self.tiles.slices)
 
     @property
     def chunks(self) -> int:
-        """Chunks of the input channels; the last may be nothing but padding."""
+        """Chunks of a group's input channels; the last may be nothing but padding."""
         return self.steps * self.tiles.slices
 
     @property
     def depth(self) -> int:
-        """Input channels with the padding of the last chunk."""
+        """A group's input channels with the padding of the last chunk."""
         return self.chunks * self.tiles.chunk
 
     @property
@@ -168,23 +189,27 @@ class ProductShape:
 
 
 def pack(spec: GpuProduct, tiles: ProductTiles, arrays: Sequence[Mapping[str, np.ndarray]]) -> np.ndarray:
-    """One flat float32 array from `kernel` (kh, kw, in, out) and `bias` (out,): per tile of output channels and per
-    chunk of input channels the taps' (chunk, width) matrices, zeros where a tile or chunk is not full; then the
-    biases."""
+    """One flat float32 array from `kernel` (kh, kw, in / groups, out) and `bias` (out,): per tile of output channels
+    and per chunk of input channels the taps' (chunk, width) matrices, zeros where a tile or chunk is not full; then
+    the biases."""
     shape, width = ProductShape(spec, tiles), tiles.sums.width
-    count = shape.panels
-    kernel = arrays[0]["kernel"].reshape(spec.taps, spec.channels, spec.last.channels)
-    full = np.stack([padded_matrix(tap, shape.depth, count * width) for tap in kernel])
-    panels = full.reshape(spec.taps, shape.chunks, tiles.chunk, count, width).transpose(3, 1, 0, 2, 4)
-    bias = np.zeros(count * width, np.float32)
+    count = shape.group_panels
+    kernel = arrays[0]["kernel"].reshape(spec.taps, spec.inputs, spec.last.channels)
+    parts = []
+    for group in np.split(kernel, spec.last.groups, axis=2):
+        full = np.stack([padded_matrix(tap, shape.depth, count * width) for tap in group])
+        panels = full.reshape(spec.taps, shape.chunks, tiles.chunk, count, width).transpose(3, 1, 0, 2, 4)
+        parts.append(panels.ravel())
+    bias = np.zeros(shape.panels * width, np.float32)
     bias[: spec.last.channels] = arrays[0]["bias"]
-    return np.concatenate([panels.ravel(), bias]).astype(np.float32)
+    return np.concatenate([*parts, bias]).astype(np.float32)
 
 
 def describe(spec: GpuProduct, tiles: ProductTiles) -> list[str]:
     """Two lines for printed plans."""
     shape, stage = ProductShape(spec, tiles), spec.last
     size = "x".join(map(str, (*stage.kernel, spec.channels, stage.channels)))
+    size += f" in {stage.groups} groups" if stage.groups > 1 else ""
     act = f" {stage.activation.describe()}" if stage.activation else ""
     return [
         f"conv {size} / {stage.stride[0]}{act} -> {stage.height}x{stage.width}{' pool' if spec.pool else ''}",

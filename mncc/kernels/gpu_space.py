@@ -117,14 +117,14 @@ def least_cost(spec: GpuProduct | GpuFused, grid: tuple[int, int, int], moved: M
 
 def product_space(spec: GpuProduct, target: GpuTarget) -> Iterator[ProductTiles]:
     """All tiles that fit."""
-    last, depth = spec.last, rounded(spec.channels, QUAD)
+    depth = rounded(spec.inputs, QUAD)
     chunks = sorted({min(size, depth) for size in (32, 128, 512)})
     for (rows, cols), threads, split in product(reversed([*pixel_tiles(spec, FLAT)]), THREADS, (1, 2, 4, 8, 16, 32)):
         if threads % split:
             continue
         for channels, across in product((4, 8), (2, 4, 8, 16)):
             down, rest = divmod(threads // split, across)
-            if rest or not down or channels * across > max(16, 2 * rounded(last.channels, 8)):
+            if rest or not down or channels * across > max(16, 2 * rounded(spec.outputs, 8)):
                 continue
             each = -(-rows * cols // down)
             sums = ThreadTiles(each, channels, across, down, split)
@@ -174,7 +174,7 @@ def predict_product(spec: GpuProduct, tiles: ProductTiles, target: GpuTarget) ->
     """Chunk after chunk: fetch, barrier, multiply, barrier."""
     shape, sums = ProductShape(spec, tiles), tiles.sums
     window = shape.window[0] * shape.window[1] * tiles.chunk
-    lanes = 1 if spec.channels % QUAD else QUAD
+    lanes = 1 if spec.inputs % QUAD else QUAD
     work = copy_work(sums.threads, window, lanes) + barrier(2)
     work += copy_work(sums.threads, shape.chunk_weights, stored=shape.stages_weights)
     work += product_work(sums, spec.taps * tiles.chunk, not shape.stages_weights)

@@ -65,7 +65,7 @@ def moved_by_product(spec: GpuProduct, tiles: ProductTiles) -> Moved:
         pixels *= loaded(made, tile, step, (1, 0), 0, shape.window[axis], whole)
     weights = rows * columns * shape.weight_floats
     return Moved(
-        FLOAT * shape.panels * pixels * spec.channels, FLOAT * weights, _sums(spec, tiles), written_bytes(spec)
+        FLOAT * shape.panels * pixels * spec.inputs, FLOAT * weights, _sums(spec, tiles), written_bytes(spec)
     )
 
 

@@ -13,7 +13,7 @@ from mncc.kernels.family import family_of
 from mncc.kernels.gpu_direct import GpuDirect
 from mncc.kernels.gpu_fused import GpuFused, fuses
 from mncc.kernels.gpu_plain import GpuPlain
-from mncc.kernels.gpu_product import GpuProduct, multiplies
+from mncc.kernels.gpu_product import GpuProduct, groups_multiply, multiplies
 from mncc.kernels.gpu_target import GpuTarget
 from mncc.kernels.gpu_time import GpuPrediction
 from mncc.kernels.gpu_warp_fused import WarpFused
@@ -152,11 +152,26 @@ def gpu_chain(chain: Chain, images: int, target: GpuTarget) -> Chain | None:
             return product
     if chain.pool:
         return None
+    if len(chain.stages) == 1 and chain.dtype == "float32" and groups_multiply(chain.last):
+        return _grouped(chain, images, target)
     if fuses(chain.stages):
         fused = (WarpFused if chain.dtype == "float16" else GpuFused)(**_values(chain), images=images)
         if family_of(fused).choose_tiles(fused, target) is not None:
             return fused
     return GpuDirect(**_values(chain), images=images) if len(chain.stages) == 1 else None
+
+
+def _grouped(chain: Chain, images: int, target: GpuTarget) -> GpuProduct | GpuDirect:
+    """A grouped convolution as products, or where groups are too small for these an element a thread."""
+    kinds = GpuProduct(**_values(_flattened(chain)), images=images), GpuDirect(**_values(chain), images=images)
+    costs = {}
+    for spec in kinds:
+        tiles = family_of(spec).choose_tiles(spec, target)
+        if tiles is not None:
+            prediction = family_of(spec).predict(spec, tiles, target)
+            assert isinstance(prediction, GpuPrediction)
+            costs[spec] = prediction.cost
+    return min(costs, key=lambda spec: costs[spec])
 
 
 def _flattened(chain: Chain) -> Chain:

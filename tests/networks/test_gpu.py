@@ -12,7 +12,8 @@ import mncc.backend.lower_cuda as lower_cuda
 import mncc.kernels.gpu_warp_space as gpu_warp_space
 import mncc.plan.gpu as plan_gpu
 from mncc.elaborate import load, show_network
-from mncc.kernels.gpu_product import ProductTiles
+from mncc.kernels.gpu_direct import GpuDirect
+from mncc.kernels.gpu_product import GpuProduct, ProductTiles
 from mncc.kernels.gpu_target import GpuTarget
 from mncc.kernels.precision import FULL, Precision
 from mncc.network.graph import Network
@@ -105,6 +106,29 @@ input image: 7x7x24
 let a = image -> conv 1x1 64 -> norm -> relu6 -> conv 3x3 / 2 40 -> norm -> hard_swish
 output y = a -> conv 1x1 72 -> norm -> relu -> globalpool avg -> conv 1x1 10 bias
 """
+
+
+GROUPED = """
+input image: 9x7x24
+let a = image -> conv 1x1 72 groups 3 -> norm -> relu6
+let b = a -> conv 3x3 / 2 60 groups 3 -> norm -> relu
+let c = b -> conv 1x1 42 groups 6 bias -> hard_swish
+let d = c -> conv 1x1 42 groups 2 -> norm
+output y = c + d
+output few = image -> conv 3x3 24 groups 12 bias
+"""
+
+
+@pytest.mark.parametrize("target, direct", [("cuda-sm80", 3), (small_board(), 0)], ids=["sm80", "a_small_board"])
+def test_groups_are_products_of_their_own(target: str | GpuTarget, direct: int, tmp_path: Path) -> None:
+    """Of groups whose channels are whole accesses of memory and such whose are not, with a residual; on a large GPU an
+    element of the smallest is a thread's."""
+    file = tmp_path / "grouped.mn"
+    file.write_text(HEAD + GROUPED, encoding="utf-8")
+    network = load(str(file), {"batch": "2"})
+    gpu = expect_right_on_gpu(network, random_weights(network, 3), tmp_path, target)
+    kinds = [type(kernel.spec) for kernel in gpu.plan.kernels]
+    assert [kinds.count(kind) for kind in (GpuDirect, GpuProduct)] == [direct, 5 - direct]
 
 
 @pytest.mark.parametrize("split", [2, 4])

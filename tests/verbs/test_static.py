@@ -188,6 +188,7 @@ def test_mobilenet_v2_is_about_twenty_launches_of_multiply_adds() -> None:
         ("mobilenet_v2", "cuda-sm87", 20, 2.4),
         ("mobilenet_v2", "cuda-sm89", 20, 3.0),
         ("mobilenet_v2", "cuda-sm90", 20, 3.0),
+        ("shufflenet_v1", "cuda-sm80", 71, 1.7),
     ],
 )
 def test_bytes_are_moved_three_times_at_most(network: str, target: str, launches: int, times: float) -> None:

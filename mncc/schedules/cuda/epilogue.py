@@ -93,7 +93,8 @@ class Meeting:
 @dataclass(frozen=True)
 class Epilogue:
     """What becomes of a sum on its way out: `bias` (an array and where in it that of channel 0 lies) and a residual are
-    added, and the activation is applied. `width` channels go together."""
+    added, and the activation is applied. `width` channels go together, and those before `end`, or all of the output,
+    are written."""
 
     output: Tensor
     residual: Tensor | None
@@ -101,6 +102,7 @@ class Epilogue:
     activation: Activation | None
     bias: tuple[Any, Expr] | None
     width: int = QUAD
+    end: Expr = None
 
     def write(
         self, at: tuple[Expr, Expr, Expr, Expr], inside: Sequence[Expr], full: bool, value: Callable[[Expr], Expr]
@@ -144,7 +146,7 @@ class Epilogue:
 
                 stored(self.output.buffer, self.output.at(*place), lanes, total, clip or "")
 
-        store_if([full or first < self.output.channels], write)
+        store_if([full or first < (self.output.channels if self.end is None else self.end)], write)
 
 
 def finished(value: Expr, residual: Expr | None, activation: Activation | None, residual_first: bool) -> Expr:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
+from math import gcd
 from typing import Any
 
 from tvm import tirx
@@ -18,6 +20,7 @@ from mncc.schedules.cuda.writer import (
     BlockWriter,
     Expr,
     Part,
+    Tensor,
     TensorPlace,
     ThreadPlace,
     Transfer,
@@ -42,6 +45,11 @@ def product_function(
     return kernel_function(lambda: _ProductWriter(spec, tiles, places), symbol, tiles.sums.kept)
 
 
+def _aligned(tensor: Tensor, channels: int) -> Tensor:
+    """The tensor, of which accesses of so many lanes are aligned that begin with any such number of channels."""
+    return replace(tensor, place=replace(tensor.place, lanes=gcd(tensor.place.lanes, channels)))
+
+
 class _ProductWriter:
     """Declares the parameters and writes the block."""
 
@@ -56,6 +64,11 @@ class _ProductWriter:
         join = join_of(spec, tiles)
         self.meeting = Meeting(join, images, places[-2].stride) if join else None
         self.output = tensor_argument("output", images, made, places[-1])
+        if last.groups > 1:
+            # A group begins anywhere.
+            self.input = _aligned(self.input, spec.inputs)
+            self.output = _aligned(self.output, spec.outputs)
+            self.residual = self.residual and _aligned(self.residual, spec.outputs)
         self.block = BlockWriter(tiles.sums.threads)
 
     def schedule(self, sch: Schedule) -> None:
@@ -97,8 +110,11 @@ class _ProductWriter:
             for begin, stride, pad in zip((self.row, self.column), stage.stride, stage.padding, strict=True)
         ]
         pitches = shape.window[1] * shape.pitch, shape.pitch
-        channels = (step * tiles.chunk, tiles.chunk)
-        found = [window_transfer(self.window, shape.window, pitches, self.input, self.image, origin, channels)]
+        channels, end = (step * tiles.chunk, tiles.chunk), None
+        if stage.groups > 1:
+            first = self.group * self.spec.inputs
+            channels, end = (first + step * tiles.chunk, tiles.chunk), first + self.spec.inputs
+        found = [window_transfer(self.window, shape.window, pitches, self.input, self.image, origin, channels, end)]
         if self.staged is not None:
             found.append(run_transfer(self.staged, self.weights, self.weights_at(step), shape.chunk_weights))
         return found
@@ -143,24 +159,33 @@ class _ProductWriter:
     def write_quad(self, pixel: Expr, quad: Expr, value: Any) -> None:
         """Four channels of a pixel of the block: bias, residual, activation, and out."""
         inside = [self.tiles.sums.height == self.shape.pixels or pixel < self.shape.pixels, self.in_picture(pixel)]
-        full = self.spec.last.channels % self.tiles.sums.width == 0
+        full = self.spec.outputs % self.tiles.sums.width == 0
         self.epilogue().write(self.element(pixel, quad), inside, full, value)
 
     def write_one(self, pixel: Expr, channel: Expr, value: Any) -> None:
         """One channel of a pixel of the block, likewise."""
-        full = self.spec.last.channels % self.tiles.sums.width == 0
+        full = self.spec.outputs % self.tiles.sums.width == 0
         write = partial(self.epilogue().piece, self.element(pixel, channel), 0, 1, full, lambda v: value)
         store_if([self.in_picture(pixel)], write)
 
     def epilogue(self) -> Epilogue:
         """What becomes of the sums."""
         bias, activation = (self.weights, self.shape.bias), self.spec.last.activation
-        return Epilogue(self.output, self.residual, self.spec.residual_first, activation, bias)
+        end = (self.group + 1) * self.spec.outputs if self.spec.last.groups > 1 else None
+        return Epilogue(self.output, self.residual, self.spec.residual_first, activation, bias, end=end)
+
+    @property
+    def group(self) -> Expr:
+        """That of the block's channels."""
+        return self.panel // self.shape.group_panels
 
     def element(self, pixel: Expr, channel: Expr) -> tuple[Expr, Expr, Expr, Expr]:
         """Where a pixel and channel of the block lie in the output."""
         row, column = self.row + pixel // self.tiles.cols, self.column + pixel % self.tiles.cols
-        return self.image, row, column, self.panel * self.tiles.sums.width + channel
+        first = self.panel * self.tiles.sums.width
+        if self.spec.last.groups > 1:
+            first = self.group * self.spec.outputs + self.panel % self.shape.group_panels * self.tiles.sums.width
+        return self.image, row, column, first + channel
 
     def in_picture(self, pixel: Expr) -> Expr:
         """Whether a pixel of the block is one of the output."""

@@ -135,11 +135,11 @@ class Transfer:
 
 def window_transfer(
     window: Any, size: tuple[int, int], pitches: tuple[int, int], source: Tensor, image: Expr, origin: Sequence[Expr],
-    channels: tuple[Expr, int],
+    channels: tuple[Expr, int], end: Expr = None,
 ) -> Transfer:  # fmt: skip
     """A window of `size` (rows, columns) of a tensor from `origin` (row, column) on, and of its channels `count` from
-    the first on; zeros outside of the picture and behind the last channel. `pitches` are those from row to row and from
-    pixel to pixel in shared memory, `channels` is (first, count)."""
+    the first on; zeros outside of the picture and from the channel `end` on, or behind the last. `pitches` are those
+    from row to row and from pixel to pixel in shared memory, `channels` is (first, count)."""
     (first, count), lanes = channels, source.place.lanes
     if count % lanes or source.buffer.dtype != window.dtype:
         lanes = 1
@@ -150,7 +150,7 @@ def window_transfer(
         channel = first + quad * lanes
         inside = _inside(y, row, size[0], source.height) + _inside(x, column, size[1], source.width)
         if not (isinstance(first, int) and first + count <= source.channels):
-            inside.append(channel < source.channels)
+            inside.append(channel < (source.channels if end is None else end))
         return guarded(inside, source.buffer[source.at(image, y, x, channel + lane)])
 
     def place(pixel: Expr, quad: Expr, lane: Expr) -> Expr:
