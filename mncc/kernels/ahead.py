@@ -16,7 +16,7 @@ from typing import Any
 
 from mncc.kernels.chain import Chain, ChainTiles, in_steps, segments, weight_layout
 from mncc.kernels.target import Target
-from mncc.kernels.tiles import FLOATS_PER_LINE, cover_pixels, stored_in_float
+from mncc.kernels.tiles import FLOATS_PER_LINE, cut_row, stored_in_float
 
 FEW_CHANNELS = 4
 """Up to here a product's loop over input channels is unrolled: a step of its own would cost as much as its work."""
@@ -134,7 +134,7 @@ def fetching_steps(chain: Chain, tiles: ChainTiles) -> Steps | None:
     index = max(i for i in products if chain.stage_macs(i) >= LATE_SHARE * max(map(chain.stage_macs, products)))
     stage = chain.stages[index]
     panels = stage.groups * sum(segment.count for segment in segments(chain, tiles, index))
-    columns = sum(segment.count for segment in cover_pixels(stage.width, tiles.stages[index].cols))
+    columns = sum(segment.count for segment in cut_row(stage.width, tiles.stages[index]))
     return Steps(index, stage.height, panels, columns, chain.depth(index))
 
 

@@ -459,9 +459,9 @@ def describe(chain: Chain, tiles: ChainTiles) -> list[str]:
     for stage, tile in zip(chain.stages, tiles.stages, strict=True):
         size = "x".join(map(str, (*stage.kernel, stage.channels)))
         act = f" {stage.activation.describe()}" if stage.activation else ""
-        by_lane = f", {tile.steps} inputs at once" if tile.steps > 1 else ""
+        how = f", {tile.steps} inputs at once" if tile.steps > 1 else ", evenly" if tile.evenly else ""
         lines.append(
             f"  {stage.kind} {size} / {stage.stride[0]}{act} -> {stage.height}x{stage.width}: tile "
-            f"{tile.rows}x{tile.cols} pixels x {tile.channels} channels, {tile.lanes} lanes{by_lane}"
+            f"{tile.rows}x{tile.cols} pixels x {tile.channels} channels, {tile.lanes} lanes{how}"
         )
     return lines

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import cache
+from math import gcd
 
 from mncc.kernels.chain import Chain, ChainTiles, Stage, can_split_channels, phases, scratch_layout
 from mncc.kernels.chain_predict import SCRATCH_SHARE, largest_pass, pass_slots, predict
@@ -81,15 +82,17 @@ def _phase_tiles(chain: Chain, target: Target) -> ChainTiles | None:
     if len(stages) > 2:
         stages = (_narrow_tile(chain, stages[0], target), *stages[1:])
     over_rows = _over_rows(chain, stages, [stage.height for stage in chain.stages], target)
-    return _in_phases(chain, over_rows) or _in_phases(chain, stages)
+    return _in_phases(chain, over_rows, target) or _in_phases(chain, stages, target)
 
 
-def _in_phases(chain: Chain, stages: tuple[ConvTile, ...]) -> ChainTiles | None:
+def _in_phases(chain: Chain, stages: tuple[ConvTile, ...], target: Target) -> ChainTiles | None:
     """Two phases of these tiles; None where no vectors of the depthwise stage fill the tiles of the product before it,
     or the first phase would have too few items."""
     height, middle = chain.last.height, len(chain.stages) - 2
-    tile, lanes = stages[middle], stages[middle].lanes
-    while lanes >= max(1, tile.lanes // 2):
+    tile = stages[middle]
+    most = max(gcd(chain.stages[middle].channels, tile.lanes), min(target.narrow[-1], tile.lanes))
+    lanes = most
+    while lanes >= max(1, most // 2):
         fitting = (*stages[:middle], replace(tile, channels=lanes, lanes=lanes), stages[-1])
         found = ChainTiles(height, height, "channels", fitting)
         if fits_phases(chain, fitting) and phases(chain, found)[0].items >= FEWEST_ITEMS:

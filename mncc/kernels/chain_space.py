@@ -79,7 +79,10 @@ def two_row_tiles(chain: Chain, index: int, target: Target) -> Iterator[ConvTile
     for lanes, vectors in product(target.narrow, range(1, MOST_VECTORS + 1)):
         room, least = pixels_in_registers(vectors, 1, target), -(-target.enough_sums // vectors)
         if lanes * vectors <= whole(channels, lanes) and room < stage.width:
-            yield from (ConvTile(2, cols, lanes * vectors, lanes) for cols in range(-(-least // 2), room // 2 + 1))
+            widths = range(-(-least // 2), room // 2 + 1)
+            yield from (
+                ConvTile(2, cols, lanes * vectors, lanes, evenly=stage.width % cols > 0) for cols in widths
+            )
 
 
 def product_tiles(
@@ -98,7 +101,8 @@ def product_tiles(
             continue
         room = pixels_in_registers(vectors, steps, target, live, unrolled) // high
         for cols in range(width if high > 1 else 1, min(width, room) + 1):
-            yield ConvTile(high, cols, min(lanes * vectors, whole(channels, lanes)), lanes, steps)
+            evenly = target.enough_sums > 0 and width % cols > 0
+            yield ConvTile(high, cols, min(lanes * vectors, whole(channels, lanes)), lanes, steps, evenly)
 
 
 def pixels_in_registers(vectors: int, steps: int, target: Target, live: int = WEIGHTS_LIVE, unrolled: int = 1) -> int:
@@ -114,13 +118,14 @@ def pixels_in_registers(vectors: int, steps: int, target: Target, live: int = WE
 
 
 def depthwise_tiles(stage: Stage, target: Target) -> Iterator[ConvTile]:
-    """Vectors that divide the channels, for a row of pixels whose sums leave registers for three weights and three
-    inputs at a time. Where loads are instructions of their own, several rows share those of the rows between them, if
-    there are registers to keep them."""
-    dividing = [lanes for lanes in target.narrow if stage.channels % lanes == 0] or [target.narrow[-1]]
+    """Vectors that divide the channels, or leave narrower ones over where instructions read inputs from memory, for a
+    row of pixels whose sums leave registers for three weights and three inputs at a time. Where loads are instructions
+    of their own, several rows share those of the rows between them, if there are registers to keep them."""
+    rests = target.inputs == "memory"
+    found = [n for n in target.narrow if stage.channels % n == 0 or (rests and stage.channels > n)]
     shares = target.inputs == "lane" and stage.stride[0] == 1
     most = min(stage.height, MOST_ROWS) if shares else 1
-    for lanes, rows in product(dividing, range(1, most + 1)):
+    for lanes, rows in product(found or [target.narrow[-1]], range(1, most + 1)):
         for cols in range(1, min(stage.width, MOST_DEPTHWISE // rows) + 1):
             if cols == rows == 1 or _depthwise_registers(stage, rows, cols, target) <= target.registers:
                 yield ConvTile(rows, cols, lanes, lanes)

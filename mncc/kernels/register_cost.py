@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from mncc.kernels.chain import Stage
 from mncc.kernels.slots import Slots, stall
 from mncc.kernels.target import Target
-from mncc.kernels.tiles import ConvTile, cover_channels, cover_pixels
+from mncc.kernels.tiles import ConvTile, cover_channels, cut_row
 
 INSTRUCTION_SLOTS = 0.4
 """Slots of an instruction of an epilogue; stores and addresses disappear under the next tile's multiplications."""
@@ -106,7 +106,7 @@ def product_slots(tile: ConvTile, work: Pass, target: Target) -> Slots:
 def _tiles(tile: ConvTile, work: Pass) -> list[tuple[int, int, int]]:
     """Columns, rows and number of the tiles that cover a pass, for each panel."""
     made = []
-    for columns in cover_pixels(work.width, tile.cols):
+    for columns in cut_row(work.width, tile):
         for high, count in ((tile.rows, work.rows // tile.rows), (1, work.rows % tile.rows)):
             if count:
                 made.append((columns.width, high, count * columns.count))

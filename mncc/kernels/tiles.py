@@ -22,13 +22,17 @@ class ConvTile:
     """The register tile of one stage: rows x cols pixels times `channels` output channels in vectors of `lanes`.
 
     `steps` of a product's reduction have each pixel's inputs loaded as one vector, whose lanes they multiply by; 1
-    where an instruction reads one input from memory and multiplies all lanes by it."""
+    where an instruction reads one input from memory and multiplies all lanes by it.
+
+    What `cols` leaves over of a row of pixels is one narrow tile; or, where rows are cut `evenly`, several tiles are a
+    little narrower."""
 
     rows: int
     cols: int
     channels: int
     lanes: int
     steps: int = 1
+    evenly: bool = False
 
     @property
     def accumulators(self) -> int:
@@ -71,6 +75,27 @@ def cover_pixels(pixels: int, width: int) -> tuple[Segment, ...]:
     if pixels % width:
         segments.append(Segment(full * width, 1, pixels % width))
     return tuple(segments)
+
+
+def cover_evenly(pixels: int, width: int) -> tuple[Segment, ...]:
+    """Cuts a row of `pixels` into as few tiles of up to `width` as it takes, with none much narrower, if that can be:
+    below two thirds of the width a tile has too few sums to hide a multiplication's latency. 56 pixels in tiles of 6
+    are eight of 6 and two of 4."""
+    count = -(-pixels // width)
+    lacking, least = count * width - pixels, min(-(-2 * width // 3), pixels // count)
+    narrow, rest = divmod(lacking, width - least) if lacking else (0, 0)
+    segments: list[Segment] = []
+    start = 0
+    for number, each in ((count - narrow - (rest > 0), width), (narrow, least), (int(rest > 0), width - rest)):
+        if number:
+            segments.append(Segment(start, number, each))
+        start += number * each
+    return tuple(segments)
+
+
+def cut_row(pixels: int, tile: ConvTile) -> tuple[Segment, ...]:
+    """How a row of pixels is cut into such tiles."""
+    return cover_evenly(pixels, tile.cols) if tile.evenly else cover_pixels(pixels, tile.cols)
 
 
 def aligned(floats: int) -> int:

@@ -13,7 +13,7 @@ from tvm.script.ir_builder import tirx as T
 
 from mncc.kernels.ahead import FEW_CHANNELS, Ahead, NextRows, Steps
 from mncc.kernels.chain import Stage
-from mncc.kernels.tiles import FLOATS_PER_LINE, Block, ConvTile, Segment, cover_pixels
+from mncc.kernels.tiles import FLOATS_PER_LINE, Block, ConvTile, Segment, cut_row
 from mncc.network.ops import Activation
 from mncc.schedules.microkernel import Sums, TiledProduct, schedule_copy, schedule_product
 from mncc.schedules.prefetch import Fetches, Place
@@ -194,7 +194,7 @@ class TileWriter:
         with T.sblock(f"row{len(self.products)}"):
             first = T.axis.opaque(part.stage.height, row)
             panel = _panel_axes(part, panel)
-            for columns in cover_pixels(part.stage.width, part.tile.cols):
+            for columns in cut_row(part.stage.width, part.tile):
                 self.tiles(part, panel, (first, height), columns)
 
     def tiles(self, part: Part, panel: Panel, rows: tuple[Expr, int], columns: Segment, total: Any = None) -> None:
@@ -244,7 +244,8 @@ class TileWriter:
         assert part.ahead is not None
         (ahead, steps), (piece, made) = part.ahead, sums
         (group, index), (first, height), (_, column, _, *taps) = panel, rows, made.element(at)
-        tile = columns.start // part.tile.cols + T.floordiv(column, columns.width)
+        before = sum(s.count for s in cut_row(part.stage.width, part.tile) if s.start < columns.start)
+        tile = before + T.floordiv(column, columns.width)
         step: Expr = 0
         for extent, tap in zip(part.reductions, taps, strict=True):
             step = step * extent + tap
@@ -347,7 +348,7 @@ class TileWriter:
         with T.sblock(f"pool{len(self.products)}"):
             panel = _panel_axes(part, panel)
             totals = []
-            for columns in cover_pixels(part.stage.width, part.tile.cols):
+            for columns in cut_row(part.stage.width, part.tile):
                 totals.append(T.sblock_alloc_buffer((width,), "float32", scope="local"))
                 self.tiles(part, panel, (0, 1), columns, totals[-1])
             with T.serial(0, width) as j, T.sblock(name):

@@ -19,7 +19,7 @@ from mncc.kernels.family import family_of
 from mncc.kernels.plain import Plain, PlainOp
 from mncc.kernels.space import decisions_of, knobs, neighbours, tiles_of
 from mncc.kernels.target import Target, load_target, target_names
-from mncc.kernels.tiles import ConvTile
+from mncc.kernels.tiles import ConvTile, cover_evenly
 from mncc.kernels.winograd import Winograd
 from mncc.network.ops import Activation
 from tests.schedules.harness import ChainRun
@@ -65,7 +65,7 @@ def test_tiles_of_two_rows_have_enough_sums() -> None:
     sums are too few to hide a multiplication's latency."""
     narrow, wide = load_target("x86-64-v3"), load_target("x86-64-v4")
     found = list(two_row_tiles(INVERTED, 0, narrow))
-    assert ConvTile(2, 2, 24, 8) in found and ConvTile(2, 3, 16, 8) in found
+    assert {ConvTile(2, 2, 24, 8), ConvTile(2, 3, 16, 8, evenly=True)} <= set(found)
     for tile in found:
         assert narrow.enough_sums <= tile.accumulators <= narrow.registers - tile.channels // tile.lanes - 1
         assert tile.rows == 2 and tile not in set(stage_tiles(INVERTED, 0, narrow))
@@ -89,14 +89,29 @@ def test_tiles_of_two_rows_take_the_place_of_slower_ones() -> None:
 
 
 @pytest.mark.parametrize("target", TARGETS, ids=lambda target: target.name)
-def test_depthwise_tiles_are_vectors_that_divide_the_channels(target: Target) -> None:
-    for channels in (16, 24, 5, 960):
+def test_depthwise_tiles_are_vectors_that_cover_the_channels(target: Target) -> None:
+    """With narrower ones for the rest only where inputs come from memory: 60 channels are seven vectors of 8 and one of
+    4 for AVX2, where vectors of 4 would be half empty."""
+    for channels in (16, 24, 5, 60, 960):
         stage = Stage("depthwise", 14, 14, channels, (3, 3), padding=ONE)
         found = list(depthwise_tiles(stage, target))
         assert found
         for tile in found:
-            assert channels % tile.lanes == 0 or tile.lanes == target.narrow[-1]
+            rests = target.inputs == "memory" and channels > tile.lanes
+            assert channels % tile.lanes == 0 or rests or tile.lanes == target.narrow[-1]
             assert tile.accumulators + 2 * 3 <= target.registers
+
+
+@pytest.mark.parametrize("width", range(1, 13))
+def test_rows_are_cut_evenly(width: int) -> None:
+    """Into as few tiles as without, none of which is wider, and few narrower than two thirds."""
+    for pixels in range(1, 130):
+        found = cover_evenly(pixels, width)
+        covered = [s.start + i * s.width + j for s in found for i in range(s.count) for j in range(s.width)]
+        assert covered == list(range(pixels)) and sum(s.count for s in found) == -(-pixels // width)
+        assert max(s.width for s in found) <= width
+        narrow = min(s.width for s in found)
+        assert 3 * narrow >= 2 * width or narrow == pixels // sum(s.count for s in found)
 
 
 def test_parts_are_equally_high() -> None:
