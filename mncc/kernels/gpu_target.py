@@ -50,6 +50,11 @@ class GpuTarget:
     half_byte: float
 
     @property
+    def generation(self) -> int:
+        """80 of sm_80: machine code and PTX of an architecture are for those of no smaller number."""
+        return int(self.architecture.removeprefix("sm_"))
+
+    @property
     def flops(self) -> float:
         """fp32 operations a second of the whole board; a multiply-add is two."""
         return 2 * self.multiprocessors * self.lanes * self.ghz * 1e9

@@ -179,6 +179,12 @@ def cpu_targets() -> list[Target]:
     return [target for target in found if isinstance(target, Target)]
 
 
+def gpu_targets() -> list[GpuTarget]:
+    """Every GPU, in order of the names."""
+    found = (_read(data_folder("targets") / f"{name}.toml") for name in _names())
+    return [target for target in found if isinstance(target, GpuTarget)]
+
+
 def native_target() -> Target:
     """The target that this machine runs best. Raises DiagnosticError where it can run none."""
     found = best_target(this_machine(), cpu_targets())

@@ -28,6 +28,8 @@ class BuildReport:
     """Kernels whose tiles are from a tuned table."""
     counted: int = 0
     """Of these, the ones whose instructions were counted and not their time."""
+    note: str = ""
+    """What else is to be known of it."""
 
     def text(self) -> str:
         """The folder, its files with sizes, and one line on what is inside."""
@@ -40,4 +42,4 @@ class BuildReport:
             f"{plural(self.kernels, 'kernel')}{tuned}, {size(self.weights_bytes)} of weights from {self.weights}, "
             f"workspace {size(self.workspace_bytes)} for {self.workspace_of}"
         )
-        return "\n".join(lines)
+        return "\n".join([*lines, self.note] if self.note else lines)

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from mncc.kernels.gpu_target import GpuTarget
+from mncc.kernels.target import gpu_targets
 from mncc.report.build import BuildReport
 from mncc.report.progress import Progress
 from mncc.verbs.build import check_writable, sizes, warn_of_weights
@@ -46,4 +49,19 @@ def build_gpu(job: GpuJob, output: Path | None, progress: Progress) -> BuildRepo
         workspace_bytes=spec.workspace_bytes,
         seconds=time.monotonic() - began,
         workspace_of="a handle on the device",
+        note=too_small(job.targets, max(launch.shared_bytes for launch in spec.launches)),
+    )
+
+
+def too_small(targets: Sequence[GpuTarget], shared_bytes: int) -> str:
+    """A line on the GPUs that could run PTX of these targets, but whose blocks cannot have so much shared memory; empty
+    where there are none."""
+    others = [gpu for gpu in gpu_targets() if gpu.generation >= targets[0].generation]
+    lacking = [gpu for gpu in others if gpu.block_shared < shared_bytes]
+    if not lacking:
+        return ""
+    names = " and ".join(gpu.name for gpu in lacking)
+    return (
+        f"a block takes up to {shared_bytes / 1024:.0f} KiB of shared memory, more than {names} "
+        f"{'has' if len(lacking) == 1 else 'have'}: `--target {targets[0].name},{lacking[0].name}` is for all of them"
     )

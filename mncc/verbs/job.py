@@ -151,22 +151,31 @@ def find_target(name: str) -> Target:
     """The target of that name. Raises UsageError with the nearest names where there is none."""
     from mncc.kernels.target import load_target
 
-    if "," in name:
-        first = next((part.strip() for part in name.split(",") if part.strip()), "native")
-        raise UsageError(f"--target {name}: only build, run and verify take several", f"name one: {first}")
+    _check_single(name)
     try:
         return load_target(name)
     except DiagnosticError as error:
         raise as_usage(f"--target {name}", error) from error
 
 
+def _check_single(name: str) -> None:
+    if "," in name:
+        first = next((part.strip() for part in name.split(",") if part.strip()), "native")
+        raise UsageError(f"--target {name}: only build, run and verify take several", f"name one: {first}")
+
+
+def _split(names: str) -> list[str]:
+    """The names in `A,B`, each once."""
+    found = list(dict.fromkeys(part.strip() for part in names.split(",")))
+    if "" in found:
+        raise UsageError(f"--target {names}: a name is missing beside the comma", "`mncc targets` lists them")
+    return found
+
+
 def find_targets(name: str) -> tuple[Target, ...]:
     """The targets of `A,B`, each once. Raises UsageError where there is none of a name, or one library cannot hold the
     kernels of both."""
-    names = dict.fromkeys(part.strip() for part in name.split(","))
-    if "" in names:
-        raise UsageError(f"--target {name}: a name is missing beside the comma", "`mncc targets` lists them")
-    found = tuple({target.name: target for target in map(find_target, names)}.values())
+    found = tuple({target.name: target for target in map(find_target, _split(name))}.values())
     for other in found[1:]:
         if other.triple != found[0].triple:
             systems = f"{found[0].name} is for {found[0].triple}, {other.name} for {other.triple}"
@@ -180,6 +189,7 @@ def find_machine(name: str) -> Target | GpuTarget:
 
     if not name.startswith("cuda-"):
         return find_target(name)
+    _check_single(name)
     try:
         return load_machine(name)
     except DiagnosticError as error:
@@ -187,17 +197,17 @@ def find_machine(name: str) -> Target | GpuTarget:
 
 
 def find_gpus(names: str) -> tuple[GpuTarget, ...]:
-    """The GPUs of `cuda-sm80,cuda-sm90`, the oldest first. Raises UsageError."""
+    """The GPUs of `cuda-sm80,cuda-sm90`, each once, the oldest first. Raises UsageError."""
     from mncc.kernels.gpu_target import GpuTarget
 
     found = {}
-    for name in names.split(","):
-        machine = find_machine(name.strip())
+    for name in _split(names):
+        machine = find_machine(name)
         if not isinstance(machine, GpuTarget):
             help = "build once for the CPUs and once for the GPUs"
-            raise UsageError(f"--target {names}: {name.strip()} is a CPU, others are GPUs", help)
+            raise UsageError(f"--target {names}: {name} is a CPU, others are GPUs", help)
         found[machine.name] = machine
-    return tuple(sorted(found.values(), key=lambda gpu: int(gpu.architecture.removeprefix("sm_"))))
+    return tuple(sorted(found.values(), key=lambda gpu: gpu.generation))
 
 
 def prepare(

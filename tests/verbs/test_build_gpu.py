@@ -9,10 +9,12 @@ from pathlib import Path
 import pytest
 
 from mncc.language.diagnostic import OutsideError
+from mncc.report.failures import UsageError
 from mncc.report.progress import Progress
 from mncc.verbs.build import build
+from mncc.verbs.build_gpu import too_small
 from mncc.verbs.compile_gpu import planned_for
-from mncc.verbs.job import GpuJob, find_gpus, prepare_build
+from mncc.verbs.job import GpuJob, find_gpus, find_machine, prepare_build
 
 
 def job(targets: str) -> GpuJob:
@@ -25,6 +27,21 @@ def test_several_targets_share_what_a_block_has_on_all_of_them() -> None:
     assert planned_for(find_gpus("cuda-sm80")).block_shared == 163 << 10
     planned = planned_for(find_gpus("cuda-sm80,cuda-sm90,cuda-sm86"))
     assert planned.block_shared == 99 << 10 and planned.multiprocessors == 108
+
+
+def test_a_target_named_twice_is_one_and_a_missing_name_is_said() -> None:
+    assert find_gpus("cuda-sm80, cuda-sm80") == find_gpus("cuda-sm80")
+    with pytest.raises(UsageError, match="--target cuda-sm80,: a name is missing beside the comma"):
+        find_gpus("cuda-sm80,")
+    with pytest.raises(UsageError, match="only build, run and verify take several") as error:
+        find_machine("cuda-sm80,cuda-sm86")
+    assert error.value.help == "name one: cuda-sm80"
+
+
+def test_gpus_with_too_little_shared_memory_are_named() -> None:
+    told = too_small(find_gpus("cuda-sm80"), 142 << 10)
+    assert "up to 142 KiB" in told and "more than cuda-sm86 and cuda-sm89 have: `--target cuda-sm80,cuda-sm86`" in told
+    assert not too_small(find_gpus("cuda-sm80"), 99 << 10) and not too_small(find_gpus("cuda-sm90"), 200 << 10)
 
 
 @pytest.mark.skipif(shutil.which("nvcc") is None, reason="nvcc is not installed")
