@@ -139,7 +139,7 @@ class NoCpu(Diagnostic):
 
     @property
     def help(self) -> str:
-        return "`mncc build`, `run`, `verify` and `emit` know GPUs; this is for CPUs so far"
+        return "`mncc build`, `run`, `verify`, `emit` and `bench --static` know GPUs; this is for CPUs so far"
 
 
 def load_machine(name: str) -> Target | GpuTarget:

@@ -22,6 +22,7 @@ from mncc.plan import make_plan
 from mncc.report.console import show
 from mncc.report.failures import UsageError
 from mncc.verbs import static
+from mncc.verbs.job import find_target
 from mncc.verbs.static import static_report
 from tests.networks.gpu import HALF
 
@@ -134,9 +135,12 @@ def test_bytes_are_moved_three_times_in_float16(target: str) -> None:
     assert len(plan.kernels) <= 23 and moved < 3 * unique, (len(plan.kernels), moved / unique)
 
 
-def test_a_cpu_is_to_be_timed() -> None:
+def test_a_cpu_is_to_be_timed_and_a_gpu_is_not() -> None:
     with pytest.raises(UsageError, match="CPU"):
         static_report(TINY, {}, "x86-64-v3")
+    with pytest.raises(UsageError, match="`cuda-sm80` is a GPU") as error:
+        find_target("cuda-sm80")
+    assert "`bench --static`" in (error.value.help or "")
 
 
 @pytest.mark.full
