@@ -132,12 +132,14 @@ def depthwise_tiles(stage: Stage, target: Target) -> Iterator[ConvTile]:
 
 
 def _depthwise_registers(stage: Stage, rows: int, cols: int, target: Target) -> int:
-    """Registers that LLVM uses for a depthwise tile."""
+    """Registers that LLVM uses for a depthwise tile. Inputs of windows in strides that lie at fixed distances it loads
+    in the order of memory, one pointer for all, before it multiplies."""
     wide, sums = min(stage.kernel[1], 3), rows * cols
     if target.inputs == "memory":
         return sums + 2 * wide + 2
     if rows == 1:
-        return sums + min(stage.kernel[0] * stage.kernel[1], 9) + (4 if target.inputs == "register" else 3)
+        taps = min(stage.kernel[0] * stage.kernel[1], 9)
+        return sums + taps + (3 if target.inputs == "lane" else 4 if stage.stride[1] == 1 else 5)
     return sums + (rows - 1) * ((cols - 1) * stage.stride[1] + stage.kernel[1]) + 2 * wide
 
 
