@@ -14,7 +14,7 @@ from mncc.kernels.ahead import FEW_CHANNELS
 from mncc.kernels.chain import Chain, ChainTiles, Stage, fuses_band
 from mncc.kernels.half import MOST_STEPS
 from mncc.kernels.target import Target
-from mncc.kernels.tiles import AT_ONCE, ConvTile, cover_channels
+from mncc.kernels.tiles import AT_ONCE, ConvTile, cover_channels, cut_row
 
 MOST_VECTORS = 8
 """Vectors of channels in a product's tile; past it there are more loads of weights than pixels can use."""
@@ -36,6 +36,9 @@ registers, and LLVM gives the others to sums."""
 AWKWARD = range(9, 14)
 """Sums of a tile in float16 beside which some of their float32 sums find registers, and not all: LLVM puts those first
 and inputs on the stack."""
+KEPT = 16
+"""Vectors of weights, all that a product in float16 has, up to which LLVM may unroll its loop and load them, and the
+biases, once for all tiles."""
 DUPLICATED = 4
 """Registers for inputs that fill one with the same number: LLVM loads some before it multiplies with those before, and
 twice as many where steps are unrolled."""
@@ -59,12 +62,26 @@ def stage_tiles(chain: Chain, index: int, target: Target) -> Iterator[ConvTile]:
         unrolled = inner if steps == 1 and inner <= FEW_CHANNELS else 1
         tiles = product_tiles(stage.channels // stage.groups, stage.width, rows, target, steps, live, unrolled)
         half = chain.dtype == "float16" and steps > 1
-        yield from (tile for tile in tiles if not half or _fits_half(tile, chain.depth(index)))
+        depth, size = chain.depth(index), (stage.height, stage.width, stage.channels // stage.groups)
+        yield from (tile for tile in tiles if not half or _fits_half(tile, depth, size, target))
 
 
-def _fits_half(tile: ConvTile, depth: int) -> bool:
-    """True where LLVM keeps the inputs and sums of a tile in float16 in registers, as far as it was seen."""
-    return tile.rows * tile.cols <= MOST_HALF and (depth <= MOST_STEPS or tile.accumulators not in AWKWARD)
+def _fits_half(tile: ConvTile, depth: int, size: tuple[int, int, int], target: Target) -> bool:
+    """True where LLVM keeps the inputs and sums of a tile in float16, and of those that are left at the ends of rows,
+    columns and channels, in registers, as far as it was seen."""
+    pixels, vectors = tile.rows * tile.cols, tile.channels // tile.lanes
+    kept = AT_ONCE < depth <= KEPT // vectors
+    if pixels > MOST_HALF or (kept and vectors * (depth + 1) + pixels * (vectors + 1) > target.registers):
+        return False
+    return depth <= MOST_STEPS or not any(sums in AWKWARD for sums in _sums(tile, size))
+
+
+def _sums(tile: ConvTile, size: tuple[int, int, int]) -> Iterator[int]:
+    """Vectors of sums of all tiles that cover (rows, columns, channels)."""
+    rows = (tile.rows, 1) if size[0] % tile.rows else (tile.rows,)
+    columns = [segment.width for segment in cut_row(size[1], tile)]
+    vectors = [-(-s.width // s.lanes) for s in cover_channels(size[2], tile.channels, tile.lanes)]
+    yield from (high * wide * count for high, wide, count in product(rows, columns, vectors))
 
 
 def two_row_tiles(chain: Chain, index: int, target: Target) -> Iterator[ConvTile]:

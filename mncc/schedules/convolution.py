@@ -415,10 +415,10 @@ def _unrolled(part: Part) -> int:
 
 
 def _unrolls_panels(part: Part, rows: tuple[Expr, int], columns: Segment) -> bool:
-    """True where LLVM may unroll all panels of a depthwise stage whose rows are a tile each."""
+    """True where LLVM may unroll all panels of a depthwise stage: two, or more where its rows are a tile each."""
     work = part.segment.count * part.depth * columns.width * rows[1]
-    whole = columns.width == part.stage.width and part.source.block is not None
-    return part.panels_inside and whole and work <= FEW_MULTIPLICATIONS
+    whole = columns.width == part.stage.width and work <= FEW_MULTIPLICATIONS
+    return part.panels_inside and part.source.block is not None and (whole or part.segment.count == 2)
 
 
 def _group_start(part: Part, panel: Panel) -> Expr:
