@@ -125,6 +125,12 @@ class WarpFusedShape(FusedShape):
         return rounded(rows * columns * self.spec.channels, OCTET) if self.lead_taps > 1 else 0
 
     @property
+    def most_halves(self) -> int:
+        """Shared memory of what the lead's pixels are not to be more than, two numbers each; none where all of them lie
+        in the picture."""
+        return 0 if not self.spec.lead or all(axis.inside for axis in self.lead_axes) else 2 * self.made_rows
+
+    @property
     def middle_halves(self) -> int:
         """Shared memory of what the depthwise convolution reads."""
         return (self.made_rows if self.spec.lead else self.middle_pixels) * self.chunk_pitch
@@ -153,7 +159,7 @@ class WarpFusedShape(FusedShape):
     def shared_bytes(self) -> int:
         """Of a block."""
         halves = self.picture_halves + self.window_halves + self.middle_halves + self.made_halves + self.lead_halves
-        halves += self.staged_tail_halves + self.taps * self.tiles.chunk
+        halves += self.staged_tail_halves + self.taps * self.tiles.chunk + self.most_halves
         return 2 * halves + 4 * (self.chunk_biases + self.staged_floats)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from itertools import product
 from typing import Any
 
@@ -13,7 +14,7 @@ from tvm.script.ir_builder import tirx as T
 from mncc.kernels.gpu_target import WARP
 from mncc.kernels.gpu_tiles import FRAGMENT, OCTET, QUAD, WarpTiles, steps_at_once
 from mncc.schedules.cuda.halves import call_cuda
-from mncc.schedules.cuda.writer import Expr, loaded, registers
+from mncc.schedules.cuda.writer import Expr, loaded, registers, vector
 
 FRAGMENTS = "mncc.fragments"
 """The attribute of functions that work with fragments."""
@@ -68,6 +69,25 @@ class WarpSums:
         """Zeros in all sums."""
         with T.unroll(0, self.rows * self.columns * OWN) as number:
             T.buffer_store(self.sums, T.float32(0), [number])
+        self._operands()
+
+    def begin(self, biases: Any) -> None:
+        """In all sums their biases, in the registers that `biases` filled."""
+        for i, j, below in product(range(self.rows), range(self.columns * 2), (0, 1)):
+            with T.unroll(0, 2) as v:
+                at = i * self.columns * OWN + j * QUAD + below * 2 + v
+                T.buffer_store(self.sums, biases[j * 2 + v], [at])
+
+    def biases(self, source: Any) -> Any:
+        """The biases of a lane's columns in registers, of those of the block's product in shared memory."""
+        own = registers(self.columns * QUAD)
+        self._operands()
+        for j in range(self.columns * 2):
+            start = self.column + j * OCTET + self.lane % QUAD * 2
+            vector(2, partial(_copy_bias, own, j * 2, source, start))
+        return own
+
+    def _operands(self) -> None:
         # TVM cuts arrays to those elements that it sees: of the operands only functions see all.
         for operand in (self.left, self.right):
             T.buffer_store(operand, T.uint32(0), [operand.shape[0] - 1])
@@ -80,17 +100,41 @@ class WarpSums:
         with rounds as several, T.unroll(0, at_once) as one, T.sblock("multiply"):
             opaque()
             k = (self.part * steps + several * at_once + one) * FRAGMENT
-            # Every lane names eight numbers of a row.
-            row, column = self.lane % FRAGMENT, self.lane // FRAGMENT * OCTET
-            with T.unroll(0, self.rows) as i:
-                at = left.at(self.row + i * FRAGMENT + row, k + column)
-                call_cuda("fragment_load", T.address_of(self.left[i * PAIRS]), at)
-            with T.unroll(0, self.columns) as j:
-                at = right.at(k + row, self.column + j * FRAGMENT + column)
-                call_cuda("fragment_load_transposed", T.address_of(self.right[j * PAIRS]), at)
-            with T.unroll(0, self.rows) as i, T.unroll(0, self.columns) as j:
-                operands = (self.sums, (i * self.columns + j) * OWN), (self.left, i * PAIRS), (self.right, j * PAIRS)
-                call_cuda("fragment_multiply", *(T.address_of(buffer[at]) for buffer, at in operands))
+            self._load_left(left, k)
+            self._load_right(right, k, 0)
+            self._multiply(0)
+
+    def hold(self, right: Matrix, depth: int) -> None:
+        """Loads the right operand over all of a small depth, for `multiply_held`."""
+        self.right = T.sblock_alloc_buffer((depth // FRAGMENT * self.columns * PAIRS,), "uint32", scope="local")
+        self._operands()
+        for k in range(0, depth, FRAGMENT):
+            self._load_right(right, k, k // FRAGMENT * self.columns)
+
+    def multiply_held(self, left: Matrix, depth: int) -> None:
+        """As `multiply`, with the right operand that is held."""
+        for k in range(0, depth, FRAGMENT):
+            self._load_left(left, k)
+            self._multiply(k // FRAGMENT * self.columns)
+
+    def _load_left(self, left: Matrix, k: Expr) -> None:
+        # Every lane names eight numbers of a row.
+        row, column = self.lane % FRAGMENT, self.lane // FRAGMENT * OCTET
+        with T.unroll(0, self.rows) as i:
+            at = left.at(self.row + i * FRAGMENT + row, k + column)
+            call_cuda("fragment_load", T.address_of(self.left[i * PAIRS]), at)
+
+    def _load_right(self, right: Matrix, k: Expr, first: int) -> None:
+        row, column = self.lane % FRAGMENT, self.lane // FRAGMENT * OCTET
+        with T.unroll(0, self.columns) as j:
+            at = right.at(k + row, self.column + j * FRAGMENT + column)
+            call_cuda("fragment_load_transposed", T.address_of(self.right[(first + j) * PAIRS]), at)
+
+    def _multiply(self, first: int) -> None:
+        with T.unroll(0, self.rows) as i, T.unroll(0, self.columns) as j:
+            right = self.right, (first + j) * PAIRS
+            operands = (self.sums, (i * self.columns + j) * OWN), (self.left, i * PAIRS), right
+            call_cuda("fragment_multiply", *(T.address_of(buffer[at]) for buffer, at in operands))
 
     def store(self, target: Any, pitch: int) -> None:
         """All sums of the block in shared memory, those of one part of the depth behind the other."""
@@ -126,14 +170,16 @@ class WarpSums:
     def _store(self, number: Expr, halves: list[Any], below: int) -> None:
         call_cuda("fragment_store", *halves, below, T.address_of(self.sums[number * OWN]))
 
-    def pairs(self, use: Callable[[Expr, Expr, Expr], None]) -> None:
-        """Each two sums that a lane has side by side: `use(number, row, column)` with that of the first in `sums`, and
-        its place in the block's product."""
+    def lines(self) -> Iterator[tuple[Expr, list[tuple[int, Expr]]]]:
+        """The rows of the block's product of which a lane has sums, each with those that lie side by side, two and two:
+        the number of the first in `sums`, and its column."""
         row, column = self.lane // QUAD, self.lane % QUAD * 2
-        for i, below, j, right in product(range(self.rows), (0, 1), range(self.columns), (0, 1)):
-            number = (i * self.columns + j) * OWN + right * QUAD + below * 2
-            at = self.row + i * FRAGMENT + below * OCTET + row, self.column + j * FRAGMENT + right * OCTET + column
-            use(number, *at)
+        for i, below in product(range(self.rows), (0, 1)):
+            pairs = [
+                (i * self.columns * OWN + j * QUAD + below * 2, self.column + j * OCTET + column)
+                for j in range(self.columns * 2)
+            ]
+            yield self.row + i * FRAGMENT + below * OCTET + row, pairs
 
     def unloaded(self, staged: Any) -> Any:
         """All sums of a thread in registers, eight of a fragment after the other."""
@@ -175,6 +221,10 @@ class WarpSums:
         row, column = self.row + self.lane % FRAGMENT, self.column + self.lane // FRAGMENT * OCTET
         with T.unroll(0, self.rows) as i, T.unroll(0, self.columns) as j:
             yield (i * self.columns + j) * OCTET, row + i * FRAGMENT, column + j * FRAGMENT
+
+
+def _copy_bias(own: Any, at: int, source: Any, start: Expr, lane: Expr) -> None:
+    T.buffer_store(own, source[start + lane], [at + lane])
 
 
 def _staged(row: Expr, quad: Expr) -> Expr:

@@ -31,21 +31,25 @@ def multiply_halves(sums: Any, at: Expr, values: Any, value: Expr, taps: Any, ta
         call_cuda("half2_multiply_add", *(T.address_of(buffer[start + 2 * pair]) for buffer, start in operands))
 
 
-def round_halves(values: Any, sums: Any, count: int) -> None:
-    """An even number of float32 sums in registers as float16."""
+def round_halves(
+    values: Any, sums: Any, first: Expr, count: int, clip: str = "", most: Any = None
+) -> None:  # fmt: skip
+    """An even number of float32 sums in registers, from `first` on, as float16, clipped as `clip_of` said; where `most`
+    is given, an array of two numbers, to no more than these instead."""
+    relu = "_relu" if clip else ""
     with T.unroll(0, count // 2) as pair:
-        call_cuda("half2_rounded", T.address_of(values[2 * pair]), T.address_of(sums[2 * pair]))
+        pointer = T.address_of(values[2 * pair])
+        call_cuda(f"half2_rounded{relu}", pointer, T.address_of(sums[first + 2 * pair]))
+        if most is not None:
+            call_cuda("half2_at_most", pointer, T.address_of(most[0]))
+        elif clip == "half2_relu6":
+            call_cuda("half2_at_most_6", pointer)
 
 
-def finish_halves(values: Any, first: Expr, count: int, clip: str, kept: Expr) -> None:
-    """Of an even number of float16 numbers in registers, from `first` on, what `clip_of` named; then zeros unless
-    `kept`."""
-    with T.unroll(0, count // 2) as pair:
-        pointer = T.address_of(values[first + 2 * pair])
-        if clip:
-            call_cuda(clip, pointer)
-        if kept is not True:
-            call_cuda("half2_kept", pointer, kept)
+def clip_halves(values: Any, first: Expr, count: int, clip: str) -> None:
+    """Does to an even number of float16 numbers in registers, from `first` on, what `clip_of` named."""
+    with T.unroll(0, count // 2 if clip else 0) as pair:
+        call_cuda(clip, T.address_of(values[first + 2 * pair]))
 
 
 def call_cuda(name: str, *arguments: Expr) -> None:

@@ -12,12 +12,12 @@ from tvm.script.ir_builder import tirx as T
 from mncc.kernels.chain import Stage
 from mncc.kernels.gpu_fused import FusedTiles
 from mncc.kernels.gpu_join import join_of
-from mncc.kernels.gpu_tiles import OCTET, WarpTiles, vector_lanes
+from mncc.kernels.gpu_tiles import FRAGMENT, OCTET, WarpTiles, vector_lanes
 from mncc.kernels.gpu_warp_fused import WarpFused, WarpFusedShape
 from mncc.schedules.cuda.epilogue import Epilogue, Meeting, finished
-from mncc.schedules.cuda.fragments import FRAGMENTS, Matrix, WarpSums, opaque
+from mncc.schedules.cuda.fragments import FRAGMENTS, PAIRS, Matrix, WarpSums, opaque
 from mncc.schedules.cuda.fused import begin, in_picture
-from mncc.schedules.cuda.halves import clip_of, finish_halves, multiply_halves, round_halves
+from mncc.schedules.cuda.halves import call_cuda, clip_halves, clip_of, multiply_halves, round_halves
 from mncc.schedules.cuda.warp_product import copy_unrolled
 from mncc.schedules.cuda.writer import (
     BlockWriter,
@@ -34,6 +34,10 @@ from mncc.schedules.cuda.writer import (
     vector,
 )
 from mncc.schedules.types import cast
+
+
+HELD = 32 * FRAGMENT * FRAGMENT // PAIRS
+"""The most weights of a lead that a warp keeps in registers while it goes through pixels: 32 of a thread."""
 
 
 def warp_fused_function(
@@ -115,6 +119,7 @@ class _WarpFusedWriter:
         self.staged_taps = shared_array(shape.taps * chunk, "float16")
         self.staged_biases = shared_array(shape.chunk_biases)
         self.middle = shared_array(shape.middle_halves, "float16")
+        self.most = shared_array(shape.most_halves, "float16") if shape.most_halves else None
 
     def load(self, lead: Stage) -> None:
         """The lead's input; where its window has several taps the picture first, so that each number is asked for
@@ -134,6 +139,16 @@ class _WarpFusedWriter:
             self.block, self.window, shape.input_pitch, source, image, lead, at, (shape.made_rows, shape.middle[1]),
             (0, shape.depth), shape.middle_pixels,
         )  # fmt: skip
+        if self.most is not None:
+            self.fill_most(lead)
+
+    def fill_most(self, lead: Stage) -> None:
+        """What no pixel of the lead is to be more than, for two channels: its activation's bound, or 0 outside of the
+        picture."""
+        most = T.float16(6) if clip_of(lead.activation) == "half2_relu6" else T.float16(float("inf"))
+        with self.block.shared_out(self.shape.made_rows, self.thread) as pixel, T.sblock("most"):
+            inside = in_picture(self.shape, self.middle_begin(), pixel)
+            vector(2, lambda v: T.buffer_store(self.most, T.Select(inside, most, T.float16(0)), [pixel * 2 + v]))
 
     def middle_begin(self) -> list[Expr]:
         """The first row and column that the depthwise convolution reads; may lie outside of the picture."""
@@ -166,40 +181,51 @@ class _WarpFusedWriter:
     def expand(self, tiles: WarpTiles, step: Expr) -> None:
         """The chunk's channels of the convolution in front, at all pixels that the depthwise one reads; zeros outside
         of the picture, and in channels that only fill the last chunk: an infinite input times their weights is NaN."""
-        shape, lead, count = self.shape, self.spec.lead, self.shape.made_rows // tiles.height
-        assert lead is not None
-        full, clip = lead.channels % self.tiles.chunk == 0, clip_of(lead.activation)
-        # What holds for the first of two channels holds for the other.
-        alike = clip is not None and (full or lead.channels % 2 == 0)
+        shape, count = self.shape, self.shape.made_rows // tiles.height
+        sums = WarpSums(tiles, self.thread)
+        biases, right = sums.biases(self.staged_biases), Matrix(self.staged_lead, shape.chunk_pitch)
+        held = count > 1 and shape.depth * tiles.channels <= HELD
+        if held:
+            sums.hold(right, shape.depth)
         with T.serial(0, count) as part, T.sblock("expand"):
             opaque()
-            sums, first = WarpSums(tiles, self.thread), part * tiles.height if count > 1 else 0
-            sums.zero()
-            sums.multiply(
-                Matrix(self.window, shape.input_pitch, first), Matrix(self.staged_lead, shape.chunk_pitch), shape.depth
-            )
+            first = part * tiles.height if count > 1 else 0
+            left = Matrix(self.window, shape.input_pitch, first)
+            sums.begin(biases)
+            if held:
+                sums.multiply_held(left, shape.depth)
+            else:
+                sums.multiply(left, right, shape.depth)
+            for row, pairs in sums.lines():
+                most = loaded(self.most, (first + row) * 2, 2) if self.most is not None else None
+                for number, column in pairs:
+                    start = (first + row) * shape.chunk_pitch + column
+                    self.keep_pair(sums.sums, number, step * self.tiles.chunk + column, most, start)
 
-            def write(number: Expr, row: Expr, column: Expr) -> None:
-                pixel = first + row
-                inside = in_picture(shape, self.middle_begin(), pixel)
-                start, bias = pixel * shape.chunk_pitch + column, loaded(self.staged_biases, column, 2)
-
-                def total(v: Expr) -> Expr:
-                    return sums.sums[number + v] + bias[v]
-
-                def exists(v: Expr) -> Expr:
-                    return all_of([inside, full or step * self.tiles.chunk + column + v < lead.channels])
-
-                def element(v: Expr) -> Expr:
-                    value, kept = finished(total(v), None, lead.activation, False), exists(v)
-                    return value if kept is True else T.Select(kept, value, T.float32(0))
-
-                if alike:
-                    stored(self.middle, start, 2, total, clip or "", exists(0))
-                else:
-                    stored(self.middle, start, 2, element)
-
-            sums.pairs(write)
+    def keep_pair(self, sums: Any, number: int, channel: Expr, most: Any, start: Expr) -> None:
+        """Two sums of the lead, activated, to where the depthwise convolution reads them; `most` are zeros outside of
+        the picture."""
+        lead = self.spec.lead
+        assert lead is not None
+        full, clip = lead.channels % self.tiles.chunk == 0, clip_of(lead.activation)
+        with T.sblock("expanded"):
+            values, made = registers(2, "float16"), sums
+            if clip is None:
+                made = registers(2)
+                with T.unroll(0, 2) as v:
+                    T.buffer_store(made, finished(sums[number + v], None, lead.activation, False), [v])
+                number = 0
+            round_halves(values, made, number, 2, clip or "", most if clip else None)
+            kept: list[Expr] = [] if full else [channel < lead.channels]
+            if most is not None and not clip:
+                kept.append(most[0] > T.float16(0))
+            if kept:
+                # What holds for the first of two channels holds for the other, if there is an even number of them.
+                call_cuda("half2_kept", T.address_of(values[0]), all_of(kept))
+            if not full and lead.channels % 2:
+                second = T.Select(channel + 1 < lead.channels, values[1], T.float16(0))
+                T.buffer_store(values, second, [1])
+            vector(2, lambda v: T.buffer_store(self.middle, values[v], [start + v]))
 
     def depthwise(self, step: Expr) -> None:
         """The chunk's depthwise convolution: a thread makes a run of pixels of eight channels, loading each row of its
@@ -227,7 +253,7 @@ class _WarpFusedWriter:
                 lambda v: finished(cast(sums[first + v], "float32"), None, activation, False),
             )  # fmt: skip
             return
-        finish_halves(sums, first, OCTET, clip, True)
+        clip_halves(sums, first, OCTET, clip)
         vector(OCTET, lambda v: T.buffer_store(self.made, sums[first + v], [start + v]))
 
     def taps(self, sums: Any, octet: Expr, row: Expr, column: Expr) -> None:
@@ -236,7 +262,7 @@ class _WarpFusedWriter:
         shape, stage, run = self.shape, self.spec.depthwise, self.tiles.run
         biases = loaded(self.staged_biases, shape.chunk_biases - self.tiles.chunk + octet, OCTET)
         bias = registers(OCTET, "float16")
-        round_halves(bias, biases, OCTET)
+        round_halves(bias, biases, 0, OCTET)
         with T.unroll(0, run) as i:
             vector(OCTET, lambda v: T.buffer_store(sums, bias[v], [i * OCTET + v]))
         span = (run - 1) * stage.stride[1] + (stage.kernel[1] - 1) * stage.dilation[1] + 1

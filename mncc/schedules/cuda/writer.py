@@ -15,7 +15,7 @@ from tvm.script.ir_builder import tirx as T
 
 from mncc.kernels.gpu_tiles import OCTET, PHASE, QUAD, ThreadTiles
 from mncc.kernels.precision import StoredType
-from mncc.schedules.cuda.halves import finish_halves, round_halves
+from mncc.schedules.cuda.halves import round_halves
 from mncc.schedules.function import scheduled_function
 from mncc.schedules.types import store
 
@@ -431,21 +431,17 @@ def loaded(buffer: Any, start: Expr, lanes: int) -> Any:
     return values
 
 
-def stored(
-    buffer: Any, start: Expr, lanes: int, value: Callable[[Expr], Expr], clip: str = "", kept: Expr = True
-) -> None:  # fmt: skip
+def stored(buffer: Any, start: Expr, lanes: int, value: Callable[[Expr], Expr], clip: str = "") -> None:
     """`lanes` elements computed one by one and stored by as few accesses as there can be: TVM writes no vector's
-    comparison as CUDA. `clip` and `kept`, as `finish_halves` takes them, are for an even number of float16."""
+    comparison as CUDA. `clip`, as `clip_of` names it, is for an even number of float16."""
     values, most = registers(lanes, type_of(buffer)), min(lanes, widest(buffer))
     pairs = type_of(buffer) == "float16" and lanes % 2 == 0
+    assert pairs or not clip
     made = registers(lanes) if pairs else values
     with T.unroll(0, lanes) as lane:
         store(made, value(lane), [lane])
     if pairs:
-        round_halves(values, made, lanes)
-        finish_halves(values, 0, lanes, clip, kept)
-    else:
-        assert not clip and kept is True
+        round_halves(values, made, 0, lanes, clip)
     with _accesses(lanes, most) as first:
         vector(most, lambda v: T.buffer_store(buffer, values[first + v], [start + first + v]))
 
