@@ -76,10 +76,10 @@ def moved_by_warp_fused(spec: WarpFused, tiles: FusedTiles) -> Moved:
     pixels, times = 1, across if spec.lead else shape.panels
     ends = ((spec.height, spec.last.height, tiles.rows), (spec.width, spec.last.width, tiles.cols))
     for axis, (whole, made, tile) in enumerate(ends):
-        starts = [at * middle.stride[axis] - middle.padding[axis][0] for at in range(0, made, tile)]
+        step, before = (middle.stride[axis], middle.padding[axis][0]), (1, 0)
         if spec.lead:
-            starts = [at * spec.lead.stride[axis] - spec.lead.padding[axis][0] for at in starts]
-        pixels *= covered(starts, shape.window[axis], whole)
+            before = spec.lead.stride[axis], spec.lead.padding[axis][0]
+        pixels *= loaded(made, tile, step, before, shape.lead_axes[axis].most, shape.window[axis], whole)
     chunks = shape.panels * shape.chunks
     halves = chunks * (shape.places.halves + shape.tail_halves)
     weights = rows * columns * (2 * halves + FLOAT * (chunks * shape.chunk_biases + across * shape.width))

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import ClassVar
 
 import numpy as np
@@ -41,7 +42,7 @@ class WarpFusedShape(FusedShape):
 
     clips: ClassVar[bool] = False
 
-    @property
+    @cached_property
     def depth(self) -> int:
         """Unrolled depth of the lead with padding."""
         return rounded(self.unrolled, FRAGMENT)
@@ -66,7 +67,7 @@ class WarpFusedShape(FusedShape):
         """Of the rows of the projection's weights in shared memory."""
         return half_pitch(self.width)
 
-    @property
+    @cached_property
     def places(self) -> HalfPlace:
         """The layout of one chunk's float16 weights."""
         taps = self.depth * self.tiles.chunk

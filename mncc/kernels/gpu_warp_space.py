@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from dataclasses import replace
-from functools import cache
+from functools import cache, partial
 from itertools import product
 from typing import TypeVar
 
 from mncc.kernels.gpu_fused import FusedTiles
 from mncc.kernels.gpu_product import ProductTiles
-from mncc.kernels.gpu_space import SPARE_REGISTERS, joined, pictures, pixel_tiles, slices_of
+from mncc.kernels.gpu_space import SPARE_REGISTERS, Tiles, joined, pictures, pixel_tiles, slices_of
 from mncc.kernels.gpu_target import WARP, GpuTarget
 from mncc.kernels.gpu_tiles import FRAGMENT, OCTET, WarpTiles, rounded, steps_at_once
 from mncc.kernels.gpu_time import (
     BEGIN,
+    FETCH,
+    LAUNCH,
     STEP,
     GpuPrediction,
     Work,
@@ -26,7 +28,7 @@ from mncc.kernels.gpu_time import (
     predict,
     unload_work,
 )
-from mncc.kernels.gpu_traffic import moved_by_warp_fused, moved_by_warp_product, tensor_bytes
+from mncc.kernels.gpu_traffic import Moved, moved_by_warp_fused, moved_by_warp_product, tensor_bytes
 from mncc.kernels.gpu_warp_fused import WarpFused, WarpFusedShape
 from mncc.kernels.gpu_warp_product import WarpProduct, WarpProductShape
 
@@ -71,21 +73,66 @@ def warp_registers(tiles: WarpTiles) -> int:
 def choose_product(spec: WarpProduct, target: GpuTarget) -> ProductTiles | None:
     """The tiles of the least cost, or rather those that multiply more and cost little more; None where none fit."""
 
+    def bound(tiles: ProductTiles) -> float:
+        waits = WarpProductShape(spec, tiles).steps * (FETCH + 2 * STEP)
+        return _least_cost(waits, moved_by_warp_product(spec, tiles), target)
+
+    def moving(tiles: ProductTiles) -> Hashable:
+        sums = tiles.sums
+        return tiles.rows, tiles.cols, tiles.chunk, tiles.slices, sums.width, sums.height, sums.split > 1
+
     def dense(tiles: ProductTiles) -> bool:
         return multiply_share(WarpProductShape(spec, tiles).sums, tiles.chunk) >= DENSE
 
-    return _chosen(product_space(spec, target), lambda tiles: predict_product(spec, tiles, target).cost, dense)
+    cost = partial(_cost, predict_product, spec, target)
+    return _chosen(product_space(spec, target), [(moving, bound)], cost, dense)
+
+
+def _cost(predict_tiles: Callable[..., GpuPrediction], spec: object, target: GpuTarget, tiles: object) -> float:
+    return predict_tiles(spec, tiles, target).cost
+
+
+def _least_cost(waits: float, moved: Moved, target: GpuTarget) -> float:
+    """What tiles cost at least: that of their bytes, and that a block waits for so many cycles after it began."""
+    return LAUNCH + (BEGIN + waits) / (target.ghz * 1e9) + target.half_byte * moved.total
 
 
 def _chosen(
-    space: Iterable[AnyTiles], cost: Callable[[AnyTiles], float], dense: Callable[[AnyTiles], bool]
-) -> AnyTiles | None:  # fmt: skip
-    costs = [(cost(tiles), number, tiles) for number, tiles in enumerate(space)]
-    if not costs:
-        return None
-    least = min(costs)
-    allowed = [each for each in costs if each[0] <= least[0] * MORE and dense(each[2])]
-    return min(allowed, default=least)[2]
+    space: Iterable[AnyTiles],
+    bounds: Sequence[tuple[Callable[[AnyTiles], Hashable], Callable[[AnyTiles], float]]],
+    cost: Callable[[AnyTiles], float],
+    dense: Callable[[AnyTiles], bool],
+) -> AnyTiles | None:
+    """The first of the least cost, of those that are dense and cost little more than it; of all if none is. Only those
+    are looked at that may be near the least by all `bounds`: what tiles have of which a lower bound of the cost is a
+    function, and that function."""
+    known: list[Callable[[AnyTiles], float]] = [_remembered(parts, bound) for parts, bound in bounds]
+    least, costs = float("inf"), []
+    for lowest, number, tiles in sorted((known[0](tiles), number, tiles) for number, tiles in enumerate(space)):
+        if lowest > least * MORE:
+            break
+        if any(bound(tiles) > least * MORE for bound in known[1:]):
+            continue
+        each = cost(tiles)
+        least = min(least, each)
+        costs.append((each, number, tiles))
+    allowed = [each for each in costs if each[0] <= least * MORE and dense(each[2])]
+    return min(allowed or costs, default=(0.0, 0, None))[2]
+
+
+def _remembered(
+    parts: Callable[[Tiles], Hashable], function: Callable[[Tiles], float]
+) -> Callable[[Tiles], float]:
+    """The function, called once for all tiles with the same parts."""
+    known: dict[Hashable, float] = {}
+
+    def value(tiles: Tiles) -> float:
+        key = parts(tiles)
+        if key not in known:
+            known[key] = function(tiles)
+        return known[key]
+
+    return value
 
 
 def product_space(spec: WarpProduct, target: GpuTarget) -> Iterator[ProductTiles]:
@@ -134,12 +181,23 @@ def predict_product(spec: WarpProduct, tiles: ProductTiles, target: GpuTarget) -
 def half_copy(halves: float, vectors: bool = True) -> Work:
     """float16 numbers from global to shared memory, as `copy_work` counts them."""
     work = copy_work(0, halves, OCTET if vectors else 1)
-    return replace(work, shared=work.shared / 2, moved=work.moved / 2)
+    return Work(others=work.others, shared=work.shared / 2, moved=work.moved / 2)
 
 
 @cache
 def choose_fused(spec: WarpFused, target: GpuTarget) -> FusedTiles | None:
     """As `choose_product`, by the larger of the two products' loops."""
+
+    def moving(tiles: FusedTiles) -> Hashable:
+        tail = tiles.tail
+        return tiles.rows, tiles.cols, tiles.chunk, tiles.slices, (tail.width, tail.height) if tail else None
+
+    def bound(tiles: FusedTiles) -> float:
+        waits = WarpFusedShape(spec, tiles).steps * (FETCH + (4 if spec.tail else 2) * STEP)
+        return _least_cost(waits, moved_by_warp_fused(spec, tiles), target)
+
+    def working(tiles: FusedTiles) -> Hashable:
+        return tiles.threads, moving(tiles)
 
     def dense(tiles: FusedTiles) -> bool:
         depths = (tiles.lead, WarpFusedShape(spec, tiles).depth), (tiles.tail, tiles.chunk)
@@ -150,7 +208,8 @@ def choose_fused(spec: WarpFused, target: GpuTarget) -> FusedTiles | None:
         ]
         return max(loops, default=(0, 0.0))[1] >= DENSE
 
-    return _chosen(fused_space(spec, target), lambda tiles: predict_fused(spec, tiles, target).cost, dense)
+    bounds = (moving, bound), (working, lambda tiles: _least_fused(spec, tiles, target))
+    return _chosen(fused_space(spec, target), bounds, partial(_cost, predict_fused, spec, target), dense)
 
 
 def fused_space(spec: WarpFused, target: GpuTarget) -> Iterator[FusedTiles]:
@@ -166,7 +225,7 @@ def fused_space(spec: WarpFused, target: GpuTarget) -> Iterator[FusedTiles]:
                 continue
             across, columns, grid_rows = shape.grid
             slices = slices_of(shape.steps, across * columns * grid_rows, target) if tail else [1]
-            yield from (replace(tiles, slices=count) for count in slices)
+            yield from (replace(tiles, slices=count) if count > 1 else tiles for count in slices)
 
 
 def _tails(spec: WarpFused, pixels: int, warps: int) -> list[WarpTiles | None]:
@@ -210,37 +269,81 @@ def fused_registers(tiles: FusedTiles) -> int:
 def predict_fused(spec: WarpFused, tiles: FusedTiles, target: GpuTarget) -> GpuPrediction:
     """Chunk after chunk: fetch the weights, expand, depthwise, project, a barrier behind each."""
     shape = WarpFusedShape(spec, tiles)
-    vectors = spec.channels % OCTET == 0 and spec.input_dtype == "float16"
-    work = half_copy(shape.places.halves) + copy_work(0, shape.chunk_biases) + fetch(1) + barrier(4 if spec.tail else 2)
+    work = _step_work(shape)
     if isinstance(tiles.lead, WarpTiles):
         parts = shape.made_rows // tiles.lead.height
         epilogue = Work(others=tiles.lead.kept * tiles.lead.warps * 4)
         work += (fragments_work(tiles.lead, shape.depth) + unload_work(tiles.lead) + epilogue).times(parts)
-    else:
-        work += half_copy(shape.middle_pixels * tiles.chunk, vectors)
-    work += _depthwise_work(spec, tiles)
     if isinstance(tiles.tail, WarpTiles):
-        work += fragments_work(tiles.tail, tiles.chunk) + half_copy(shape.tail_halves)
+        work += fragments_work(tiles.tail, tiles.chunk)
     work = work.times(shape.steps)
-    if spec.lead:
-        work += half_copy(shape.middle_pixels * shape.depth, vectors) + fetch(1)
-        if shape.picture_halves:
-            work += half_copy(shape.picture_halves, vectors) + barrier(1)
     if isinstance(tiles.tail, WarpTiles):
-        work += unload_work(tiles.tail) + Work(others=tiles.tail.kept * tiles.tail.warps * 3)
+        work += unload_work(tiles.tail)
+    return _predicted(shape, target, work, fused_registers(tiles), shape.shared_bytes)
+
+
+def _least_fused(spec: WarpFused, tiles: FusedTiles, target: GpuTarget) -> float:
+    """What tiles cost at least however warps share the products, with as many blocks at once as there can be."""
+    shape = WarpFusedShape(spec, tiles)
+    work, warps = _step_work(shape), tiles.threads / WARP
+    if spec.lead:
+        sums = -(-shape.lead_pixels // FRAGMENT) * tiles.chunk // FRAGMENT
+        work += _least_product(sums, shape.depth) + _least_unload(sums, warps) + Work(others=sums * OCTET * 4)
+    sums = tiles.tail.height * shape.width // FRAGMENT**2 if tiles.tail else 0
+    work = (work + _least_product(sums, tiles.chunk)).times(shape.steps) + _least_unload(sums, warps)
+    return _predicted(shape, target, work, SPARE_REGISTERS, 0).cost
+
+
+def _least_product(sums: int, depth: int) -> Work:
+    """Of so many fragments of sums: a warp has eight at most, and of these loads six."""
+    steps = depth // FRAGMENT
+    return Work(others=sums * steps * 6 / FRAGMENTS, waits=steps * STEP if sums else 0, tensor=sums * steps)
+
+
+def _least_unload(sums: int, warps: float) -> Work:
+    """Their way through shared memory, shared out evenly."""
+    one = unload_work(WarpTiles(FRAGMENT, FRAGMENT, 1, 1))
+    return replace(one.times(sums), waits=one.waits * sums / warps)
+
+
+def _step_work(shape: WarpFusedShape) -> Work:
+    """Of a chunk all but the products."""
+    spec, tiles = shape.spec, shape.tiles
+    work = half_copy(shape.places.halves) + copy_work(0, shape.chunk_biases) + fetch(1) + barrier(4 if spec.tail else 2)
+    if not spec.lead:
+        work += half_copy(shape.middle_pixels * tiles.chunk, _vectors(spec))
+    if spec.tail:
+        work += half_copy(shape.tail_halves)
+    return work + _depthwise_work(shape)
+
+
+def _predicted(shape: WarpFusedShape, target: GpuTarget, work: Work, registers: int, shared: int) -> GpuPrediction:
+    """The time of that work and of what a block does once, with so many registers a thread and bytes of shared memory
+    a block."""
+    spec, tiles = shape.spec, shape.tiles
+    if spec.lead:
+        work += half_copy(shape.middle_pixels * shape.depth, _vectors(spec)) + fetch(1)
+        if shape.picture_halves:
+            work += half_copy(shape.picture_halves, _vectors(spec)) + barrier(1)
+    if isinstance(tiles.tail, WarpTiles):
+        work += Work(others=tiles.tail.kept * tiles.tail.warps * 3)
     work += Work(waits=BEGIN)
     chunks, columns, rows = shape.grid
     unique = tensor_bytes(spec) + 4 * shape.weight_floats
     blocks = chunks * columns * rows * spec.images
     moved = moved_by_warp_fused(spec, tiles).total / (chunks * columns * rows)
     work = replace(work + joined(spec, tiles), moved=moved)
-    registers, shared = fused_registers(tiles), shape.shared_bytes
     return predict(target, work, blocks, tiles.threads, registers, shared, spec.macs, unique, target.half_byte)
 
 
-def _depthwise_work(spec: WarpFused, tiles: FusedTiles) -> Work:
+def _vectors(spec: WarpFused) -> bool:
+    """Whether the input is loaded eight numbers at once."""
+    return spec.channels % OCTET == 0 and spec.input_dtype == "float16"
+
+
+def _depthwise_work(shape: WarpFusedShape) -> Work:
     """A thread makes runs of pixels of eight channels, two at once."""
-    shape, stage = WarpFusedShape(spec, tiles), spec.depthwise
+    tiles, stage = shape.tiles, shape.spec.depthwise
     warps = tiles.threads / WARP
     rounds = -(-(tiles.chunk // OCTET * shape.pixels // tiles.run) // tiles.threads)
     span = (tiles.run - 1) * stage.stride[1] + (stage.kernel[1] - 1) * stage.dilation[1] + 1

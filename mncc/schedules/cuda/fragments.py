@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 from itertools import product
 from typing import Any
 
@@ -14,7 +13,7 @@ from tvm.script.ir_builder import tirx as T
 from mncc.kernels.gpu_target import WARP
 from mncc.kernels.gpu_tiles import FRAGMENT, OCTET, QUAD, WarpTiles, steps_at_once
 from mncc.schedules.cuda.halves import call_cuda
-from mncc.schedules.cuda.writer import Expr, loaded, registers, vector
+from mncc.schedules.cuda.writer import Expr, loaded, registers
 
 FRAGMENTS = "mncc.fragments"
 """The attribute of functions that work with fragments."""
@@ -73,18 +72,17 @@ class WarpSums:
 
     def begin(self, biases: Any) -> None:
         """In all sums their biases, in the registers that `biases` filled."""
-        for i, j, below in product(range(self.rows), range(self.columns * 2), (0, 1)):
-            with T.unroll(0, 2) as v:
-                at = i * self.columns * OWN + j * QUAD + below * 2 + v
-                T.buffer_store(self.sums, biases[j * 2 + v], [at])
+        with T.unroll(0, self.rows) as i, T.unroll(0, self.columns * OWN) as number:
+            T.buffer_store(self.sums, biases[number], [i * self.columns * OWN + number])
 
     def biases(self, source: Any) -> Any:
-        """The biases of a lane's columns in registers, of those of the block's product in shared memory."""
-        own = registers(self.columns * QUAD)
+        """The biases of a row of a warp's fragments in registers, of those of the block's product in shared memory."""
+        own = registers(self.columns * OWN)
+        T.buffer_store(own, T.float32(0), [self.columns * OWN - 1])
         self._operands()
         for j in range(self.columns * 2):
-            start = self.column + j * OCTET + self.lane % QUAD * 2
-            vector(2, partial(_copy_bias, own, j * 2, source, start))
+            at = source.access_ptr("r", offset=self.column + j * OCTET + self.lane % QUAD * 2)
+            call_cuda("fragment_begin", T.address_of(own[j * QUAD]), at)
         return own
 
     def _operands(self) -> None:
@@ -221,10 +219,6 @@ class WarpSums:
         row, column = self.row + self.lane % FRAGMENT, self.column + self.lane // FRAGMENT * OCTET
         with T.unroll(0, self.rows) as i, T.unroll(0, self.columns) as j:
             yield (i * self.columns + j) * OCTET, row + i * FRAGMENT, column + j * FRAGMENT
-
-
-def _copy_bias(own: Any, at: int, source: Any, start: Expr, lane: Expr) -> None:
-    T.buffer_store(own, source[start + lane], [at + lane])
 
 
 def _staged(row: Expr, quad: Expr) -> Expr:

@@ -35,7 +35,6 @@ from mncc.schedules.cuda.writer import (
 )
 from mncc.schedules.types import cast
 
-
 HELD = 32 * FRAGMENT * FRAGMENT // PAIRS
 """The most weights of a lead that a warp keeps in registers while it goes through pixels: 32 of a thread."""
 
@@ -187,7 +186,7 @@ class _WarpFusedWriter:
         held = count > 1 and shape.depth * tiles.channels <= HELD
         if held:
             sums.hold(right, shape.depth)
-        with T.serial(0, count) as part, T.sblock("expand"):
+        with T.serial(0, count, unroll=False if count > 1 else None) as part, T.sblock("expand"):
             opaque()
             first = part * tiles.height if count > 1 else 0
             left = Matrix(self.window, shape.input_pitch, first)
