@@ -140,8 +140,8 @@ def multiply_share(tiles: WarpTiles, depth: int) -> float:
     if steps == at_once:
         return 0.0
     multiplies, others = at_once * down * across * TENSOR_ISSUES, at_once * (down + across)
-    if down == 1 and across > 3 and at_once in (3, 5):
-        # As nvcc writes them, three quarters of the sums are moved to other registers at the end of a round.
+    if down == 1 and across > 2 and at_once in (3, 5):
+        # As nvcc writes them, up to three quarters of the sums are moved to other registers at the end of a round.
         others += across * OCTET * 3 // 4
     return multiplies / (multiplies + others + round_cost(steps // at_once))
 

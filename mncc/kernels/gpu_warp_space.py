@@ -17,6 +17,7 @@ from mncc.kernels.gpu_time import (
     BEGIN,
     FETCH,
     LAUNCH,
+    SHARED_BYTES,
     STEP,
     GpuPrediction,
     Work,
@@ -41,7 +42,7 @@ SPLITS = (1, 2, 4)
 """Warps that share the depth of a product, so that each has more of its fragments."""
 DENSE = 0.5
 """The least part of a product's loop that is to multiply, where that costs no more than..."""
-MORE = 1.1
+MORE = 1.15
 """... this, of the least cost: what the model does not know better anyway."""
 MOST_DEPTH = 512
 """Of a chunk."""
@@ -272,8 +273,8 @@ def predict_fused(spec: WarpFused, tiles: FusedTiles, target: GpuTarget) -> GpuP
     work = _step_work(shape)
     if isinstance(tiles.lead, WarpTiles):
         parts = shape.made_rows // tiles.lead.height
-        epilogue = Work(others=tiles.lead.kept * tiles.lead.warps * 4)
-        work += (fragments_work(tiles.lead, shape.depth) + unload_work(tiles.lead) + epilogue).times(parts)
+        kept = keep_work(tiles.lead.fragments[0] * tiles.lead.fragments[1] * tiles.lead.warps)
+        work += (fragments_work(tiles.lead, shape.depth) + kept).times(parts)
     if isinstance(tiles.tail, WarpTiles):
         work += fragments_work(tiles.tail, tiles.chunk)
     work = work.times(shape.steps)
@@ -288,10 +289,17 @@ def _least_fused(spec: WarpFused, tiles: FusedTiles, target: GpuTarget) -> float
     work, warps = _step_work(shape), tiles.threads / WARP
     if spec.lead:
         sums = -(-shape.lead_pixels // FRAGMENT) * tiles.chunk // FRAGMENT
-        work += _least_product(sums, shape.depth) + _least_unload(sums, warps) + Work(others=sums * OCTET * 4)
+        work += _least_product(sums, shape.depth) + keep_work(sums)
     sums = tiles.tail.height * shape.width // FRAGMENT**2 if tiles.tail else 0
     work = (work + _least_product(sums, tiles.chunk)).times(shape.steps) + _least_unload(sums, warps)
     return _predicted(shape, target, work, SPARE_REGISTERS, 0).cost
+
+
+def keep_work(sums: int) -> Work:
+    """What becomes of so many fragments of a lead's sums: of each two that a lane has side by side, of four, it rounds,
+    clips and stores both at once; of each row it loads what outside of the picture is zero."""
+    stored = 2 * FRAGMENT**2 / SHARED_BYTES
+    return Work(others=sums * (4 * 3 + 2), shared=sums * (stored + 2))
 
 
 def _least_product(sums: int, depth: int) -> Work:
