@@ -119,17 +119,18 @@ def test_mobilenet_v2_in_float16(monkeypatch: pytest.MonkeyPatch) -> None:
         assert kernel.worst_bank_ways is not None and kernel.worst_bank_ways <= 2, kernel
         assert kernel.bank_ways is not None and kernel.bank_ways < 1.3, kernel
         assert kernel.product_share is not None and kernel.product_share > 0.25, kernel
-    # All products of 1x1 alone, the classifier's too, and expansions as deep as 64; others are no loops (docs/gpu.md).
+    # In the others the loop is an expansion 16 or 32 deep, whose sums take more than their products (docs/gpu.md).
     dense = [kernel for kernel in report.kernels if (kernel.multiply_share or 0) >= 0.5 and kernel.wide_loads == 1]
-    assert [kernel.name.split("_")[0] for kernel in dense] == [f"k{number:02}" for number in range(7, 20)]
+    assert [int(kernel.name[1:3]) for kernel in dense] == [1, 4, 5, *range(7, 20)]
 
 
 @pytest.mark.full
 @pytest.mark.parametrize("target", [name for name, _ in target_names() if name.startswith("cuda-")])
-def test_bytes_are_moved_three_times_in_float16(target: str) -> None:
+@pytest.mark.parametrize("network", ["mobilenet_v1", "mobilenet_v2"])
+def test_bytes_are_moved_three_times_in_float16(network: str, target: str) -> None:
     machine = load_machine(target)
     assert isinstance(machine, GpuTarget)
-    plan = make_plan(load("examples/mobilenet_v2.mn"), machine, HALF)
+    plan = make_plan(load(f"examples/{network}.mn"), machine, HALF)
     predicted = [kernel.predict(machine) for kernel in plan.kernels]
     moved, unique = (sum(getattr(each, part) for each in predicted) for part in ("moved", "unique"))
     assert len(plan.kernels) <= 23 and moved < 3 * unique, (len(plan.kernels), moved / unique)
