@@ -41,6 +41,8 @@ class WarpFusedShape(FusedShape):
     tiles: FusedTiles
 
     clips: ClassVar[bool] = False
+    """Fragments of 16 pixels round up what clipping saves, and zeros would have to be written around what is made: by
+    the model 0.3% of MobileNetV2's bytes and 1.4% of its time on an A100."""
 
     @cached_property
     def depth(self) -> int:
