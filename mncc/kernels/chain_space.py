@@ -24,6 +24,8 @@ WEIGHTS_LIVE = 4
 """Registers for weights beside inputs taken by lane: two are loaded while two are multiplied."""
 CONVERTED = 3
 """Registers that weights need besides, where they are converted as they are loaded; with fewer, sums are spilled."""
+CONVERTED_TAPS = 4
+"""Registers that a depthwise stage's weights need besides, where they are converted."""
 HALF = 4
 """Registers that float16 leaves free besides: its lanes are those of the first sixteen registers alone, and with fewer
 LLVM moves inputs to and fro between registers, and some through the stack."""
@@ -50,7 +52,7 @@ def stage_tiles(chain: Chain, index: int, target: Target) -> Iterator[ConvTile]:
     """The register tiles of one stage."""
     stage = chain.stages[index]
     if stage.kind == "depthwise":
-        yield from depthwise_tiles(stage, target)
+        yield from depthwise_tiles(stage, target, chain.weights_dtype != chain.dtype)
     else:
         rows = stage.height if chain.pool or len(chain.stages) == 1 else min(stage.height, MOST_ROWS)
         steps = target.lanes if target.inputs == "lane" and chain.order(index) == 1 else 1
@@ -134,7 +136,7 @@ def pixels_in_registers(vectors: int, steps: int, target: Target, live: int = WE
     return (target.registers - vectors - (1 if target.inputs == "memory" else 2)) // vectors
 
 
-def depthwise_tiles(stage: Stage, target: Target) -> Iterator[ConvTile]:
+def depthwise_tiles(stage: Stage, target: Target, converts: bool = False) -> Iterator[ConvTile]:
     """Vectors that divide the channels, or leave narrower ones over where instructions read inputs from memory, for a
     row of pixels whose sums leave registers for three weights and three inputs at a time. Where loads are instructions
     of their own, several rows share those of the rows between them, if there are registers to keep them."""
@@ -142,9 +144,10 @@ def depthwise_tiles(stage: Stage, target: Target) -> Iterator[ConvTile]:
     found = [n for n in target.narrow if stage.channels % n == 0 or (rests and stage.channels > n)]
     shares = target.inputs == "lane" and stage.stride[0] == 1
     most = min(stage.height, MOST_ROWS) if shares else 1
+    registers = target.registers - (CONVERTED_TAPS if target.inputs == "lane" and converts else 0)
     for lanes, rows in product(found or [target.narrow[-1]], range(1, most + 1)):
         for cols in range(1, min(stage.width, MOST_DEPTHWISE // rows) + 1):
-            if cols == rows == 1 or _depthwise_registers(stage, rows, cols, target) <= target.registers:
+            if cols == rows == 1 or _depthwise_registers(stage, rows, cols, target) <= registers:
                 yield ConvTile(rows, cols, lanes, lanes)
 
 

@@ -114,6 +114,7 @@ OTHERS = ("arm64", "arm64-cortex-a53", "arm64-cortex-a72")
 ALL = [
     *((target, FULL, network, 0.7) for target in (*OTHERS, *COMPUTE_HALF) for network in NETWORKS),
     *((target, HALF, network, 0.7) for target in COMPUTE_HALF for network in NETWORKS),
+    ("arm64-cortex-a76", STORED, "V1", 0.75),
     ("arm64-cortex-a76", STORED, "V2", 0.75),
 ]
 """Target, precision, network, and the least share of multiplications, on the average."""
