@@ -14,6 +14,7 @@ import numpy as np
 from mncc.devices.requests import Operand
 from mncc.elaborate import load
 from mncc.kernels.family import family_of
+from mncc.kernels.records import to_json
 from mncc.kernels.space import knobs
 from mncc.kernels.target import load_target
 from mncc.plan import make_plan
@@ -56,7 +57,8 @@ def machine_cost(task: Task, tiles: Tiles) -> float:
 
 
 def _parts(tiles: Tiles) -> Iterator[str]:
-    yield from (repr(getattr(tiles, name)) for name in tiles.__dataclass_fields__)
+    """As a table has them: a field that is added with a default changes no machine's mind."""
+    yield from (str(to_json(getattr(tiles, name))) for name in tiles.__dataclass_fields__)
 
 
 @dataclass
