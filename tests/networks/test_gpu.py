@@ -76,11 +76,18 @@ TWO_OF_FOUR = """
 input image: 5x7x5
 output y = image -> conv 3x3 6 bias -> relu6 -> conv 3x3 2 bias -> conv 1x1 2
 """
+NOT_ACTIVATED = """
+input image: 8x9x21
+output y = image -> conv 1x1 30 -> norm -> relu6 -> depthwise 3x3 -> conv 1x1 19 -> norm
+"""
 
 
-@pytest.mark.parametrize("text", [ONE_PIXEL, TWO_OF_FOUR], ids=["one_pixel", "two_of_four_channels"])
+@pytest.mark.parametrize(
+    "text", [ONE_PIXEL, TWO_OF_FOUR, NOT_ACTIVATED], ids=["one_pixel", "two_of_four_channels", "not_activated"]
+)
 def test_small_pictures_in_float16(text: str, tmp_path: Path) -> None:
-    """A window that is mostly outside of the picture, and one whose vectors are of two lanes."""
+    """A window that is mostly outside of the picture, one whose vectors are of two lanes, and a depthwise convolution
+    without an activation between two products."""
     file = tmp_path / "small.mn"
     file.write_text(HEAD + text, encoding="utf-8")
     check(str(file), {}, "cuda-sm80", tmp_path, HALF, (2,))

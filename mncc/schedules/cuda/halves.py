@@ -47,8 +47,10 @@ def round_halves(
 
 
 def clip_halves(values: Any, first: Expr, count: int, clip: str) -> None:
-    """Does to an even number of float16 numbers in registers, from `first` on, what `clip_of` named."""
-    with T.unroll(0, count // 2 if clip else 0) as pair:
+    """Does to an even number of float16 numbers in registers, from `first` on, what `clip_of` named, if anything."""
+    if not clip:
+        return
+    with T.unroll(0, count // 2) as pair:
         call_cuda(clip, T.address_of(values[first + 2 * pair]))
 
 
