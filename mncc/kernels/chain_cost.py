@@ -90,8 +90,7 @@ def _in_phases(chain: Chain, stages: tuple[ConvTile, ...], target: Target) -> Ch
     or the first phase would have too few items."""
     height, middle = chain.last.height, len(chain.stages) - 2
     tile = stages[middle]
-    most = max(gcd(chain.stages[middle].channels, tile.lanes), min(target.narrow[-1], tile.lanes))
-    lanes = most
+    lanes = most = max(gcd(chain.stages[middle].channels, tile.lanes), target.narrow[-1])
     while lanes >= max(1, most // 2):
         fitting = (*stages[:middle], replace(tile, channels=lanes, lanes=lanes), stages[-1])
         found = ChainTiles(height, height, "channels", fitting)

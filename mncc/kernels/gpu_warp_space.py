@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from dataclasses import replace
-from functools import cache, partial
+from functools import cache
 from itertools import product
 from typing import TypeVar
 
@@ -85,12 +85,10 @@ def choose_product(spec: WarpProduct, target: GpuTarget) -> ProductTiles | None:
     def dense(tiles: ProductTiles) -> bool:
         return multiply_share(WarpProductShape(spec, tiles).sums, tiles.chunk) >= DENSE
 
-    cost = partial(_cost, predict_product, spec, target)
+    def cost(tiles: ProductTiles) -> float:
+        return predict_product(spec, tiles, target).cost
+
     return _chosen(product_space(spec, target), [(moving, bound)], cost, dense)
-
-
-def _cost(predict_tiles: Callable[..., GpuPrediction], spec: object, target: GpuTarget, tiles: object) -> float:
-    return predict_tiles(spec, tiles, target).cost
 
 
 def _least_cost(waits: float, moved: Moved, target: GpuTarget) -> float:
@@ -209,8 +207,11 @@ def choose_fused(spec: WarpFused, target: GpuTarget) -> FusedTiles | None:
         ]
         return max(loops, default=(0, 0.0))[1] >= DENSE
 
+    def cost(tiles: FusedTiles) -> float:
+        return predict_fused(spec, tiles, target).cost
+
     bounds = (moving, bound), (working, lambda tiles: _least_fused(spec, tiles, target))
-    return _chosen(fused_space(spec, target), bounds, partial(_cost, predict_fused, spec, target), dense)
+    return _chosen(fused_space(spec, target), bounds, cost, dense)
 
 
 def fused_space(spec: WarpFused, target: GpuTarget) -> Iterator[FusedTiles]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 import tomllib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -169,20 +170,21 @@ def target_names() -> list[tuple[str, str]]:
         here = native_target().name
     except DiagnosticError:
         here = "none of these"
-    named = [(name, _read(data_folder("targets") / f"{name}.toml").description) for name in _names()]
-    return [(NATIVE, f"the machine mncc runs on: {here}"), *named]
+    return [(NATIVE, f"the machine mncc runs on: {here}"), *((each.name, each.description) for each in _targets())]
 
 
 def cpu_targets() -> list[Target]:
     """Every CPU, in order of the names."""
-    found = (_read(data_folder("targets") / f"{name}.toml") for name in _names())
-    return [target for target in found if isinstance(target, Target)]
+    return [target for target in _targets() if isinstance(target, Target)]
 
 
 def gpu_targets() -> list[GpuTarget]:
     """Every GPU, in order of the names."""
-    found = (_read(data_folder("targets") / f"{name}.toml") for name in _names())
-    return [target for target in found if isinstance(target, GpuTarget)]
+    return [target for target in _targets() if isinstance(target, GpuTarget)]
+
+
+def _targets() -> Iterator[Target | GpuTarget]:
+    return (_read(data_folder("targets") / f"{name}.toml") for name in _names())
 
 
 def native_target() -> Target:

@@ -116,9 +116,15 @@ def _cost(network: Network, group: tuple[Unit, ...], machine: Machine) -> float 
 @cache
 def _chain_cost(chain: Chain, images: int, target: GpuTarget) -> float | None:
     spec = gpu_chain(chain, images, target)
-    if spec is None:
+    return _kernel_cost(spec, target) if spec else None
+
+
+def _kernel_cost(spec: Chain, target: GpuTarget) -> float | None:
+    """That of the tiles which a kernel gets; None where none fit."""
+    tiles = family_of(spec).choose_tiles(spec, target)
+    if tiles is None:
         return None
-    prediction = family_of(spec).predict(spec, family_of(spec).choose_tiles(spec, target), target)
+    prediction = family_of(spec).predict(spec, tiles, target)
     assert isinstance(prediction, GpuPrediction)
     return prediction.cost
 
@@ -164,13 +170,7 @@ def gpu_chain(chain: Chain, images: int, target: GpuTarget) -> Chain | None:
 def _grouped(chain: Chain, images: int, target: GpuTarget) -> GpuProduct | GpuDirect:
     """A grouped convolution as products, or where groups are too small for these an element a thread."""
     kinds = GpuProduct(**_values(_flattened(chain)), images=images), GpuDirect(**_values(chain), images=images)
-    costs = {}
-    for spec in kinds:
-        tiles = family_of(spec).choose_tiles(spec, target)
-        if tiles is not None:
-            prediction = family_of(spec).predict(spec, tiles, target)
-            assert isinstance(prediction, GpuPrediction)
-            costs[spec] = prediction.cost
+    costs = {spec: cost for spec in kinds if (cost := _kernel_cost(spec, target)) is not None}
     return min(costs, key=lambda spec: costs[spec])
 
 

@@ -84,14 +84,12 @@ def make_plan(
     network = rewrite(network)
     if isinstance(target, Target):
         return _planned(network, target, precision, tuned)
-    first = None
+    plans = []
     for priced in prices(target):
-        plan = _planned(network, priced, precision, tuned)
-        if not reads_again(plan):
-            return plan
-        first = first or plan
-    assert first is not None
-    return first
+        plans.append(_planned(network, priced, precision, tuned))
+        if not reads_again(plans[-1]):
+            return plans[-1]
+    return plans[0]
 
 
 def _planned(

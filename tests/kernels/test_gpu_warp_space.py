@@ -9,11 +9,10 @@ import pytest
 
 from mncc.kernels import gpu_warp_space as space
 from mncc.kernels.chain import Stage
-from mncc.kernels.gpu_target import GpuTarget
 from mncc.kernels.gpu_warp_fused import WarpFused
 from mncc.kernels.gpu_warp_product import WarpProduct
-from mncc.kernels.target import load_machine
 from mncc.network.ops import Activation
+from tests.networks.gpu import gpu_of
 
 ONE = ((1, 1), (1, 1))
 RELU6 = Activation("relu6")
@@ -25,12 +24,6 @@ BLOCK = WarpFused(
 PAIR = WarpFused(14, 14, 96, (DEPTHWISE, Stage("conv", 7, 7, 40)), **HALF)
 LEAD = WarpFused(14, 14, 24, (Stage("conv", 14, 14, 96, activation=RELU6), DEPTHWISE), **HALF)
 DEEP = WarpProduct(1, 49, 320, (Stage("conv", 1, 49, 96),), **HALF)
-
-
-def _gpu(name: str) -> GpuTarget:
-    machine = load_machine(name)
-    assert isinstance(machine, GpuTarget)
-    return machine
 
 
 def _all(tiles: Iterable[Any], bounds: object, cost: Callable[[Any], float], dense: Callable[[Any], bool]) -> Any:
@@ -46,13 +39,13 @@ def test_the_best_of_all_tiles_is_found(
     spec: WarpFused | WarpProduct, target: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     choose = space.choose_product if isinstance(spec, WarpProduct) else space.choose_fused
-    found = choose.__wrapped__(spec, _gpu(target))
+    found = choose.__wrapped__(spec, gpu_of(target))
     monkeypatch.setattr(space, "_chosen", _all)
-    assert found is not None and found == choose.__wrapped__(spec, _gpu(target))
+    assert found is not None and found == choose.__wrapped__(spec, gpu_of(target))
 
 
 @pytest.mark.parametrize("spec", [BLOCK, PAIR, LEAD], ids=["block", "pair", "lead"])
 def test_no_tiles_cost_less_than_is_said(spec: WarpFused) -> None:
-    gpu = _gpu("cuda-sm80")
+    gpu = gpu_of("cuda-sm80")
     for tiles in [*space.fused_space(spec, gpu)][::7]:
         assert space._least_fused(spec, tiles, gpu) <= space.predict_fused(spec, tiles, gpu).cost, tiles

@@ -7,10 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from mncc.language.diagnostic import OutsideError
 from mncc.library.loops import Loop, hottest, hottest_product
-from mncc.library.nvcc import find_nvcc
 from mncc.library.sass import find_nvdisasm, sass_codes, sass_of
+from tests.networks.gpu import nvcc_or_skip
 
 DOTS = Path(__file__).parent / "cuda" / "dots.sass"
 LOOP = Loop(instructions=12, multiplies=4, shared=1, shared_wide=1, loaded=1, loaded_wide=1)
@@ -62,10 +61,7 @@ def test_a_product_is_a_loop_or_a_part_of_one() -> None:
 
 
 def test_todays_compiler_and_disassembler_write_what_is_read() -> None:
-    try:
-        nvcc = find_nvcc()
-    except OutsideError as error:
-        pytest.skip(f"{error}")
+    nvcc = nvcc_or_skip()
     nvdisasm = find_nvdisasm()
     if nvdisasm is None:
         pytest.skip("no nvdisasm: pip install nvidia-cuda-nvdisasm")

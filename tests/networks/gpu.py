@@ -9,12 +9,15 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from mncc.backend import CudaKernels, Launch, compile_cuda
 from mncc.devices.cuda_on_cpu import CudaOnCpu
 from mncc.kernels.gpu_target import GpuTarget
 from mncc.kernels.precision import FULL, Precision
 from mncc.kernels.target import load_machine
+from mncc.language.diagnostic import OutsideError
+from mncc.library.nvcc import Nvcc, find_nvcc
 from mncc.network.graph import Network
 from mncc.plan import make_plan, pack_weights, rewrite, stored_tensors
 from mncc.reference import Twin
@@ -31,12 +34,25 @@ ALIGN = 16
 """Bytes: what the driver's allocations are aligned to is more, what kernels count on is this."""
 
 
+def gpu_of(target: str) -> GpuTarget:
+    """The GPU of that name."""
+    machine = load_machine(target)
+    assert isinstance(machine, GpuTarget)
+    return machine
+
+
+def nvcc_or_skip() -> Nvcc:
+    """The CUDA compiler of this machine; without one the test is skipped with the reason."""
+    try:
+        return find_nvcc()
+    except OutsideError as error:
+        pytest.skip(f"{error}")
+
+
 def small_board() -> GpuTarget:
     """One of a single multiprocessor, whose blocks take many chunks each: what one needs is on its way while the one
     before is computed."""
-    machine = load_machine("cuda-sm87")
-    assert isinstance(machine, GpuTarget)
-    return replace(machine, multiprocessors=1)
+    return replace(gpu_of("cuda-sm87"), multiprocessors=1)
 
 
 def guarded(array: np.ndarray, front: bool = False) -> np.ndarray:
@@ -65,8 +81,7 @@ class GpuNetwork:
         changed: Callable[[CudaKernels], CudaKernels] = lambda kernels: kernels,
         precision: Precision = FULL,
     ) -> None:
-        machine = load_machine(target) if isinstance(target, str) else target
-        assert isinstance(machine, GpuTarget)
+        machine = gpu_of(target) if isinstance(target, str) else target
         self.network, self.weights = network, weights
         self.plan = make_plan(network, machine, precision)
         self.kernels = changed(compile_cuda(self.plan))

@@ -14,13 +14,11 @@ from mncc.kernels.gpu_product import GpuProduct, ProductShape
 from mncc.kernels.gpu_target import FLAG, GpuTarget
 from mncc.kernels.gpu_warp_fused import WarpFused, WarpFusedShape
 from mncc.kernels.gpu_warp_product import WarpProduct, WarpProductShape
-from mncc.kernels.target import load_machine, target_names
-from mncc.language.diagnostic import OutsideError
-from mncc.library.nvcc import find_nvcc
+from mncc.kernels.target import target_names
 from mncc.library.ptxas import kernel_uses
 from mncc.plan import Plan, make_plan
 from mncc.verbs.compile_gpu import planned_for
-from tests.networks.gpu import HALF
+from tests.networks.gpu import HALF, gpu_of, nvcc_or_skip
 
 SHAPES: Mapping[type, Callable[..., Any]] = {
     GpuFused: FusedShape,
@@ -31,17 +29,8 @@ SHAPES: Mapping[type, Callable[..., Any]] = {
 GPUS = [name for name, _ in target_names() if name.startswith("cuda-")]
 
 
-def gpu(name: str) -> GpuTarget:
-    found = load_machine(name)
-    assert isinstance(found, GpuTarget)
-    return found
-
-
 def check(plan: Plan, targets: list[GpuTarget]) -> None:
-    try:
-        nvcc = find_nvcc()
-    except OutsideError as error:
-        pytest.skip(f"{error}")
+    nvcc = nvcc_or_skip()
     kernels = compile_cuda(plan)
     uses = kernel_uses(kernels.source, [target.architecture for target in targets], nvcc)
     assert len(uses) == len(targets) * len({launch.symbol for launch in kernels.launches})
@@ -59,13 +48,13 @@ def check(plan: Plan, targets: list[GpuTarget]) -> None:
 
 
 def test_one_text_for_every_architecture() -> None:
-    every = [gpu("cuda-sm80"), *(gpu(name) for name in GPUS)]
+    every = [gpu_of("cuda-sm80"), *(gpu_of(name) for name in GPUS)]
     check(make_plan(load("examples/mobilenet_v2.mn"), planned_for(tuple(every))), every[1:])
 
 
 def test_one_text_in_float16() -> None:
     network = load("examples/mobilenet_v2.mn", {"width": "0.35", "resolution": "96"})
-    both = [gpu("cuda-sm80"), gpu("cuda-sm75")]
+    both = [gpu_of("cuda-sm80"), gpu_of("cuda-sm75")]
     check(make_plan(network, planned_for(tuple(both)), HALF), both)
 
 
@@ -73,10 +62,10 @@ def test_one_text_in_float16() -> None:
 @pytest.mark.parametrize("name", GPUS)
 @pytest.mark.parametrize("network", ["mobilenet_v1", "mobilenet_v2"])
 def test_the_plan_for_each_target(network: str, name: str) -> None:
-    check(make_plan(load(f"examples/{network}.mn"), gpu(name)), [gpu(name)])
+    check(make_plan(load(f"examples/{network}.mn"), gpu_of(name)), [gpu_of(name)])
 
 
 @pytest.mark.full
 @pytest.mark.parametrize("network, name", [("mobilenet_v1", "cuda-sm90"), ("mobilenet_v2", "cuda-sm75")])
 def test_plans_in_float16(network: str, name: str) -> None:
-    check(make_plan(load(f"examples/{network}.mn"), gpu(name), HALF), [gpu(name)])
+    check(make_plan(load(f"examples/{network}.mn"), gpu_of(name), HALF), [gpu_of(name)])

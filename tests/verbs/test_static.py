@@ -12,27 +12,18 @@ import mncc.plan.gpu as plan_gpu
 from mncc.backend import compile_cuda
 from mncc.elaborate import load
 from mncc.kernels.chain import Chain
-from mncc.kernels.gpu_target import GpuTarget
 from mncc.kernels.gpu_time import GpuPrediction
 from mncc.kernels.precision import FULL, Precision
-from mncc.kernels.target import load_machine, target_names
-from mncc.language.diagnostic import OutsideError
-from mncc.library.nvcc import find_nvcc
+from mncc.kernels.target import target_names
 from mncc.plan import make_plan
 from mncc.report.console import show
 from mncc.report.failures import UsageError
 from mncc.verbs import static
 from mncc.verbs.job import find_target
 from mncc.verbs.static import static_report
-from tests.networks.gpu import HALF
+from tests.networks.gpu import HALF, gpu_of, nvcc_or_skip
 
 TINY = "docs/tiny.mn"
-
-
-def _gpu() -> GpuTarget:
-    machine = load_machine("cuda-sm80")
-    assert isinstance(machine, GpuTarget)
-    return machine
 
 
 def test_without_nvcc_the_rest_is_there_and_the_reason(
@@ -50,7 +41,7 @@ def test_without_nvcc_the_rest_is_there_and_the_reason(
 
 
 def test_in_float16_the_peak_is_that_of_the_tensor_cores() -> None:
-    described = make_plan(load(TINY), _gpu(), HALF).kernels[0].predict(_gpu()).describe()
+    described = make_plan(load(TINY), gpu_of("cuda-sm80"), HALF).kernels[0].predict(gpu_of("cuda-sm80")).describe()
     assert "tensor cores' peak" in described and "FMA" not in described
 
 
@@ -65,7 +56,7 @@ def test_the_bytes_counted_from_tiles_are_those_that_blocks_move(
     precision: Precision, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(static, "SAMPLE", 2**32 - 1)
-    machine = _gpu()
+    machine = gpu_of("cuda-sm80")
     plan = make_plan(load("examples/mobilenet_v2.mn", {"width": "0.35", "resolution": "64"}), machine, precision)
     kernels = compile_cuda(plan)
     traffic = static._traced(plan, kernels)
@@ -88,10 +79,7 @@ output y = image -> conv 1x1 160 -> conv 1x1 960 -> conv 1x1 320 -> conv 1x1 128
 
 
 def test_half_of_a_pointwise_products_loop_are_instructions_of_tensor_cores(tmp_path: Path) -> None:
-    try:
-        find_nvcc()
-    except OutsideError as error:
-        pytest.skip(f"{error}")
+    nvcc_or_skip()
     file = tmp_path / "n.mn"
     file.write_text(POINTWISE, encoding="utf-8")
     report = static_report(file, {}, "cuda-sm80", "float16", "float16")
@@ -107,10 +95,7 @@ def test_half_of_a_pointwise_products_loop_are_instructions_of_tensor_cores(tmp_
 
 @pytest.mark.full
 def test_mobilenet_v2_in_float16(monkeypatch: pytest.MonkeyPatch) -> None:
-    try:
-        find_nvcc()
-    except OutsideError as error:
-        pytest.skip(f"{error}")
+    nvcc_or_skip()
     monkeypatch.setattr(static, "SAMPLE", 1)
     report = static_report("examples/mobilenet_v2.mn", {}, "cuda-sm80", "float16", "float16")
     assert len(report.kernels) <= 20 and report.read_again < 3
@@ -128,8 +113,7 @@ def test_mobilenet_v2_in_float16(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("target", [name for name, _ in target_names() if name.startswith("cuda-")])
 @pytest.mark.parametrize("network", ["mobilenet_v1", "mobilenet_v2"])
 def test_bytes_are_moved_three_times_in_float16(network: str, target: str) -> None:
-    machine = load_machine(target)
-    assert isinstance(machine, GpuTarget)
+    machine = gpu_of(target)
     plan = make_plan(load(f"examples/{network}.mn"), machine, HALF)
     predicted = [kernel.predict(machine) for kernel in plan.kernels]
     moved, unique = (sum(getattr(each, part) for each in predicted) for part in ("moved", "unique"))
@@ -157,10 +141,7 @@ def test_no_bank_of_shared_memory_is_asked_twice_at_once(
 
 
 def test_mobilenet_v2_is_about_twenty_launches_of_multiply_adds() -> None:
-    try:
-        find_nvcc()
-    except OutsideError as error:
-        pytest.skip(f"{error}")
+    nvcc_or_skip()
     report = static_report("examples/mobilenet_v2.mn", {}, "cuda-sm80")
     assert len(report.kernels) <= 22 and not report.note
     for kernel in report.kernels:
@@ -197,8 +178,7 @@ def test_mobilenet_v2_is_about_twenty_launches_of_multiply_adds() -> None:
     ],
 )
 def test_bytes_are_moved_three_times_at_most(network: str, target: str, launches: int, times: float) -> None:
-    machine = load_machine(target)
-    assert isinstance(machine, GpuTarget)
+    machine = gpu_of(target)
     plan = make_plan(load(f"examples/{network}.mn"), machine)
     predicted = [kernel.predict(machine) for kernel in plan.kernels]
     moved, unique = (sum(getattr(each, part) for each in predicted) for part in ("moved", "unique"))
@@ -217,7 +197,7 @@ def test_a_byte_counts_more_where_bytes_are_moved_too_often(tmp_path: Path, monk
     """A layer of MobileNetV1's alone moves them five times: it is planned again, and stays where that is no help."""
     file = tmp_path / "n.mn"
     file.write_text(TWO_LAYERS, encoding="utf-8")
-    network, machine = load(str(file)), _gpu()
+    network, machine = load(str(file)), gpu_of("cuda-sm80")
 
     def moved(most: float) -> float:
         monkeypatch.setattr(plan_gpu, "MOST_MOVED", most)
@@ -231,13 +211,10 @@ def test_a_byte_counts_more_where_bytes_are_moved_too_often(tmp_path: Path, monk
 
 @pytest.mark.full
 def test_the_products_of_mobilenet_v1_multiply_in_half_of_their_instructions(monkeypatch: pytest.MonkeyPatch) -> None:
-    try:
-        find_nvcc()
-    except OutsideError as error:
-        pytest.skip(f"{error}")
+    nvcc_or_skip()
     monkeypatch.setattr(static, "SAMPLE", 1)
     report = static_report("examples/mobilenet_v1.mn", {}, "cuda-sm80")
-    specs = [kernel.spec for kernel in make_plan(load("examples/mobilenet_v1.mn"), _gpu()).kernels]
+    specs = [kernel.spec for kernel in make_plan(load("examples/mobilenet_v1.mn"), gpu_of("cuda-sm80")).kernels]
     assert report.read_again <= 3 and not report.note
     products = [
         kernel
