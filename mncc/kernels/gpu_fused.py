@@ -59,9 +59,10 @@ class GpuFused(Chain):
 
 
 def fuses(stages: Sequence[Stage]) -> bool:
-    """True for stages that one kernel of this family can be."""
+    """True for stages that one kernel of this family can be. A depthwise convolution that comes first may read shuffled
+    channels: it takes them from where they lie."""
     kinds = [stage.kind for stage in stages]
-    if kinds.count("depthwise") != 1 or any(stage.shuffle > 1 for stage in stages):
+    if kinds.count("depthwise") != 1 or any(stage.shuffle > 1 for stage in stages[1:]):
         return False
     before, after = stages[: kinds.index("depthwise")], stages[kinds.index("depthwise") + 1 :]
     leads = not before or (len(before) == 1 and multiplies(before))
@@ -420,6 +421,7 @@ def describe_shape(shape: FusedShape) -> list[str]:
         mixed = [] if stage.kind == "depthwise" else [spec.in_channels(index)]
         size = "x".join(map(str, (*stage.kernel, *mixed, stage.channels)))
         act = f" {stage.activation.describe()}" if stage.activation else ""
+        size += f" of {stage.shuffle} shuffled groups" if stage.shuffle > 1 else ""
         lines.append(f"{stage.kind} {size} / {stage.stride[0]}{act} -> {stage.height}x{stage.width}")
     lines.append(
         f"  blocks {'x'.join(map(str, shape.grid))} of {tiles.rows}x{tiles.cols} pixels, {shape.steps} steps of "

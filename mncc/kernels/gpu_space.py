@@ -279,7 +279,7 @@ def predict_fused(
 ) -> GpuPrediction:
     """Chunk after chunk: fetch the weights, expand, depthwise, project, a barrier behind each."""
     shape, stage = kind(spec, tiles), spec.depthwise
-    lanes = 1 if spec.channels % QUAD else QUAD
+    lanes = 1 if spec.channels % QUAD or stage.shuffle > 1 else QUAD
     warps = tiles.threads / WARP
     work = copy_work(tiles.threads, shape.weights.floats) + barrier(4 if spec.tail else 2)
     if tiles.lead:

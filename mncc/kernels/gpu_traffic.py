@@ -93,7 +93,7 @@ def moved_by_warp_product(spec: WarpProduct, tiles: ProductTiles) -> Moved:
     _, columns, rows = shape.grid
     begins = [[*range(0, last.height, tiles.rows)], [*range(0, last.width, tiles.cols)]]
     size = (1, shape.sums.height) if last.height == 1 else (shape.sums.height / tiles.cols, tiles.cols)
-    inputs = bytes_of(spec.input_dtype) * shape.panels * _unrolled(spec, last, begins, size) * spec.channels
+    inputs = bytes_of(spec.input_dtype) * shape.panels * _unrolled(spec, last, begins, size) * spec.inputs
     weights = rows * columns * FLOAT * shape.weight_floats
     return Moved(round(inputs), weights, _sums(spec, tiles), written_bytes(spec))
 

@@ -22,8 +22,8 @@ class WarpProduct(GpuProduct):
 
     @property
     def unrolled(self) -> int:
-        """Multiply-adds behind one element: taps x channels, in this order."""
-        return self.taps * self.channels
+        """Multiply-adds behind one element: taps x channels of its group, in this order."""
+        return self.taps * self.inputs
 
 
 @dataclass(frozen=True)
@@ -109,15 +109,18 @@ def staged_floats(tiles: WarpTiles) -> int:
 
 
 def pack(spec: WarpProduct, tiles: ProductTiles, arrays: Sequence[Mapping[str, np.ndarray]]) -> np.ndarray:
-    """One flat array, in the memory of float32, from `kernel` (kh, kw, in, out) and `bias` (out,): per tile of output
-    channels and per chunk of the unrolled depth a (chunk, width) matrix of float16, zeros where a tile or chunk is not
-    full; then the biases in float32."""
+    """One flat array, in the memory of float32, from `kernel` (kh, kw, in / groups, out) and `bias` (out,): per tile of
+    output channels and per chunk of the unrolled depth a (chunk, width) matrix of float16, zeros where a tile or chunk
+    is not full; then the biases in float32."""
     shape, width = WarpProductShape(spec, tiles), tiles.sums.width
     matrix = arrays[0]["kernel"].reshape(spec.unrolled, spec.last.channels)
-    full = padded_matrix(matrix, shape.depth, shape.panels * width)
-    panels = full.reshape(shape.chunks, tiles.chunk, shape.panels, width).transpose(2, 0, 1, 3)
+    parts = []
+    for group in np.split(matrix, spec.last.groups, axis=1):
+        full = padded_matrix(group, shape.depth, shape.group_panels * width)
+        panels = full.reshape(shape.chunks, tiles.chunk, shape.group_panels, width).transpose(2, 0, 1, 3)
+        parts.append(panels.ravel())
     packed = np.zeros(shape.weight_floats, np.float32)
-    packed[: shape.bias].view(np.float16)[...] = panels.ravel()
+    packed[: shape.bias].view(np.float16)[...] = np.concatenate(parts)
     packed[shape.bias :][: spec.last.channels] = arrays[0]["bias"]
     return packed
 
@@ -126,6 +129,7 @@ def describe(spec: WarpProduct, tiles: ProductTiles) -> list[str]:
     """Two lines for printed plans."""
     shape, stage = WarpProductShape(spec, tiles), spec.last
     size = "x".join(map(str, (*stage.kernel, spec.channels, stage.channels)))
+    size += f" in {stage.groups} groups" if stage.groups > 1 else ""
     act = f" {stage.activation.describe()}" if stage.activation else ""
     return [
         f"conv {size} / {stage.stride[0]}{act} -> {stage.height}x{stage.width}{' pool' if spec.pool else ''}",

@@ -12,7 +12,7 @@ from mncc.kernels.gpu_fused import FusedTiles
 from mncc.kernels.gpu_product import ProductTiles
 from mncc.kernels.gpu_space import SPARE_REGISTERS, Tiles, joined, pictures, pixel_tiles, slices_of
 from mncc.kernels.gpu_target import WARP, GpuTarget
-from mncc.kernels.gpu_tiles import FRAGMENT, OCTET, WarpTiles, rounded, steps_at_once
+from mncc.kernels.gpu_tiles import FRAGMENT, OCTET, WarpTiles, rounded, steps_at_once, vector_lanes
 from mncc.kernels.gpu_time import (
     BEGIN,
     FETCH,
@@ -136,9 +136,9 @@ def _remembered(
 
 def product_space(spec: WarpProduct, target: GpuTarget) -> Iterator[ProductTiles]:
     """All tiles that fit."""
-    last, depth = spec.last, rounded(spec.unrolled, FRAGMENT)
+    depth = rounded(spec.unrolled, FRAGMENT)
     chunks = sorted({min(size, depth) for size in (32, 64, 128, 256)} | _wholes(depth))
-    widths = sorted({min(size, rounded(last.channels, FRAGMENT)) for size in (16, 32, 64, 128)})
+    widths = sorted({min(size, rounded(spec.outputs, FRAGMENT)) for size in (16, 32, 64, 128)})
     for (rows, cols), warps, width, split in product(pixel_tiles(spec, FLAT), WARPS, widths, SPLITS):
         for sums, chunk in product(warp_sharing(rows * cols, width, warps // split), chunks):
             if chunk % (FRAGMENT * split):
@@ -160,9 +160,9 @@ def predict_product(spec: WarpProduct, tiles: ProductTiles, target: GpuTarget) -
     """Chunk after chunk: fetch, barrier, multiply, barrier."""
     shape = WarpProductShape(spec, tiles)
     sums, threads = shape.sums, shape.sums.threads
-    vectors = spec.channels % OCTET == 0 and spec.input_dtype == "float16"
+    lanes = vector_lanes(OCTET, spec.inputs) if spec.input_dtype == "float16" else 1
     real = min(sums.height, shape.pixels) * tiles.chunk
-    work = half_copy(real, vectors) + half_copy(shape.chunk_weights) + fetch(1) + barrier(2)
+    work = half_copy(real, lanes) + half_copy(shape.chunk_weights) + fetch(1) + barrier(2)
     work += fragments_work(sums, tiles.chunk)
     work = work.times(shape.steps) + unload_work(sums) + Work(waits=BEGIN)
     work += Work(others=sums.kept * threads / WARP * 3)
@@ -177,9 +177,9 @@ def predict_product(spec: WarpProduct, tiles: ProductTiles, target: GpuTarget) -
     return predict(target, work, blocks, threads, registers, shared, spec.macs, unique, target.half_byte)
 
 
-def half_copy(halves: float, vectors: bool = True) -> Work:
-    """float16 numbers from global to shared memory, as `copy_work` counts them."""
-    work = copy_work(0, halves, OCTET if vectors else 1)
+def half_copy(halves: float, lanes: int = OCTET) -> Work:
+    """float16 numbers from global to shared memory, so many an access, as `copy_work` counts them."""
+    work = copy_work(0, halves, lanes)
     return Work(others=work.others, shared=work.shared / 2, moved=work.moved / 2)
 
 
@@ -320,7 +320,7 @@ def _step_work(shape: WarpFusedShape) -> Work:
     spec, tiles = shape.spec, shape.tiles
     work = half_copy(shape.places.halves) + copy_work(0, shape.chunk_biases) + fetch(1) + barrier(4 if spec.tail else 2)
     if not spec.lead:
-        work += half_copy(shape.middle_pixels * tiles.chunk, _vectors(spec))
+        work += half_copy(shape.middle_pixels * tiles.chunk, _lanes(spec))
     if spec.tail:
         work += half_copy(shape.tail_halves)
     return work + _depthwise_work(shape)
@@ -331,9 +331,9 @@ def _predicted(shape: WarpFusedShape, target: GpuTarget, work: Work, registers: 
     a block."""
     spec, tiles = shape.spec, shape.tiles
     if spec.lead:
-        work += half_copy(shape.middle_pixels * shape.depth, _vectors(spec)) + fetch(1)
+        work += half_copy(shape.middle_pixels * shape.depth, _lanes(spec)) + fetch(1)
         if shape.picture_halves:
-            work += half_copy(shape.picture_halves, _vectors(spec)) + barrier(1)
+            work += half_copy(shape.picture_halves, _lanes(spec)) + barrier(1)
     if isinstance(tiles.tail, WarpTiles):
         work += Work(others=tiles.tail.kept * tiles.tail.warps * 3)
     work += Work(waits=BEGIN)
@@ -345,9 +345,9 @@ def _predicted(shape: WarpFusedShape, target: GpuTarget, work: Work, registers: 
     return predict(target, work, blocks, tiles.threads, registers, shared, spec.macs, unique, target.half_byte)
 
 
-def _vectors(spec: WarpFused) -> bool:
-    """Whether the input is loaded eight numbers at once."""
-    return spec.channels % OCTET == 0 and spec.input_dtype == "float16"
+def _lanes(spec: WarpFused) -> int:
+    """Numbers of the input that are loaded at once."""
+    return vector_lanes(OCTET, spec.channels) if spec.input_dtype == "float16" and spec.depthwise.shuffle == 1 else 1
 
 
 def _depthwise_work(shape: WarpFusedShape) -> Work:

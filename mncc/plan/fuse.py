@@ -93,6 +93,17 @@ def only_readers(network: Network, units: tuple[Unit, ...]) -> dict[str, Unit]:
     }
 
 
+def shuffles_before_depthwise(network: Network, units: tuple[Unit, ...], reader: dict[str, Unit]) -> dict[str, Unit]:
+    """Output of a depthwise unit -> the shuffle whose channels it alone reads."""
+    found = ((reader.get(unit.output), unit) for unit in units if _is_shuffle(unit))
+    return {
+        after.output: unit
+        for after, unit in found
+        if after is not None and after.is_convolution and after.head.inputs[0] == unit.output
+        if _is_depthwise(network, after)
+    }
+
+
 def group_units(network: Network, units: tuple[Unit, ...], target: Target) -> list[tuple[Unit, ...]]:
     """Units that become one kernel together."""
     by_output = {u.output: u for u in units}

@@ -22,7 +22,7 @@ from mncc.kernels.plain import Plain
 from mncc.kernels.precision import Precision, StoredType
 from mncc.network.graph import Network
 from mncc.network.ops import Conv2d
-from mncc.plan.fuse import kernel_of, only_readers, pools
+from mncc.plan.fuse import kernel_of, only_readers, pools, shuffles_before_depthwise
 from mncc.plan.half import half_chain
 from mncc.plan.model import Plan
 from mncc.plan.units import Unit
@@ -55,14 +55,15 @@ def group_for_gpu(
     """Units that become one kernel together, in the order of their last nodes."""
     machine = target, precision
     reader = only_readers(network, units)
+    shuffles = shuffles_before_depthwise(network, units, reader)
     groups: list[tuple[Unit, ...]] = []
-    lined: set[str] = set()
+    lined = {shuffle.output for shuffle in shuffles.values()}
     for unit in units:
         if unit.output in lined:
             continue
         line = _line(unit, reader)
         lined |= {member.output for member in line}
-        groups += _fastest(network, line, machine)
+        groups += _fastest(network, line, machine, shuffles.get(unit.output))
     order = {u.output: i for i, u in enumerate(units)}
     pooled = _with_pools(network, groups, reader, machine)
     return sorted(pooled, key=lambda group: order[group[-1].output])
@@ -82,13 +83,16 @@ def _line(unit: Unit, reader: dict[str, Unit]) -> list[Unit]:
     return line
 
 
-def _fastest(network: Network, line: list[Unit], machine: Machine) -> list[tuple[Unit, ...]]:
-    """The line in groups."""
+def _fastest(network: Network, line: list[Unit], machine: Machine, shuffle: Unit | None) -> list[tuple[Unit, ...]]:
+    """The line in groups, the first of them with the shuffle in front of a depthwise convolution: a line begins with
+    that, because what makes its input is none."""
     best: list[tuple[float, list[tuple[Unit, ...]]]] = [(0.0, [])]
     for end in range(1, len(line) + 1):
         ways = []
         for begin in range(max(0, end - LONGEST), end):
             group, (before, groups) = tuple(line[begin:end]), best[begin]
+            if begin == 0 and shuffle is not None:
+                group = (shuffle, *group)
             cost = _cost(network, group, machine)
             if cost is not None:
                 ways.append((before + cost, [*groups, group]))
@@ -158,7 +162,7 @@ def gpu_chain(chain: Chain, images: int, target: GpuTarget) -> Chain | None:
             return product
     if chain.pool:
         return None
-    if len(chain.stages) == 1 and chain.dtype == "float32" and groups_multiply(chain.last):
+    if len(chain.stages) == 1 and groups_multiply(chain.last):
         return _grouped(chain, images, target)
     if fuses(chain.stages):
         fused = (WarpFused if chain.dtype == "float16" else GpuFused)(**_values(chain), images=images)
@@ -169,7 +173,8 @@ def gpu_chain(chain: Chain, images: int, target: GpuTarget) -> Chain | None:
 
 def _grouped(chain: Chain, images: int, target: GpuTarget) -> GpuProduct | GpuDirect:
     """A grouped convolution as products, or where groups are too small for these an element a thread."""
-    kinds = GpuProduct(**_values(_flattened(chain)), images=images), GpuDirect(**_values(chain), images=images)
+    product = WarpProduct if chain.dtype == "float16" else GpuProduct
+    kinds = product(**_values(_flattened(chain)), images=images), GpuDirect(**_values(chain), images=images)
     costs = {spec: cost for spec in kinds if (cost := _kernel_cost(spec, target)) is not None}
     return min(costs, key=lambda spec: costs[spec])
 

@@ -13,10 +13,14 @@ import mncc.kernels.gpu_warp_space as gpu_warp_space
 import mncc.plan.gpu as plan_gpu
 from mncc.elaborate import load, show_network
 from mncc.kernels.gpu_direct import GpuDirect
+from mncc.kernels.gpu_fused import GpuFused
+from mncc.kernels.gpu_plain import GpuPlain
 from mncc.kernels.gpu_product import GpuProduct, ProductTiles
 from mncc.kernels.gpu_target import GpuTarget
+from mncc.kernels.gpu_warp_product import WarpProduct
 from mncc.kernels.precision import FULL, Precision
 from mncc.network.graph import Network
+from mncc.network.ops import ChannelShuffle
 from mncc.reference import Twin
 from mncc.weights.random_weights import random_weights
 from tests.networks.compare import inputs_of
@@ -126,16 +130,60 @@ output few = image -> conv 3x3 24 groups 12 bias
 """
 
 
-@pytest.mark.parametrize("target, direct", [("cuda-sm80", 3), (small_board(), 0)], ids=["sm80", "a_small_board"])
-def test_groups_are_products_of_their_own(target: str | GpuTarget, direct: int, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "target, precision, direct",
+    [("cuda-sm80", FULL, 3), (small_board(), FULL, 0), ("cuda-sm80", HALF, 4), (small_board(), HALF, 1)],
+    ids=["sm80", "a_small_board", "float16", "float16_on_a_small_board"],
+)
+def test_groups_are_products_of_their_own(
+    target: str | GpuTarget, precision: Precision, direct: int, tmp_path: Path
+) -> None:
     """Of groups whose channels are whole accesses of memory and such whose are not, with a residual; on a large GPU an
     element of the smallest is a thread's."""
     file = tmp_path / "grouped.mn"
     file.write_text(HEAD + GROUPED, encoding="utf-8")
     network = load(str(file), {"batch": "2"})
-    gpu = expect_right_on_gpu(network, random_weights(network, 3), tmp_path, target)
+    gpu = expect_right_on_gpu(network, random_weights(network, 3), tmp_path, target, precision=precision)
     kinds = [type(kernel.spec) for kernel in gpu.plan.kernels]
-    assert [kinds.count(kind) for kind in (GpuDirect, GpuProduct)] == [direct, 5 - direct]
+    product = WarpProduct if precision == HALF else GpuProduct
+    assert [kinds.count(kind) for kind in (GpuDirect, product)] == [direct, 5 - direct]
+
+
+SHUFFLED = """
+input image: 9x7x24
+let a = image -> conv 1x1 30 groups 3 -> norm -> relu -> shuffle 3
+let b = a -> depthwise 3x3 / 2 -> norm -> conv 1x1 24 groups 3 -> norm -> relu
+let c = b -> shuffle 4 -> depthwise 3x3 -> norm -> conv 1x1 16 -> norm -> relu6
+let d = c -> shuffle 2
+output y = d + (d -> depthwise 3x3 -> norm)
+"""
+FAR = """
+input image: 121x121x6
+output y = image -> shuffle 2 -> depthwise 3x3 dilation 60 -> norm
+"""
+
+
+@pytest.mark.parametrize("precision", [FULL, HALF], ids=["float32", "float16"])
+def test_shuffles_are_indices_of_the_depthwise_convolutions_behind_them(precision: Precision, tmp_path: Path) -> None:
+    """Alone and with a product behind it; what something else reads as well is shuffled by itself."""
+    file = tmp_path / "shuffled.mn"
+    file.write_text(HEAD + SHUFFLED, encoding="utf-8")
+    network = load(str(file), {"batch": "2"})
+    gpu = expect_right_on_gpu(network, random_weights(network, 3), tmp_path, "cuda-sm80", precision=precision)
+    specs = [kernel.spec for kernel in gpu.plan.kernels]
+    moved = [op.op for spec in specs if isinstance(spec, GpuPlain) for op in spec.ops]
+    assert [op.groups for op in moved if isinstance(op, ChannelShuffle)] == [2]
+    fused = [spec for spec in specs if isinstance(spec, GpuFused)]
+    assert [spec.depthwise.shuffle for spec in fused] == [3, 4, 1] and (fused[1].tail or precision == HALF)
+
+
+@pytest.mark.parametrize("precision", [FULL, HALF], ids=["float32", "float16"])
+def test_a_window_that_no_block_has_room_for_is_shuffled(precision: Precision, tmp_path: Path) -> None:
+    file = tmp_path / "far.mn"
+    file.write_text(HEAD + FAR, encoding="utf-8")
+    network = load(str(file))
+    gpu = expect_right_on_gpu(network, random_weights(network, 3), tmp_path, "cuda-sm80", (2,), precision=precision)
+    assert [type(kernel.spec) for kernel in gpu.plan.kernels] == [GpuDirect]
 
 
 @pytest.mark.parametrize("split", [2, 4])
@@ -272,6 +320,11 @@ def test_published_mobilenets(name: str, target: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("name, target", [("mobilenet_v1", "cuda-sm87"), ("mobilenet_v2", "cuda-sm80")])
 def test_published_mobilenets_in_float16(name: str, target: str, tmp_path: Path) -> None:
     check(f"examples/{name}.mn", {}, target, tmp_path, HALF, (2,))
+
+
+@pytest.mark.full
+def test_shufflenet_in_float16(tmp_path: Path) -> None:
+    check("examples/shufflenet_v1.mn", {}, "cuda-sm80", tmp_path, HALF, (2,))
 
 
 @pytest.mark.full

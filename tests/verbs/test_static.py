@@ -111,13 +111,13 @@ def test_mobilenet_v2_in_float16(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.full
 @pytest.mark.parametrize("target", [name for name, _ in target_names() if name.startswith("cuda-")])
-@pytest.mark.parametrize("network", ["mobilenet_v1", "mobilenet_v2"])
-def test_bytes_are_moved_three_times_in_float16(network: str, target: str) -> None:
+@pytest.mark.parametrize("network, launches", [("mobilenet_v1", 23), ("mobilenet_v2", 23), ("shufflenet_v1", 55)])
+def test_bytes_are_moved_three_times_in_float16(network: str, launches: int, target: str) -> None:
     machine = gpu_of(target)
     plan = make_plan(load(f"examples/{network}.mn"), machine, HALF)
     predicted = [kernel.predict(machine) for kernel in plan.kernels]
     moved, unique = (sum(getattr(each, part) for each in predicted) for part in ("moved", "unique"))
-    assert len(plan.kernels) <= 23 and moved < 3 * unique, (len(plan.kernels), moved / unique)
+    assert len(plan.kernels) <= launches and moved < 3 * unique, (len(plan.kernels), moved / unique)
 
 
 def test_a_cpu_is_to_be_timed_and_a_gpu_is_not() -> None:
@@ -174,7 +174,7 @@ def test_mobilenet_v2_is_about_twenty_launches_of_multiply_adds() -> None:
         ("mobilenet_v2", "cuda-sm87", 20, 2.4),
         ("mobilenet_v2", "cuda-sm89", 20, 3.0),
         ("mobilenet_v2", "cuda-sm90", 20, 3.0),
-        ("shufflenet_v1", "cuda-sm80", 71, 1.7),
+        ("shufflenet_v1", "cuda-sm80", 55, 1.7),
     ],
 )
 def test_bytes_are_moved_three_times_at_most(network: str, target: str, launches: int, times: float) -> None:

@@ -76,7 +76,7 @@ class _DirectWriter:
             in_row = row * stage.stride[0] + y * stage.dilation[0] - stage.padding[0][0]
             in_column = column * stage.stride[1] + x * stage.dilation[1] - stage.padding[1][0]
             inside = [in_row >= 0, in_row < spec.height, in_column >= 0, in_column < spec.width]
-            source = self.input.at(image, in_row, in_column, first + k)
+            source = self.input.at(image, in_row, in_column, self.input.shuffled(first + k, stage.shuffle))
             weight = self.weights[((y * stage.kernel[1] + x) * group_in + k) * stage.channels + channel]
             value = cast(guarded(inside, self.input.buffer[source]), "float32")
             T.buffer_store(total, total[0] + value * cast(weight, "float32"), [0])

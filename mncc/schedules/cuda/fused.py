@@ -164,8 +164,11 @@ class _FusedWriter:
         if tiles.lead:
             return [run_transfer(self.staged_lead, self.weights, begin, lead), *found]
         pitches, channels = (layout.row * QUAD, layout.pitch * QUAD), (step * tiles.chunk, tiles.chunk)
-        at = self.middle_begin()
-        return [*found, window_transfer(self.middle, shape.middle, pitches, self.input, self.image, at, channels)]
+        size, at, shuffle = shape.middle, self.middle_begin(), self.spec.depthwise.shuffle
+        window = window_transfer(
+            self.middle, size, pitches, self.input, self.image, at, channels, shuffle=shuffle
+        )  # fmt: skip
+        return [*found, window]
 
     def tail_transfers(self, step: Expr) -> list[Transfer]:
         """What the projection needs: weights."""

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from functools import partial
-from math import gcd
 from typing import Any
 
 from tvm import tirx
@@ -20,7 +18,6 @@ from mncc.schedules.cuda.writer import (
     BlockWriter,
     Expr,
     Part,
-    Tensor,
     TensorPlace,
     ThreadPlace,
     Transfer,
@@ -45,11 +42,6 @@ def product_function(
     return kernel_function(lambda: _ProductWriter(spec, tiles, places), symbol, tiles.sums.kept)
 
 
-def _aligned(tensor: Tensor, channels: int) -> Tensor:
-    """The tensor, of which accesses of so many lanes are aligned that begin with any such number of channels."""
-    return replace(tensor, place=replace(tensor.place, lanes=gcd(tensor.place.lanes, channels)))
-
-
 class _ProductWriter:
     """Declares the parameters and writes the block."""
 
@@ -66,9 +58,9 @@ class _ProductWriter:
         self.output = tensor_argument("output", images, made, places[-1])
         if last.groups > 1:
             # A group begins anywhere.
-            self.input = _aligned(self.input, spec.inputs)
-            self.output = _aligned(self.output, spec.outputs)
-            self.residual = self.residual and _aligned(self.residual, spec.outputs)
+            self.input = self.input.from_each(spec.inputs)
+            self.output = self.output.from_each(spec.outputs)
+            self.residual = self.residual and self.residual.from_each(spec.outputs)
         self.block = BlockWriter(tiles.sums.threads)
 
     def schedule(self, sch: Schedule) -> None:

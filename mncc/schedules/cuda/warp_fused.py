@@ -169,7 +169,7 @@ class _WarpFusedWriter:
         else:
             block.copy_window(
                 self.middle, shape.middle, shape.chunk_pitch, self.input, self.image, self.middle_begin(),
-                (step * chunk, chunk),
+                (step * chunk, chunk), self.spec.depthwise.shuffle,
             )  # fmt: skip
         self.depthwise(step)
         if self.tail:

@@ -56,6 +56,11 @@ class _WarpProductWriter:
         join = join_of(spec, tiles)
         self.meeting = Meeting(join, images, places[-2].stride) if join else None
         self.output = tensor_argument("output", images, made, places[-1], spec.output_dtype)
+        if last.groups > 1:
+            # A group begins anywhere.
+            self.input = self.input.from_each(spec.inputs)
+            self.output = self.output.from_each(spec.outputs)
+            self.residual = self.residual and self.residual.from_each(spec.outputs)
         self.block = BlockWriter(shape.sums.threads)
 
     def schedule(self, sch: Any) -> None:
@@ -107,18 +112,29 @@ class _WarpProductWriter:
         # Pixels that only fill the fragments lie on in the one row, or in rows below.
         width = shape.sums.height if stage.height == 1 else tiles.cols
         size, depth = (shape.sums.height, width), (step * tiles.chunk, tiles.chunk)
-        copy_unrolled(self.block, window, shape.pitch, self.input, self.image, stage, origin, size, depth)
+        group = (self.group * self.spec.inputs, self.spec.inputs) if stage.groups > 1 else None
+        copy_unrolled(
+            self.block, window, shape.pitch, self.input, self.image, stage, origin, size, depth, group=group
+        )  # fmt: skip
         start = (self.panel * shape.chunks + step) * shape.chunk_weights
         self.block.copy_matrix(staged, shape.weights_pitch, self.weights, start, (tiles.chunk, shape.sums.width))
         self.sums.multiply(Matrix(window, shape.pitch), Matrix(staged, shape.weights_pitch), tiles.chunk)
+
+    @property
+    def group(self) -> Expr:
+        """That of the block's channels."""
+        return self.panel // self.shape.group_panels
 
     def finish(self, sums: Any) -> None:
         """Every thread writes its sums: bias, residual, activation, and out."""
         stage, shape, tiles = self.spec.last, self.shape, self.tiles
         whole = stage.height % tiles.rows == 0 and stage.width % tiles.cols == 0
-        full, first = stage.channels % shape.sums.width == 0, self.panel * shape.sums.width
+        full, first, end = self.spec.outputs % shape.sums.width == 0, self.panel * shape.sums.width, None
+        if stage.groups > 1:
+            first = self.group * self.spec.outputs + self.panel % shape.group_panels * shape.sums.width
+            end = (self.group + 1) * self.spec.outputs
         epilogue = Epilogue(
-            self.output, self.residual, self.spec.residual_first, stage.activation, (self.biases, 0), OCTET
+            self.output, self.residual, self.spec.residual_first, stage.activation, (self.biases, 0), OCTET, end
         )
         with self.sums.octets() as (number, pixel, octet):
             row, column = self.row + pixel // tiles.cols, self.column + pixel % tiles.cols
@@ -155,12 +171,13 @@ class _WarpProductWriter:
 
 def copy_unrolled(
     block: BlockWriter, target: Any, pitch: int, source: Tensor, image: Expr, stage: Stage, origin: Sequence[Expr],
-    size: tuple[int, int], depth: tuple[Expr, int], real: int | None = None,
+    size: tuple[int, int], depth: tuple[Expr, int], real: int | None = None, group: tuple[Expr, int] | None = None,
 ) -> None:  # fmt: skip
     """The windows of pixels, each a row of (tap, channel): `size` is (pixels, pixels of a row of the picture), `origin`
     the first tap's place for the first of them, `depth` the (first, count) of the unrolled depth. Zeros outside of the
-    picture, behind the last tap, and behind the `real` pixels where others only fill fragments."""
-    (first, count), channels = depth, source.channels
+    picture, behind the last tap, and behind the `real` pixels where others only fill fragments. A `group` are the
+    (first, count) of the channels that are read, where not all are."""
+    (first, count), (begin, channels) = depth, group or (0, source.channels)
     lanes = source.place.lanes
     if count % lanes or channels % lanes or source.buffer.dtype != target.dtype:
         lanes = 1
@@ -177,7 +194,7 @@ def copy_unrolled(
             inside.append(pixel < real)
         if not (isinstance(first, int) and first + count <= whole):
             inside.append(at < whole)
-        value = guarded(inside, source.buffer[source.at(image, y, x, channel + lane)])
+        value = guarded(inside, source.buffer[source.at(image, y, x, begin + channel + lane)])
         store(target, value, [pixel * pitch + quad * lanes + lane])
 
     block.copy(target, size[0], count // lanes, lanes, move)

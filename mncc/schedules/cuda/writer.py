@@ -5,8 +5,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
+from math import gcd
 from typing import Any
 
 from tvm import tirx
@@ -50,6 +51,14 @@ class Tensor:
     def at(self, image: Expr, row: Expr, column: Expr, channel: Expr) -> Expr:
         """Index of an element."""
         return image * self.place.stride + (row * self.width + column) * self.place.pitch + channel
+
+    def from_each(self, channels: int) -> Tensor:
+        """The tensor with accesses of so few lanes that they are aligned from every multiple of `channels` on."""
+        return replace(self, place=replace(self.place, lanes=gcd(self.place.lanes, channels)))
+
+    def shuffled(self, channel: Expr, groups: int) -> Expr:
+        """Where a channel of the shuffled tensor lies (`Stage.shuffle`)."""
+        return channel % groups * (self.channels // groups) + channel // groups if groups > 1 else channel
 
 
 def tensor_argument(
@@ -135,13 +144,14 @@ class Transfer:
 
 def window_transfer(
     window: Any, size: tuple[int, int], pitches: tuple[int, int], source: Tensor, image: Expr, origin: Sequence[Expr],
-    channels: tuple[Expr, int], end: Expr = None,
+    channels: tuple[Expr, int], end: Expr = None, shuffle: int = 1,
 ) -> Transfer:  # fmt: skip
     """A window of `size` (rows, columns) of a tensor from `origin` (row, column) on, and of its channels `count` from
     the first on; zeros outside of the picture and from the channel `end` on, or behind the last. `pitches` are those
-    from row to row and from pixel to pixel in shared memory, `channels` is (first, count)."""
+    from row to row and from pixel to pixel in shared memory, `channels` is (first, count): of the channels in the order
+    of a `shuffle` of so many groups, whose neighbours do not lie side by side."""
     (first, count), lanes = channels, source.place.lanes
-    if count % lanes or source.buffer.dtype != window.dtype:
+    if count % lanes or source.buffer.dtype != window.dtype or shuffle > 1:
         lanes = 1
     row, column = origin
 
@@ -151,7 +161,7 @@ def window_transfer(
         inside = _inside(y, row, size[0], source.height) + _inside(x, column, size[1], source.width)
         if not (isinstance(first, int) and first + count <= source.channels):
             inside.append(channel < (source.channels if end is None else end))
-        return guarded(inside, source.buffer[source.at(image, y, x, channel + lane)])
+        return guarded(inside, source.buffer[source.at(image, y, x, source.shuffled(channel + lane, shuffle))])
 
     def place(pixel: Expr, quad: Expr, lane: Expr) -> Expr:
         return window_place(pixel, size[1], pitches) + quad * lanes + lane
@@ -297,10 +307,11 @@ class BlockWriter:
 
     def copy_window(
         self, window: Any, size: tuple[int, int], pitch: int, source: Tensor, image: Expr, origin: Sequence[Expr],
-        channels: tuple[Expr, int],
+        channels: tuple[Expr, int], shuffle: int = 1,
     ) -> None:  # fmt: skip
         """A window at once, `pitch` from pixel to pixel; as `window_transfer`."""
-        self.move(window_transfer(window, size, (size[1] * pitch, pitch), source, image, origin, channels))
+        pitches = size[1] * pitch, pitch
+        self.move(window_transfer(window, size, pitches, source, image, origin, channels, shuffle=shuffle))
 
     def copy_run(self, target: Any, source: Any, start: Expr, size: int) -> None:
         """A run at once."""
