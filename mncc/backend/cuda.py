@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from mncc.backend.versions import check_versions
-from mncc.kernels.chain import Chain
 from mncc.kernels.gpu_direct import GpuDirect
 from mncc.kernels.gpu_fused import GpuFused
 from mncc.kernels.gpu_join import counters_offset
@@ -139,23 +138,11 @@ def _functions(plan: Plan) -> tuple[tuple[str, ...], Mapping[CudaFunction, str]]
 
 
 def _facts(plan: Plan, kernel: PlannedKernel, value: str) -> TensorFacts:
-    tensor, (_, start) = plan.tensor(value), plan.storage(value)
-    view = plan.views.views.get(plan.root(value))
-    channels = view.channels if view else _channels(kernel, value) or tensor.type.shape[-1]
+    tensor, (_, start), channels = plan.tensor(value), plan.storage(value), plan.channels(kernel, value)
     pitch = channels + plan.spare(value)
     stride = tensor.image_stride // tensor.each * kernel.images_per_call
     shared = (stride,) if kernel.images > 1 else ()
     return TensorFacts(pitch, stride, vector_lanes(ACCESS // tensor.each, channels, pitch, start, *shared))
-
-
-def _channels(kernel: PlannedKernel, value: str) -> int:
-    """Of a convolution's or dense layer's value as it sees it: of one that was flattened all numbers of an image, which
-    the tensor that holds it does not say. 0 where nothing is known."""
-    if not isinstance(kernel.spec, Chain):
-        return 0
-    if value == kernel.inputs[0]:
-        return kernel.spec.channels
-    return kernel.spec.last.channels if value in (*kernel.inputs[1:], kernel.output) else 0
 
 
 def _launches(plan: Plan, number: int, kernel: PlannedKernel, compiled: Compiled) -> list[Launch]:

@@ -240,6 +240,18 @@ class Plan:
             name, start = self.root(view.whole), start + view.start
         return name, start
 
+    def channels(self, kernel: PlannedKernel, value: str) -> int:
+        """Of a value as a kernel sees it: to a dense layer all numbers of a flattened image are its channels, which the
+        tensor that holds them does not say."""
+        view = self.views.views.get(self.root(value))
+        if view:
+            return view.channels
+        if isinstance(kernel.spec, Chain) and value == kernel.inputs[0]:
+            return kernel.spec.channels
+        if isinstance(kernel.spec, Chain) and value in kernel.values and value != kernel.shared:
+            return kernel.spec.last.channels
+        return self.tensor(value).type.shape[-1]
+
     def spare(self, value: str) -> int:
         """Floats between two pixels of a value in memory that are not its own."""
         name = self.root(value)
