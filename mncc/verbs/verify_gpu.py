@@ -14,7 +14,7 @@ from mncc.report.progress import Progress
 from mncc.report.verify import TOLERANCES, Comparison, VerifyReport, compare
 from mncc.verbs.inputs import random_inputs
 from mncc.verbs.job import GpuJob
-from mncc.verbs.loading import written_for_gpu
+from mncc.verbs.loading import check_device, written_for_gpu
 from mncc.verbs.operands import Values
 from mncc.verbs.verify import keep_worst, picture_cases
 
@@ -39,6 +39,8 @@ def verify_gpu(job: GpuJob, pictures: Sequence[Path], progress: Progress, device
     from mncc.plan import rewrite
     from mncc.reference import Twin
 
+    device = device or Local()
+    check_device(job, device)
     network, plan, planned, weights = job.network, job.plan(), rewrite(job.network), job.held_weights()
     of_output, of_kernel = TOLERANCES[plan.precision.values]
     cases = [random_inputs(network), *picture_cases(job, pictures)]
@@ -46,7 +48,7 @@ def verify_gpu(job: GpuJob, pictures: Sequence[Path], progress: Progress, device
     wanted |= {o.value for o in network.outputs}
     found: dict[str, Comparison] = {}
     with (
-        written_for_gpu(job, progress, device or Local(), probe=True) as (spec, files),
+        written_for_gpu(job, progress, device, probe=True) as (spec, files),
         Library(files.shared) as library,
         Library(str(files.probe), probe=True) as whole,
     ):

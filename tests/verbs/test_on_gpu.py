@@ -89,9 +89,15 @@ def test_the_cat(dtype: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert mncc("run", *given, "--top", "1").splitlines()[-1].endswith(": class 285")
 
 
-def test_without_a_driver() -> None:
+def test_without_a_driver(monkeypatch: pytest.MonkeyPatch) -> None:
+    """That is said before anything is planned."""
     if ctypes.util.find_library("cuda") or "cuda" in os.environ.get("LD_LIBRARY_PATH", ""):
         pytest.skip("this machine has NVIDIA's driver")
+
+    def no_work(_: object) -> None:
+        raise AssertionError("planned without a driver")
+
+    monkeypatch.setattr(GpuJob, "plan", no_work)
     with Progress() as progress, pytest.raises(OutsideError, match="no NVIDIA driver on this machine") as caught:
         verify(job(), [], progress)
     assert "name a CPU with --target" in str(caught.value.help)
