@@ -56,6 +56,9 @@ def _torch(model: str, inputs: Sequence[np.ndarray]) -> tuple[Any, Callable[[Any
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
     torch.backends.cudnn.benchmark = True
     torch.set_default_device("cpu" if rehearsal else "cuda")
+    if rehearsal:
+        # A depthwise convolution of float16 is thousands of tasks there, whose threads wait for each other.
+        torch.set_num_threads(1)
     network, tensors = pickle.loads(Path(model).read_bytes())
     forward = import_module("mncc.reference.eager").eager_function(network, tensors)
     given = [torch.tensor(array, dtype=torch.float16 if os.environ.get(HALF) else None) for array in inputs]

@@ -73,7 +73,7 @@ def test_rehearsal(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     result = json.loads((tmp_path / "cuda_mobilenet_v2_0.35_96.json").read_text())
     timings = {timing["engine"]: timing for timing in result["results"]}
     assert {"mncc", "mncc-host", "torch"} <= set(timings) and result["target"] == "cuda-sm80"
-    assert all(timing["runs"] >= 15 and timing["difference"] < 1e-4 for timing in timings.values())
+    assert all(timing["runs"] >= 3 and timing["difference"] < 1e-4 for timing in timings.values())
     assert "tensorrt" in dict(result["missing"]) and "rehearsal" in capsys.readouterr().out
 
 
