@@ -17,7 +17,14 @@ from mncc.language.diagnostic import OutsideError
 
 THREADS = 96
 NAMES = ("fragment_load", "fragment_load_transposed", "fragment_multiply", "fragment_store")
-FUNCTIONS = "\n".join(Path(f"mncc/schedules/cuda/{name}.cuh").read_text() for name in NAMES)
+
+
+def functions(*names: str) -> str:
+    """What the kernels' text has of them."""
+    return "\n".join(Path(f"mncc/schedules/cuda/{name}.cuh").read_text() for name in names)
+
+
+FUNCTIONS = functions(*NAMES)
 HEAD = f'extern "C" __global__ void __launch_bounds__({THREADS}, 1) k(float* out, unsigned* counter)'
 
 
@@ -229,6 +236,40 @@ CLIPPED = """
 
 def test_two_float16_numbers_are_clipped_and_nan_stays(tmp_path: Path) -> None:
     assert str(run(CLIPPED, tmp_path)[:6].tolist()) == "[1.0, 7.0, nan, 0.0, nan, 6.0]"
+
+
+CLIPS = ("half2_relu", "half2_at_most", "half2_at_most_6")
+CLIP = """
+#define CLIP(of, made)                       \\
+    for (int i = 0; i < 3; ++i) of half2_relu((half*)(made + i)); \\
+    of half2_at_most((half*)(made + 1), most); \\
+    of half2_at_most_6((half*)(made + 2));
+"""
+EVERY = """
+    half most[] = {(half)0.0f, (half)1.5f};
+    unsigned wrong = 0;
+    for (unsigned bits = threadIdx.x; bits < 65536; bits += blockDim.x) {
+        /* Each number beside another, so that none takes its neighbour's part. */
+        unsigned pair = bits | (bits * 40503u + 1 & 65535) << 16, rounded, made[2][3];
+        float sums[] = {((half*)&pair)[0], ((half*)&pair)[1]};
+        half2_rounded_relu((half*)&rounded, sums);
+        for (int i = 0; i < 3; ++i) made[0][i] = made[1][i] = pair;
+        CLIP(, made[0])
+        CLIP(later::, made[1])
+        for (int i = 0; i < 3; ++i) wrong += made[0][i] != made[1][i];
+        wrong += rounded != made[0][0];
+    }
+    out[threadIdx.x] = wrong;
+"""
+
+
+def test_two_float16_numbers_are_clipped_as_one_instruction_of_later_gpus_clips_them(tmp_path: Path) -> None:
+    later = f"#define __CUDA_ARCH__ 800\nnamespace later {{\n{functions(*CLIPS)}\n}}\n#undef __CUDA_ARCH__\n"
+    text = f"{CLIP}{later}{functions(*CLIPS, 'half2_rounded_relu')}\n{HEAD} {{ {EVERY} }}"
+    code = CudaOnCpu(f"#include <cuda_fp16.h>\n{text}", tmp_path)
+    out, counter = np.full(THREADS, -1, np.float32), np.zeros(1, np.uint32)
+    code.launch("k", (1, 1, 1), (THREADS, 1, 1), [out.ctypes.data, counter.ctypes.data], 0)
+    assert not out.any()
 
 
 def test_what_is_no_kernel_is_refused_in_a_line(tmp_path: Path) -> None:

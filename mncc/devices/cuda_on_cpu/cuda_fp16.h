@@ -37,6 +37,22 @@ inline half __hmax_nan(half a, half b) { return a.value != a.value || a.value > 
 inline half __hmin_nan(half a, half b) { return a.value != a.value || a.value < b.value ? a : b; }
 inline half2 __hmax2_nan(half2 a, half2 b) { return {__hmax_nan(a.x, b.x), __hmax_nan(a.y, b.y)}; }
 inline half2 __hmin2_nan(half2 a, half2 b) { return {__hmin_nan(a.x, b.x), __hmin_nan(a.y, b.y)}; }
+/* Bits of ones for each of two that is greater than the other, or not ordered to it. */
+inline unsigned __masks(bool x, bool y) { return (x ? 0xffffu : 0) | (y ? 0xffff0000u : 0); }
+inline unsigned __hgt2_mask(half2 a, half2 b) { return __masks(a.x.value > b.x.value, a.y.value > b.y.value); }
+inline unsigned __hgtu2_mask(half2 a, half2 b) { return __masks(!(a.x.value <= b.x.value), !(a.y.value <= b.y.value)); }
+inline unsigned short __half_as_ushort(half a) {
+    unsigned short bits;
+    __builtin_memcpy(&bits, &a, sizeof bits);
+    return bits;
+}
+/* Four of the eight bytes of two numbers, the lowest first, each named by a digit. */
+inline unsigned __byte_perm(unsigned low, unsigned high, unsigned names) {
+    unsigned long long bytes = (unsigned long long)high << 32 | low;
+    unsigned made = 0;
+    for (int i = 0; i < 4; ++i) made |= (unsigned)(bytes >> 8 * (names >> 4 * i & 7) & 255) << 8 * i;
+    return made;
+}
 inline half2 __hfma2(half2 a, half2 b, half2 c) { return {__hfma(a.x, b.x, c.x), __hfma(a.y, b.y, c.y)}; }
 
 #include "fragments.h"

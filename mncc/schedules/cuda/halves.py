@@ -51,7 +51,10 @@ def clip_halves(values: Any, first: Expr, count: int, clip: str) -> None:
     if not clip:
         return
     with T.unroll(0, count // 2) as pair:
-        call_cuda(clip, T.address_of(values[first + 2 * pair]))
+        pointer = T.address_of(values[first + 2 * pair])
+        call_cuda("half2_relu", pointer)
+        if clip == "half2_relu6":
+            call_cuda("half2_at_most_6", pointer)
 
 
 def call_cuda(name: str, *arguments: Expr) -> None:
