@@ -29,6 +29,10 @@ SHARED_BYTES = 128
 """Bytes a cycle that shared memory gives a multiprocessor."""
 TENSOR_ISSUES = 2
 """Instructions of a product of fragments."""
+MOST_FRAGMENTS = 8
+"""Of a warp; each is eight registers of a thread."""
+MOST_ROUND = 9
+"""Instructions of a round of a product's loop for its addresses and its end, at most: `round_cost` is what is usual."""
 
 
 @dataclass(frozen=True)
@@ -140,10 +144,10 @@ def multiply_share(tiles: WarpTiles, depth: int) -> float:
     if steps == at_once:
         return 0.0
     multiplies, others = at_once * down * across * TENSOR_ISSUES, at_once * (down + across)
-    if down == 1 and across > 2 and at_once in (3, 5):
+    if (down == 1 and across > 2 and at_once in (3, 5)) or (down * across >= MOST_FRAGMENTS and at_once == 3):
         # As nvcc writes them, up to three quarters of the sums are moved to other registers at the end of a round.
-        others += across * OCTET * 3 // 4
-    return multiplies / (multiplies + others + round_cost(steps // at_once))
+        others += down * across * OCTET * 3 // 4
+    return multiplies / (multiplies + others + MOST_ROUND)
 
 
 def unload_work(tiles: WarpTiles) -> Work:

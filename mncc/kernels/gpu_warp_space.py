@@ -17,6 +17,7 @@ from mncc.kernels.gpu_time import (
     BEGIN,
     FETCH,
     LAUNCH,
+    MOST_FRAGMENTS,
     SHARED_BYTES,
     STEP,
     GpuPrediction,
@@ -36,13 +37,11 @@ from mncc.kernels.gpu_warp_product import WarpProduct, WarpProductShape
 AnyTiles = TypeVar("AnyTiles", ProductTiles, FusedTiles)
 WARPS = (4, 8)
 """Of a block."""
-FRAGMENTS = 8
-"""The most fragments of a warp; each is eight registers of a thread."""
 SPLITS = (1, 2, 4)
 """Warps that share the depth of a product, so that each has more of its fragments."""
 DENSE = 0.5
 """The least part of a product's loop that is to multiply, where that costs no more than..."""
-MORE = 1.15
+MORE = 1.2
 """... this, of the least cost: what the model does not know better anyway."""
 MOST_DEPTH = 512
 """Of a chunk."""
@@ -59,7 +58,7 @@ def warp_sharing(pixels: int, width: int, warps: int) -> Iterator[WarpTiles]:
             continue
         down = warps // across
         rows, columns = -(-down_all // down), -(-across_all // across)
-        if rows * columns <= FRAGMENTS and rows <= 4 and down * (rows - 1) < down_all and down < 2 * down_all:
+        if rows * columns <= MOST_FRAGMENTS and rows <= 4 and down * (rows - 1) < down_all and down < 2 * down_all:
             yield WarpTiles(rows * FRAGMENT, columns * FRAGMENT, across, down)
 
 
@@ -185,7 +184,7 @@ def half_copy(halves: float, lanes: int = OCTET) -> Work:
 
 @cache
 def choose_fused(spec: WarpFused, target: GpuTarget) -> FusedTiles | None:
-    """As `choose_product`, by the larger of the two products' loops."""
+    """As `choose_product`, by the larger of the two products' loops; of two as large by that which multiplies less."""
 
     def moving(tiles: FusedTiles) -> Hashable:
         tail = tiles.tail
@@ -201,11 +200,11 @@ def choose_fused(spec: WarpFused, target: GpuTarget) -> FusedTiles | None:
     def dense(tiles: FusedTiles) -> bool:
         depths = (tiles.lead, WarpFusedShape(spec, tiles).depth), (tiles.tail, tiles.chunk)
         loops = [
-            (part.kept * steps_at_once(depth // FRAGMENT), share)
+            (part.kept * steps_at_once(depth // FRAGMENT), -share)
             for part, depth in depths
             if isinstance(part, WarpTiles) and (share := multiply_share(part, depth))
         ]
-        return max(loops, default=(0, 0.0))[1] >= DENSE
+        return -max(loops, default=(0, 0.0))[1] >= DENSE
 
     def cost(tiles: FusedTiles) -> float:
         return predict_fused(spec, tiles, target).cost
@@ -306,7 +305,7 @@ def keep_work(sums: int) -> Work:
 def _least_product(sums: int, depth: int) -> Work:
     """Of so many fragments of sums: a warp has eight at most, and of these loads six."""
     steps = depth // FRAGMENT
-    return Work(others=sums * steps * 6 / FRAGMENTS, waits=steps * STEP if sums else 0, tensor=sums * steps)
+    return Work(others=sums * steps * 6 / MOST_FRAGMENTS, waits=steps * STEP if sums else 0, tensor=sums * steps)
 
 
 def _least_unload(sums: int, warps: float) -> Work:
