@@ -3,15 +3,18 @@ depthwise convolution two channels at once."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import ClassVar
+from itertools import product
+from math import gcd
+from typing import Any, ClassVar
 
 import numpy as np
 
 from mncc.kernels.gpu_fused import FusedShape, FusedTiles, GpuFused, describe_shape
-from mncc.kernels.gpu_tiles import FRAGMENT, OCTET, WarpTiles, half_pitch, padded_matrix, rounded
+from mncc.kernels.gpu_tiles import FRAGMENT, OCTET, PHASE, WarpTiles, half_pitch, padded_matrix, rounded
 from mncc.kernels.gpu_warp_product import staged_floats
 
 
@@ -24,12 +27,23 @@ class WarpFused(GpuFused):
 
 @dataclass(frozen=True)
 class HalfPlace:
-    """Where, in float16 numbers from the start of a chunk's weights, they lie: the lead's, the depthwise taps, and the
-    end."""
+    """Where, in float16 numbers from the start of a chunk's weights, they lie: the lead's, the depthwise taps and
+    their biases, and the end."""
 
     lead: int
     taps: int
     halves: int
+
+
+@dataclass(frozen=True)
+class RunOrder:
+    """Which runs of pixels neighbouring threads of the depthwise convolution make: of each, `across` times eight
+    channels side by side, then the next run in a row or, `by_rows`, in a column, or of all in that order the one `step`
+    behind."""
+
+    across: int
+    by_rows: bool = False
+    step: int = 1
 
 
 @dataclass(frozen=True)
@@ -73,7 +87,30 @@ class WarpFusedShape(FusedShape):
     def places(self) -> HalfPlace:
         """The layout of one chunk's float16 weights."""
         taps = self.depth * self.tiles.chunk
-        return HalfPlace(0, taps, taps + self.taps * self.tiles.chunk)
+        return HalfPlace(0, taps, taps + self.tap_halves)
+
+    @property
+    def tap_halves(self) -> int:
+        """Of a chunk's depthwise taps and their biases, in shared memory too."""
+        return (self.taps + 1) * self.tiles.chunk
+
+    @cached_property
+    def order(self) -> RunOrder:
+        """The order of runs in which threads meet least in the banks of shared memory: of those with the most channels
+        side by side, the first. Two times eight are a sector of global memory."""
+        octets, runs = self.tiles.chunk // OCTET, self.tiles.cols // self.tiles.run * self.tiles.rows
+        sizes = [octets, *(size for size in (8, 4, 2) if size < octets and octets % size == 0)]
+        steps = [step for step in range(1, 18) if gcd(step, runs) == 1]
+        return min((RunOrder(*each) for each in product(sizes, (False, True), steps)), key=self._served)
+
+    def _served(self, order: RunOrder) -> int:
+        """What shared memory gives, one after the other, for a round of the runs of a chunk in that order."""
+        tiles, stage = self.tiles, self.spec.depthwise
+        octet, row, column = runs_in_order(tiles, order)
+        span = (tiles.run - 1) * stage.stride[1] + (stage.kernel[1] - 1) * stage.dilation[1] + 1
+        pixel, pitch = row * stage.stride[0] * self.middle[1] + column * stage.stride[1], self.chunk_pitch // OCTET
+        given = stage.kernel[0] * span * served(pixel * pitch + octet) + self.taps * served(octet)
+        return given + (tiles.run * served((row * tiles.cols + column) * pitch + octet) if self.spec.tail else 0)
 
     @property
     def tail_halves(self) -> int:
@@ -92,14 +129,13 @@ class WarpFusedShape(FusedShape):
 
     @property
     def biases(self) -> int:
-        """Where the biases begin, in floats: per chunk those of the lead and of the depthwise convolution, then the
-        projection's."""
+        """Where the biases in float32 begin, in floats: those of the lead chunk after chunk, then the projection's."""
         return rounded(self.halves, 8) // 2
 
     @property
     def chunk_biases(self) -> int:
-        """Biases of one chunk."""
-        return self.tiles.chunk * (2 if self.spec.lead else 1)
+        """Biases of one chunk that are float32: the lead's."""
+        return self.tiles.chunk if self.spec.lead else 0
 
     @property
     def bias(self) -> int:
@@ -162,8 +198,33 @@ class WarpFusedShape(FusedShape):
     def shared_bytes(self) -> int:
         """Of a block."""
         halves = self.picture_halves + self.window_halves + self.middle_halves + self.made_halves + self.lead_halves
-        halves += self.staged_tail_halves + self.taps * self.tiles.chunk + self.most_halves
+        halves += self.staged_tail_halves + self.tap_halves + self.most_halves
         return 2 * halves + 4 * (self.chunk_biases + self.staged_floats)
+
+
+def runs_in_order(tiles: FusedTiles, order: RunOrder) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Eight channels, row and first column of what each thread makes, the number of the thread being the index."""
+    octet, row, run = run_of(np.arange(tiles.chunk // OCTET * (tiles.cols // tiles.run) * tiles.rows), tiles, order)
+    return octet, row, run * tiles.run
+
+
+def run_of(item: Any, tiles: FusedTiles, order: RunOrder) -> tuple[Any, Any, Any]:
+    """Of a number, or of an expression of one, of a run: which eight channels, which row, which run of it."""
+    octets, runs, across = tiles.chunk // OCTET, tiles.cols // tiles.run, order.across
+    octet, number, count = item % across, item // across, runs * tiles.rows
+    if across < octets:
+        octet, number = octet + number // count * across, number % count
+    if order.step > 1:
+        number = number * order.step % count
+    row, run = (number % tiles.rows, number // tiles.rows) if order.by_rows else (number // runs, number % runs)
+    return octet, row, run
+
+
+def served(octets: np.ndarray) -> int:
+    """What the banks of shared memory give, one after the other, where threads ask for those places in their order,
+    eight at once; of the last fewer."""
+    groups = (set(octets[start : start + PHASE].tolist()) for start in range(0, octets.size, PHASE))
+    return sum(max(Counter(place % PHASE for place in group).values()) for group in groups)
 
 
 def pack(spec: WarpFused, tiles: FusedTiles, arrays: Sequence[Mapping[str, np.ndarray]]) -> np.ndarray:
@@ -174,22 +235,18 @@ def pack(spec: WarpFused, tiles: FusedTiles, arrays: Sequence[Mapping[str, np.nd
     packed = np.zeros(shape.weight_floats, np.float32)
     halves, biases = packed[: shape.biases].view(np.float16), packed[shape.biases :]
     runs = halves[: shape.tail].reshape(shape.chunks, places.halves)
-    chunk_biases = biases[: shape.bias].reshape(shape.chunks, -1, chunk)
 
     def fill(start: int, matrix: np.ndarray, rows: int) -> None:
         """A matrix of (rows, channels of the depthwise stage), cut along the channels."""
         cut = padded_matrix(matrix, rows, whole).reshape(rows, shape.chunks, chunk).transpose(1, 0, 2)
         runs[:, start : start + rows * chunk] = cut.reshape(shape.chunks, -1)
 
-    def fill_bias(number: int, bias: np.ndarray) -> None:
-        chunk_biases[:, number] = np.pad(bias, (0, whole - bias.size)).reshape(shape.chunks, chunk)
-
     if spec.lead:
         fill(places.lead, arrays[0]["kernel"].reshape(shape.unrolled, spec.lead.channels), shape.depth)
-        fill_bias(0, arrays[0]["bias"])
+        biases[: spec.lead.channels] = arrays[0]["bias"]
     middle = arrays[spec.middle]
     fill(places.taps, middle["kernel"].reshape(shape.taps, spec.depthwise.channels), shape.taps)
-    fill_bias(-1, middle["bias"])
+    fill(places.taps + shape.taps * chunk, middle["bias"][None], 1)
     if spec.tail:
         matrix = arrays[-1]["kernel"].reshape(spec.depthwise.channels, spec.tail.channels)
         full = padded_matrix(matrix, whole, shape.panels * shape.width)

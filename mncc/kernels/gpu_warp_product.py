@@ -11,7 +11,7 @@ from typing import ClassVar
 import numpy as np
 
 from mncc.kernels.gpu_product import GpuProduct, ProductShape, ProductTiles
-from mncc.kernels.gpu_tiles import FRAGMENT, WarpTiles, half_pitch, padded_matrix, pitch
+from mncc.kernels.gpu_tiles import FRAGMENT, WarpTiles, half_pitch, padded_matrix, rounded
 
 
 @dataclass(frozen=True)
@@ -52,8 +52,9 @@ class WarpProductShape(ProductShape):
 
     @property
     def join_pitch(self) -> int:
-        """Floats from pixel to pixel of sums that meet in shared memory."""
-        return pitch(self.sums.width)
+        """Floats from pixel to pixel of sums that meet in shared memory: an odd multiple of eight, so that the four
+        rows in which half a warp writes eight of them each lie in different banks."""
+        return rounded(self.sums.width + 8, 16) - 8
 
     @property
     def weights_pitch(self) -> int:

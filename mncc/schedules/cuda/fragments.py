@@ -13,7 +13,7 @@ from tvm.script.ir_builder import tirx as T
 from mncc.kernels.gpu_target import WARP
 from mncc.kernels.gpu_tiles import FRAGMENT, OCTET, QUAD, WarpTiles, steps_at_once
 from mncc.schedules.cuda.halves import call_cuda
-from mncc.schedules.cuda.writer import Expr, loaded, registers
+from mncc.schedules.cuda.writer import Expr, registers
 
 FRAGMENTS = "mncc.fragments"
 """The attribute of functions that work with fragments."""
@@ -135,11 +135,14 @@ class WarpSums:
             call_cuda("fragment_multiply", *(T.address_of(buffer[at]) for buffer, at in operands))
 
     def store(self, target: Any, pitch: int) -> None:
-        """All sums of the block in shared memory, those of one part of the depth behind the other."""
+        """All sums of the block in shared memory, those of one part of the depth behind the other, where `met_place`
+        says."""
+        pair, width = self.lane % QUAD * 2, self.tiles.width
         with T.unroll(0, self.rows) as i, T.unroll(0, self.columns) as j:
             row = self.part * self.tiles.height + self.row + i * FRAGMENT + self.lane // QUAD
-            begin = row * pitch + self.column + j * FRAGMENT + self.lane % QUAD * 2
-            halves = [target.access_ptr("w", offset=begin + half * OCTET) for half in (0, 1)]
+            columns = [self.column + j * FRAGMENT + half * OCTET for half in (0, 1)]
+            places = [met_place(row, column, pair // QUAD, width, pitch) + pair % QUAD for column in columns]
+            halves = [target.access_ptr("w", offset=place) for place in places]
             self._store(i * self.columns + j, halves, OCTET * pitch)
 
     def each(self, staged: Any, use: Callable[[Expr, Expr, Expr, Any], None]) -> None:
@@ -197,7 +200,10 @@ class WarpSums:
         with T.unroll(0, self.tiles.kept) as v:
             T.buffer_store(sums, T.float32(0), [v])
         with self.octets() as (number, row, column), T.serial(0, self.tiles.split) as part, T.sblock("part"):
-            values = loaded(met, part * apart + row * pitch + column, OCTET)
+            values = registers(OCTET)
+            with T.unroll(0, OCTET // QUAD) as quad, T.vectorized(0, QUAD) as v:
+                place = part * apart + met_place(row, column, quad, self.tiles.width, pitch) + v
+                T.buffer_store(values, met[place], [quad * QUAD + v])
             with T.unroll(0, OCTET) as v:
                 T.buffer_store(sums, sums[number + v] + values[v], [number + v])
         return sums
@@ -219,6 +225,14 @@ class WarpSums:
         row, column = self.row + self.lane % FRAGMENT, self.column + self.lane // FRAGMENT * OCTET
         with T.unroll(0, self.rows) as i, T.unroll(0, self.columns) as j:
             yield (i * self.columns + j) * OCTET, row + i * FRAGMENT, column + j * FRAGMENT
+
+
+def met_place(row: Expr, column: Expr, quad: Expr, width: int, pitch: int) -> Expr:
+    """Where the first or second four of eight sums from a column on lie, of rows of `width` that have met: exchanged
+    with each other in every other four of these eights, so that those that eight threads read at once meet in no
+    bank."""
+    eight = row * (width // OCTET) + column // OCTET
+    return row * pitch + column + T.bitwise_xor(quad, eight // 4 % 2) * QUAD
 
 
 def _staged(row: Expr, quad: Expr) -> Expr:

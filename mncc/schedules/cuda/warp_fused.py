@@ -13,7 +13,7 @@ from mncc.kernels.chain import Stage
 from mncc.kernels.gpu_fused import FusedTiles
 from mncc.kernels.gpu_join import join_of
 from mncc.kernels.gpu_tiles import FRAGMENT, OCTET, WarpTiles, vector_lanes
-from mncc.kernels.gpu_warp_fused import WarpFused, WarpFusedShape
+from mncc.kernels.gpu_warp_fused import WarpFused, WarpFusedShape, run_of
 from mncc.schedules.cuda.epilogue import Epilogue, Meeting, finished
 from mncc.schedules.cuda.fragments import FRAGMENTS, PAIRS, Matrix, WarpSums, opaque
 from mncc.schedules.cuda.fused import begin, in_picture
@@ -55,7 +55,8 @@ class _WarpFusedWriter:
         self.shape, last = WarpFusedShape(spec, tiles), spec.last
         made = (last.height, last.width, last.channels)
         self.weights = T.arg("weights", T.buffer((2 * self.shape.biases,), "float16"))
-        self.biases = T.arg(f"weight{self.shape.biases}", T.buffer((self.shape.bias_floats,), "float32"))
+        if self.shape.bias_floats:
+            self.biases = T.arg(f"weight{self.shape.biases}", T.buffer((self.shape.bias_floats,), "float32"))
         whole = (spec.height, spec.width, spec.channels)
         self.input = tensor_argument("input", images, whole, places[0], spec.input_dtype)
         self.residual = None
@@ -107,16 +108,16 @@ class _WarpFusedWriter:
 
     def declare(self) -> None:
         """The arrays that threads share."""
-        shape, chunk = self.shape, self.tiles.chunk
+        shape = self.shape
         if self.lead:
+            self.staged_biases = shared_array(shape.chunk_biases)
             self.window = shared_array(shape.window_halves, "float16")
             self.staged_lead = shared_array(shape.lead_halves, "float16")
         if self.tail:
             self.made = shared_array(shape.made_halves, "float16")
             self.staged_tail = shared_array(shape.staged_tail_halves, "float16")
             self.staged_sums = shared_array(shape.staged_floats)
-        self.staged_taps = shared_array(shape.taps * chunk, "float16")
-        self.staged_biases = shared_array(shape.chunk_biases)
+        self.staged_taps = shared_array(shape.tap_halves, "float16")
         self.middle = shared_array(shape.middle_halves, "float16")
         self.most = shared_array(shape.most_halves, "float16") if shape.most_halves else None
 
@@ -159,8 +160,8 @@ class _WarpFusedWriter:
         start, chunk = step * shape.places.halves, tiles.chunk
         if self.lead:
             block.copy_matrix(self.staged_lead, shape.chunk_pitch, self.weights, start, (shape.depth, chunk))
-        block.copy_run(self.staged_taps, self.weights, start + shape.places.taps, shape.taps * chunk)
-        block.copy_run(self.staged_biases, self.biases, step * shape.chunk_biases, shape.chunk_biases)
+            block.copy_run(self.staged_biases, self.biases, step * shape.chunk_biases, shape.chunk_biases)
+        block.copy_run(self.staged_taps, self.weights, start + shape.places.taps, shape.tap_halves)
         if self.tail:
             start = shape.tail + (self.panel * shape.chunks + step) * shape.tail_halves
             block.copy_matrix(self.staged_tail, shape.tail_pitch, self.weights, start, (chunk, shape.width))
@@ -230,10 +231,10 @@ class _WarpFusedWriter:
         """The chunk's depthwise convolution: a thread makes a run of pixels of eight channels, loading each row of its
         window once."""
         shape, tiles = self.shape, self.tiles
-        octets, runs = tiles.chunk // OCTET, tiles.cols // tiles.run
-        with self.block.shared_out(octets * runs * tiles.rows, self.thread) as item, T.sblock("depthwise"):
-            octet, run = item % octets * OCTET, item // octets
-            row, column = run // runs, run % runs * tiles.run
+        count = tiles.chunk // OCTET * tiles.cols // tiles.run * tiles.rows
+        with self.block.shared_out(count, self.thread) as item, T.sblock("depthwise"):
+            octet, row, run = run_of(item, tiles, shape.order)
+            octet, column = octet * OCTET, run * tiles.run
             sums = registers(tiles.run * OCTET, "float16")
             self.taps(sums, octet, row, column)
             with T.unroll(0, tiles.run) as i, T.sblock("acted"):
@@ -259,9 +260,7 @@ class _WarpFusedWriter:
         """The sums of a run of pixels, two channels at once, from the bias on; nine or twenty-five steps lose little in
         float16."""
         shape, stage, run = self.shape, self.spec.depthwise, self.tiles.run
-        biases = loaded(self.staged_biases, shape.chunk_biases - self.tiles.chunk + octet, OCTET)
-        bias = registers(OCTET, "float16")
-        round_halves(bias, biases, 0, OCTET)
+        bias = loaded(self.staged_taps, shape.taps * self.tiles.chunk + octet, OCTET)
         with T.unroll(0, run) as i:
             vector(OCTET, lambda v: T.buffer_store(sums, bias[v], [i * OCTET + v]))
         span = (run - 1) * stage.stride[1] + (stage.kernel[1] - 1) * stage.dilation[1] + 1

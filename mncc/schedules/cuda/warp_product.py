@@ -11,10 +11,10 @@ from tvm.script.ir_builder import tirx as T
 from mncc.kernels.chain import Stage
 from mncc.kernels.gpu_join import join_of
 from mncc.kernels.gpu_product import ProductTiles
-from mncc.kernels.gpu_tiles import OCTET
+from mncc.kernels.gpu_tiles import OCTET, QUAD
 from mncc.kernels.gpu_warp_product import WarpProduct, WarpProductShape
 from mncc.schedules.cuda.epilogue import Epilogue, Meeting, finished
-from mncc.schedules.cuda.fragments import FRAGMENTS, Matrix, WarpSums, opaque
+from mncc.schedules.cuda.fragments import FRAGMENTS, Matrix, WarpSums, met_place, opaque
 from mncc.schedules.cuda.writer import (
     BlockWriter,
     Expr,
@@ -150,11 +150,16 @@ class _WarpProductWriter:
         stage, shape, width = self.spec.last, self.shape, self.shape.sums.width
         first, apart = self.panel * width, shape.join_pitch
         met, biases = shared_array(shape.join_floats), shared_array(shape.pool_floats)
+
+        def place(pixel: Expr, channel: Expr) -> Expr:
+            column, quad = channel // OCTET * OCTET, channel % OCTET // QUAD
+            return met_place(pixel, column, quad, width, apart) + channel % QUAD
+
         self.block.copy_run(biases, self.biases, first, width)
         self.sums.store(met, apart)
         with self.block.shared_out(shape.pixels * width, self.thread) as item:
-            at, channel = item // width * apart + item % width, item % width
-            total = biases[channel]
+            pixel, channel = item // width, item % width
+            at, total = place(pixel, channel), biases[channel]
             for part in range(shape.sums.split):
                 total = total + met[part * shape.sums.height * apart + at]
             value = finished(total, None, stage.activation, False)
@@ -163,7 +168,7 @@ class _WarpProductWriter:
             mean = registers(1)
             T.buffer_store(mean, T.float32(0), [0])
             with T.serial(0, shape.pixels) as pixel:
-                T.buffer_store(mean, mean[0] + met[pixel * apart + channel], [0])
+                T.buffer_store(mean, mean[0] + met[place(pixel, channel)], [0])
             value = mean[0] * T.float32(1.0 / shape.pixels)
             at = [self.output.at(self.image, 0, 0, first + channel)]
             store_if([first + channel < stage.channels], lambda: store(self.output.buffer, value, at))
