@@ -246,7 +246,9 @@ def pack(spec: WarpFused, tiles: FusedTiles, arrays: Sequence[Mapping[str, np.nd
         biases[: spec.lead.channels] = arrays[0]["bias"]
     middle = arrays[spec.middle]
     fill(places.taps, middle["kernel"].reshape(shape.taps, spec.depthwise.channels), shape.taps)
-    fill(places.taps + shape.taps * chunk, middle["bias"][None], 1)
+    with np.errstate(over="ignore"):
+        # A bias past the largest float16 number is infinite, as the sum that begins with it would be.
+        fill(places.taps + shape.taps * chunk, middle["bias"][None], 1)
     if spec.tail:
         matrix = arrays[-1]["kernel"].reshape(spec.depthwise.channels, spec.tail.channels)
         full = padded_matrix(matrix, whole, shape.panels * shape.width)
