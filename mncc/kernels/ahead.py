@@ -115,6 +115,14 @@ class Steps:
         `row` counts from the first that this step of the chain makes."""
         return (((panel * ahead.rows + row) * self.tiles + tile) * self.depth + step) * ahead.rate
 
+    def stood_for(self, tile: Any, count: int, least: Callable[..., Any] = min) -> list[Any]:
+        """Which of a row's tiles one of only `count` fetches for, where wider ones cover the end of the channels:
+        numbers, or expressions of a schedule with its `least`. Together they stand for all."""
+        if count == self.tiles:
+            return [tile]
+        each = -(-self.tiles // count)
+        return [least(tile * self.tiles // count + more, self.tiles - 1) for more in range(each)]
+
     def turns(self, own: NextPanel | None) -> int:
         """Tiles of a panel that may fetch later kernels' weights."""
         return self.rows * self.tiles - (own.turns if own else 0)

@@ -7,8 +7,8 @@ from dataclasses import replace
 from functools import cache
 from math import gcd
 
-from mncc.kernels.chain import Chain, ChainTiles, Stage, can_split_channels, phases, scratch_layout
-from mncc.kernels.chain_predict import SCRATCH_SHARE, largest_pass, pass_slots, predict
+from mncc.kernels.chain import Chain, ChainTiles, Stage, phases, scratch_layout
+from mncc.kernels.chain_predict import SCRATCH_SHARE, largest_pass, pass_slots, predict, takes_phases
 from mncc.kernels.chain_space import cuts, fits_phases, stage_tiles, two_row_tiles
 from mncc.kernels.target import Target
 from mncc.kernels.tiles import ConvTile, scratch_floats
@@ -16,9 +16,6 @@ from mncc.kernels.tiles import ConvTile, scratch_floats
 FEW_PIXELS = 64
 """Up to here a pointwise convolution takes the whole picture as one row, so that no tile is cut at a row's end, and
 tasks share out its channels."""
-SMALL_PIXELS = 14 * 14
-"""Up to here, with inputs of four times as many, tasks share out the channels of several stages: rows would be too few
-to share out evenly, and each task would compute those at its edges for itself."""
 FIRST_ROWS = 14
 """Rows for which register tiles are chosen before it is known how rows are cut."""
 FEWEST_ITEMS = 4
@@ -42,7 +39,7 @@ def choose_tiles(chain: Chain, target: Target) -> ChainTiles:
     only = chain.stages[0]
     if count == 1 and (chain.pool or _shares_channels(chain, only)):
         return ChainTiles(only.height, only.height, "channels", stages)
-    in_phases = _phase_tiles(chain, target) if _is_small(chain) and can_split_channels(chain) else None
+    in_phases = _phase_tiles(chain, target) if takes_phases(chain) else None
     if in_phases is not None:
         return in_phases
     found = _fastest_cut(chain, tuple(cuts(chain, stages)), target)
@@ -54,11 +51,6 @@ def choose_tiles(chain: Chain, target: Target) -> ChainTiles:
 def _fits(chain: Chain, tiles: ChainTiles, target: Target) -> bool:
     """True where the L2 cache holds the scratch beside what passes through."""
     return scratch_floats(scratch_layout(chain, tiles)) * 4 <= SCRATCH_SHARE * target.l2
-
-
-def _is_small(chain: Chain) -> bool:
-    sizes = [stage.height * stage.width for stage in chain.stages]
-    return sizes[-1] <= SMALL_PIXELS and max(*sizes, chain.height * chain.width) <= 4 * SMALL_PIXELS
 
 
 def as_fast_joined(whole: Chain, parts: Sequence[Chain], target: Target) -> bool:

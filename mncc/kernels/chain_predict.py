@@ -5,7 +5,16 @@ from __future__ import annotations
 from collections import Counter
 from functools import cache
 
-from mncc.kernels.chain import Chain, ChainTiles, fuses_band, scratch_layout, shared_array, task_steps, weight_layout
+from mncc.kernels.chain import (
+    Chain,
+    ChainTiles,
+    can_split_channels,
+    fuses_band,
+    scratch_layout,
+    shared_array,
+    task_steps,
+    weight_layout,
+)
 from mncc.kernels.register_cost import L3_EXPOSED, Pass, depthwise_slots, product_slots
 from mncc.kernels.slots import Prediction, Slots, stall
 from mncc.kernels.target import Target
@@ -17,6 +26,16 @@ NEAR_SHARE = 0.5
 """Of the L2 cache: a tensor that is larger was pushed out of it, at least in part, before its reader comes to it."""
 SCRATCH_SHARE = 0.75
 """Of the L2 cache, what scratch may fill; weights and tensors pass through the rest."""
+SMALL_PIXELS = 14 * 14
+"""Up to here, with inputs of four times as many, tasks share out the channels of several stages: rows would be too few
+to share out evenly, and each task would compute those at its edges for itself."""
+
+
+def takes_phases(chain: Chain) -> bool:
+    """True where tasks share out the channels of several stages, in two phases, if there are tiles that fit."""
+    sizes = [stage.height * stage.width for stage in chain.stages]
+    small = sizes[-1] <= SMALL_PIXELS and max(*sizes, chain.height * chain.width) <= 4 * SMALL_PIXELS
+    return small and can_split_channels(chain)
 
 
 def predict(chain: Chain, tiles: ChainTiles, target: Target) -> Prediction:
@@ -42,7 +61,8 @@ def pass_slots(chain: Chain, index: int, tile: ConvTile, rows: int, target: Targ
     stage = chain.stages[index]
     _, width, channels = chain.in_shape(index)
     depth, line, widened = stage.depth(channels), width * channels * 4, chain.widens(index, tile.steps)
-    work = Pass(stage, depth, stage.channels // stage.groups, stage.width, rows, line, widened)
+    alone = index == 0 and len(chain.stages) == 3 and takes_phases(chain)
+    work = Pass(stage, depth, stage.channels // stage.groups, stage.width, rows, line, widened, alone)
     cost = depthwise_slots if stage.kind == "depthwise" else product_slots
     return cost(tile, work, target) + Slots(tiles=PASS_SLOTS)
 

@@ -120,8 +120,9 @@ def product_tiles(
             continue
         room = pixels_in_registers(vectors, steps, target, live, unrolled) // high
         for cols in range(width if high > 1 else 1, min(width, room) + 1):
-            evenly = target.enough_sums > 0 and width % cols > 0
-            yield ConvTile(high, cols, min(lanes * vectors, whole(channels, lanes)), lanes, steps, evenly)
+            wide = min(lanes * vectors, whole(channels, lanes))
+            ends = width % cols > 0 or (high == 1 and cols < width and channels % wide > 0)
+            yield ConvTile(high, cols, wide, lanes, steps, evenly=ends and target.enough_sums > 0)
 
 
 def pixels_in_registers(vectors: int, steps: int, target: Target, live: int = WEIGHTS_LIVE, unrolled: int = 1) -> int:

@@ -11,12 +11,13 @@ with AVX2 (`python -m bench.tiles`).
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from mncc.kernels.chain import Stage
 from mncc.kernels.slots import Slots, stall
 from mncc.kernels.target import Target
-from mncc.kernels.tiles import ConvTile, cover_channels, cut_row
+from mncc.kernels.tiles import FLOATS_PER_LINE, ConvTile, Segment, cover_channels, cut_row, tile_of
 
 INSTRUCTION_SLOTS = 0.4
 """Slots of an instruction of an epilogue; stores and addresses disappear under the next tile's multiplications."""
@@ -31,6 +32,9 @@ ROW_SLOTS = 38.0
 WEIGHTS_EXPOSED, INPUTS_EXPOSED, SCATTERED_EXPOSED, DEPTHWISE_EXPOSED, L3_EXPOSED = 0.05, 0.3, 0.7, 0.15, 0.13
 """Of the time that bytes take from a cache, what is felt although the core multiplies meanwhile. Weights are one
 stream, which the prefetchers hide; a product's inputs are a stream a pixel, which they lose where there are many."""
+SPLIT_LINE = 10.0
+"""Slots a pixel for a cache line of its output that two panels of channels write: what V1's first kernels and
+SqueezeNet's expansions take longer on Zen 3 with tiles of 24 channels than with those of 16."""
 WIDEN_SLOTS = 2.0
 """Slots of a vector of weights that is converted into scratch: half a load, the conversion, half a store, waiting."""
 STREAMS = 8
@@ -46,7 +50,7 @@ INSTRUCTIONS = {"relu": 1, "relu6": 2, "leaky": 3, "hard_sigmoid": 4, "hard_swis
 class Pass:
     """What one stage does between two changes of the stage: `rows` of `width` pixels, `channels` of one group with
     `depth` multiply-adds each. `line` is the bytes of an input row. `widened`: every panel of weights is converted
-    first."""
+    first. `alone`: a panel's output lies by itself, not beside the next one's."""
 
     stage: Stage
     depth: int
@@ -55,6 +59,7 @@ class Pass:
     rows: int
     line: int
     widened: bool = False
+    alone: bool = False
 
     @property
     def input_bytes(self) -> int:
@@ -83,7 +88,7 @@ def product_slots(tile: ConvTile, work: Pass, target: Target) -> Slots:
         vectors = -(-segment.width // segment.lanes)
         slot = vector_slot(segment.lanes, target)
         panel = work.depth * segment.width * 4
-        for columns, high, count in _tiles(tile, work):
+        for columns, high, count in _tiles(tile, segment, work):
             pixels = high * columns
             fma = slot * pixels * vectors
             loads = pixels / tile.steps + vectors
@@ -96,6 +101,7 @@ def product_slots(tile: ConvTile, work: Pass, target: Target) -> Slots:
                 waits += segment.count * count * stall(work.depth * step, panel / target.l2_bytes, WEIGHTS_EXPOSED)
         streamed += 0 if panel > L1_SHARE * target.l1 else segment.count * panel / target.l2_bytes
         scattered += segment.count * reread / target.l2_bytes
+        tiles += SPLIT_LINE * work.rows * work.width * _split_lines(segment, work, target)
         tiles += segment.count * ROW_SLOTS * -(-work.rows // tile.rows)
         tiles += segment.count * work.depth * vectors * WIDEN_SLOTS if work.widened else 0.0
     exposed = INPUTS_EXPOSED if tile.rows * tile.cols <= STREAMS else SCATTERED_EXPOSED
@@ -103,14 +109,20 @@ def product_slots(tile: ConvTile, work: Pass, target: Target) -> Slots:
     return Slots(multiply, tiles, waits).times(work.stage.groups)
 
 
-def _tiles(tile: ConvTile, work: Pass) -> list[tuple[int, int, int]]:
-    """Columns, rows and number of the tiles that cover a pass, for each panel."""
-    made = []
-    for columns in cut_row(work.width, tile):
+def _split_lines(segment: Segment, work: Pass, target: Target) -> int:
+    """Panels of a segment that end inside of a cache line of their output, where all pixels and groups are alike."""
+    if work.alone or target.inputs != "memory" or work.channels % FLOATS_PER_LINE:
+        return 0
+    ends = range(segment.start + segment.width, segment.start + segment.count * segment.width + 1, segment.width)
+    return sum(end % FLOATS_PER_LINE > 0 for end in ends)
+
+
+def _tiles(tile: ConvTile, segment: Segment, work: Pass) -> Iterator[tuple[int, int, int]]:
+    """Columns, rows and number of the tiles that cover a pass, for each panel of a segment."""
+    for columns in cut_row(work.width, tile_of(tile, segment)):
         for high, count in ((tile.rows, work.rows // tile.rows), (1, work.rows % tile.rows)):
             if count:
-                made.append((columns.width, high, count * columns.count))
-    return made
+                yield columns.width, high, count * columns.count
 
 
 def depthwise_slots(tile: ConvTile, work: Pass, target: Target) -> Slots:
@@ -122,7 +134,7 @@ def depthwise_slots(tile: ConvTile, work: Pass, target: Target) -> Slots:
     after = epilogue_slots(stage)
     for segment in cover_channels(stage.channels, tile.channels, tile.lanes):
         slot = vector_slot(segment.lanes, target)
-        for columns, rows, count in _tiles(tile, work):
+        for columns, rows, count in _tiles(tile, segment, work):
             vectors = -(-segment.width // segment.lanes)
             fma = slot * work.depth * columns * rows * vectors
             lines = min(high * rows, (rows - 1) * down + high)

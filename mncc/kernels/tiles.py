@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -24,8 +24,8 @@ class ConvTile:
     `steps` of a product's reduction have each pixel's inputs loaded as one vector, whose lanes they multiply by; 1
     where an instruction reads one input from memory and multiplies all lanes by it.
 
-    What `cols` leaves over of a row of pixels is one narrow tile; or, where rows are cut `evenly`, several tiles are a
-    little narrower."""
+    What `cols` leaves over of a row of pixels is one narrow tile; or, where these are cut `evenly`, several are a
+    little narrower, and those of fewer channels, at their end, have more pixels (`tile_of`)."""
 
     rows: int
     cols: int
@@ -95,7 +95,22 @@ def cover_evenly(pixels: int, width: int) -> tuple[Segment, ...]:
 
 def cut_row(pixels: int, tile: ConvTile) -> tuple[Segment, ...]:
     """How a row of pixels is cut into such tiles."""
-    return cover_evenly(pixels, tile.cols) if tile.evenly else cover_pixels(pixels, tile.cols)
+    return cover_evenly(pixels, min(tile.cols, pixels)) if tile.evenly else cover_pixels(pixels, tile.cols)
+
+
+FEW_PIXELS = 8
+"""Of a tile at the end of the channels: with more, or in two rows, LLVM computes their addresses anew in every step."""
+
+
+def tile_of(tile: ConvTile, segment: Segment) -> ConvTile:
+    """The tile that covers a segment of channels, where `tile` covers all but the end. Cut `evenly`, one of fewer
+    vectors takes as many pixels of a row as the same registers hold the sums and weights of: too few sums do not hide a
+    multiplication's latency."""
+    vectors, columns = -(-segment.width // segment.lanes), tile.cols
+    if tile.evenly and tile.rows == 1:
+        registers = tile.accumulators + -(-tile.channels // tile.lanes)
+        columns = max(columns, min(registers // vectors - 1, FEW_PIXELS))
+    return replace(tile, cols=columns, channels=segment.width, lanes=segment.lanes)
 
 
 def aligned(floats: int) -> int:

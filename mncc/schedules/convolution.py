@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -13,7 +14,7 @@ from tvm.script.ir_builder import tirx as T
 
 from mncc.kernels.ahead import FEW_CHANNELS, Ahead, NextRows, Steps
 from mncc.kernels.chain import Stage
-from mncc.kernels.tiles import FLOATS_PER_LINE, Block, ConvTile, Segment, cut_row
+from mncc.kernels.tiles import FLOATS_PER_LINE, Block, ConvTile, Segment, cut_row, tile_of
 from mncc.network.ops import Activation
 from mncc.schedules.microkernel import Sums, TiledProduct, schedule_copy, schedule_product
 from mncc.schedules.prefetch import Fetches, Place
@@ -149,6 +150,11 @@ class Part:
         """Channels that a block's channel loop runs over."""
         return self.segment.width * (self.segment.count if self.panels_inside else 1)
 
+    @property
+    def columns(self) -> tuple[Segment, ...]:
+        """How tiles cut a row of pixels."""
+        return cut_row(self.stage.width, tile_of(self.tile, self.segment))
+
     def channel(self, panel: Panel, channel: Expr) -> Expr:
         """The output channel behind a channel of a panel."""
         group, index = panel
@@ -194,7 +200,7 @@ class TileWriter:
         with T.sblock(f"row{len(self.products)}"):
             first = T.axis.opaque(part.stage.height, row)
             panel = _panel_axes(part, panel)
-            for columns in cut_row(part.stage.width, part.tile):
+            for columns in part.columns:
                 self.tiles(part, panel, (first, height), columns)
 
     def tiles(self, part: Part, panel: Panel, rows: tuple[Expr, int], columns: Segment, total: Any = None) -> None:
@@ -244,8 +250,9 @@ class TileWriter:
         assert part.ahead is not None
         (ahead, steps), (piece, made) = part.ahead, sums
         (group, index), (first, height), (_, column, _, *taps) = panel, rows, made.element(at)
-        before = sum(s.count for s in cut_row(part.stage.width, part.tile) if s.start < columns.start)
+        before = sum(s.count for s in part.columns if s.start < columns.start)
         tile = before + T.floordiv(column, columns.width)
+        tiles = steps.stood_for(tile, sum(s.count for s in part.columns), T.min)
         step: Expr = 0
         for extent, tap in zip(part.reductions, taps, strict=True):
             step = step * extent + tap
@@ -255,11 +262,14 @@ class TileWriter:
         if isinstance(ahead, RowsAhead):
             at_row = [
                 steps.fetched_of_rows(ahead.rows, number, first + row - ahead.first, tile, first_step)
-                for row in range(height)
+                for row, tile in itertools.product(range(height), tiles)
             ]
             lines = range(0, several * ahead.rows.rate, FLOATS_PER_LINE)
             return [(ahead.source.buffer, (ahead.line, index + line)) for index in at_row for line in lines]
-        at_row = [steps.fetched(ahead, number, first + row, tile, first_step, T.max, T.Select) for row in range(height)]
+        at_row = [
+            steps.fetched(ahead, number, first + row, tile, first_step, T.max, T.Select)
+            for row, tile in itertools.product(range(height), tiles)
+        ]
         lines = range(0, several * max(ahead.rate, ahead.own.rate if ahead.own else 0), FLOATS_PER_LINE)
         return [(self.biases, (index + line,)) for index in at_row for line in lines]
 
@@ -348,7 +358,7 @@ class TileWriter:
         with T.sblock(f"pool{len(self.products)}"):
             panel = _panel_axes(part, panel)
             totals = []
-            for columns in cut_row(part.stage.width, part.tile):
+            for columns in part.columns:
                 totals.append(T.sblock_alloc_buffer((width,), "float32", scope="local"))
                 self.tiles(part, panel, (0, 1), columns, totals[-1])
             with T.serial(0, width) as j, T.sblock(name):

@@ -19,7 +19,7 @@ from mncc.kernels.family import family_of
 from mncc.kernels.plain import Plain, PlainOp
 from mncc.kernels.space import decisions_of, knobs, neighbours, tiles_of
 from mncc.kernels.target import Target, load_target, target_names
-from mncc.kernels.tiles import ConvTile, cover_evenly
+from mncc.kernels.tiles import ConvTile, cover_channels, cover_evenly, cut_row, tile_of
 from mncc.kernels.winograd import Winograd
 from mncc.network.ops import Activation
 from tests.schedules.harness import ChainRun
@@ -74,7 +74,7 @@ def test_tiles_of_two_rows_have_enough_sums() -> None:
 
 
 def test_tiles_of_two_rows_take_the_place_of_slower_ones() -> None:
-    """On pictures of 14 pixels, in two phases; of 28, tiles of one row fit exactly."""
+    """On pictures of 14 pixels, in two phases; of 28, tiles of one row are as good."""
     target = load_target("x86-64-v3")
 
     def chosen(size: int) -> ConvTile:
@@ -85,7 +85,15 @@ def test_tiles_of_two_rows_take_the_place_of_slower_ones() -> None:
         )
         return choose_tiles(Chain(size, size, 64, stages), target).stages[0]
 
-    assert chosen(14) == ConvTile(2, 2, 24, 8) and chosen(28) == ConvTile(1, 4, 24, 8)
+    assert chosen(14) == ConvTile(2, 2, 24, 8) and chosen(28).rows == 1
+
+
+@pytest.mark.parametrize("channels, width", [(96, 16), (84, 24)])
+def test_tiles_fill_the_cache_lines_of_their_output(channels: int, width: int) -> None:
+    """With as many sums, 16 channels are one line and 24 are one and a half; of 84 channels no pixel begins a line."""
+    stage = Stage("conv", 56, 56, channels, activation=RELU6)
+    tile = choose_tiles(Chain(56, 56, 32, (stage,)), load_target("x86-64-v3")).stages[0]
+    assert (tile.accumulators, tile.channels) == (12, width)
 
 
 @pytest.mark.parametrize("target", TARGETS, ids=lambda target: target.name)
@@ -112,6 +120,25 @@ def test_rows_are_cut_evenly(width: int) -> None:
         assert max(s.width for s in found) <= width
         narrow = min(s.width for s in found)
         assert 3 * narrow >= 2 * width or narrow == pixels // sum(s.count for s in found)
+
+
+@pytest.mark.parametrize(
+    "tile", [ConvTile(1, 4, 24, 8, evenly=True), ConvTile(2, 3, 16, 8, evenly=True), ConvTile(1, 4, 24, 8)]
+)
+@pytest.mark.parametrize("pixels, channels", [(9, 60), (14, 40), (3, 5)])
+def test_tiles_at_the_end_of_the_channels(tile: ConvTile, pixels: int, channels: int) -> None:
+    """They cover every element once; of one row and cut evenly, with more pixels in the same registers."""
+    covered = []
+    for segment in cover_channels(channels, tile.channels, tile.lanes):
+        here, wide = tile_of(tile, segment), -(-tile.channels // tile.lanes)
+        vectors = -(-segment.width // segment.lanes)
+        assert here.accumulators + vectors <= tile.accumulators + wide
+        assert (here.cols > tile.cols) == (tile.evenly and tile.rows == 1 and vectors < wide)
+        for columns in cut_row(pixels, here):
+            assert columns.width <= here.cols
+            inside = range(columns.start, columns.start + columns.count * columns.width)
+            covered += [(p, segment.start + c) for p in inside for c in range(segment.count * segment.width)]
+    assert sorted(covered) == [(p, c) for p in range(pixels) for c in range(channels)]
 
 
 def test_parts_are_equally_high() -> None:

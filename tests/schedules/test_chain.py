@@ -372,6 +372,7 @@ def chains(draw: st.DrawFn) -> tuple[Chain, ChainTiles]:
             lanes * draw(st.integers(1, 2)),
             lanes,
             steps=draw(st.sampled_from([1, 4])) if stage.kind == "conv" else 1,
+            evenly=stage.kind == "conv" and draw(st.booleans()),
         )
         for stage, lanes in zip(stages, vectors, strict=True)
     )
@@ -413,7 +414,7 @@ def small_blocks(draw: st.DrawFn) -> tuple[Chain, ChainTiles]:
         output_spare=draw(st.integers(0, 3)),
     )
     first = ConvTile(draw(st.integers(1, 3)), draw(st.integers(1, 6)), lanes * draw(st.integers(1, 3)), lanes)
-    last = ConvTile(draw(st.integers(1, 3)), draw(st.integers(1, 6)), 16, 8)
+    last = ConvTile(draw(st.integers(1, 3)), draw(st.integers(1, 6)), 16, 8, evenly=draw(st.booleans()))
     tiles = (*([] if pair else [first]), ConvTile(1, draw(st.integers(1, 8)), lanes, lanes), last)
     return chain, ChainTiles(chain.last.height, chain.last.height, "channels", tiles)
 
