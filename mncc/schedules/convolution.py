@@ -261,14 +261,14 @@ class TileWriter:
         several = piece.rounds * piece.steps
         if isinstance(ahead, RowsAhead):
             at_row = [
-                steps.fetched_of_rows(ahead.rows, number, first + row - ahead.first, tile, first_step)
-                for row, tile in itertools.product(range(height), tiles)
+                steps.fetched_of_rows(ahead.rows, number, first + row - ahead.first, each, first_step)
+                for row, each in itertools.product(range(height), tiles)
             ]
             lines = range(0, several * ahead.rows.rate, FLOATS_PER_LINE)
             return [(ahead.source.buffer, (ahead.line, index + line)) for index in at_row for line in lines]
         at_row = [
-            steps.fetched(ahead, number, first + row, tile, first_step, T.max, T.Select)
-            for row, tile in itertools.product(range(height), tiles)
+            steps.fetched(ahead, number, first + row, each, first_step, T.max, T.Select)
+            for row, each in itertools.product(range(height), tiles)
         ]
         lines = range(0, several * max(ahead.rate, ahead.own.rate if ahead.own else 0), FLOATS_PER_LINE)
         return [(self.biases, (index + line,)) for index in at_row for line in lines]

@@ -14,6 +14,7 @@ from mncc.kernels.gpu_join import join_of
 from mncc.kernels.gpu_product import GpuProduct, ProductShape, ProductTiles
 from mncc.kernels.gpu_tiles import QUAD
 from mncc.schedules.cuda.epilogue import Epilogue, Meeting, finished
+from mncc.schedules.cuda.groups import aligned_in_groups, block_channels
 from mncc.schedules.cuda.writer import (
     BlockWriter,
     Expr,
@@ -51,16 +52,12 @@ class _ProductWriter:
         last = spec.last
         made = (1, 1, last.channels) if spec.pool else (last.height, last.width, last.channels)
         self.weights = T.arg("weights", T.buffer((self.shape.weight_floats,), "float32"))
-        self.input = tensor_argument("input", images, (spec.height, spec.width, spec.channels), places[0])
-        self.residual = tensor_argument("residual", images, made, places[1]) if spec.residual else None
+        source = tensor_argument("input", images, (spec.height, spec.width, spec.channels), places[0])
+        residual = tensor_argument("residual", images, made, places[1]) if spec.residual else None
         join = join_of(spec, tiles)
         self.meeting = Meeting(join, images, places[-2].stride) if join else None
-        self.output = tensor_argument("output", images, made, places[-1])
-        if last.groups > 1:
-            # A group begins anywhere.
-            self.input = self.input.from_each(spec.inputs)
-            self.output = self.output.from_each(spec.outputs)
-            self.residual = self.residual and self.residual.from_each(spec.outputs)
+        output = tensor_argument("output", images, made, places[-1])
+        self.input, self.output, self.residual = aligned_in_groups(spec, source, output, residual)
         self.block = BlockWriter(tiles.sums.threads)
 
     def schedule(self, sch: Schedule) -> None:
@@ -76,6 +73,7 @@ class _ProductWriter:
             if self.meeting:
                 self.meeting.declare(self.output)
             self.image, self.slice, self.panel = image, panel % tiles.slices, panel // tiles.slices
+            self.channels = block_channels(shape, self.panel)
             self.row = tile // columns * tiles.rows if rows > 1 else 0
             self.column = tile % columns * tiles.cols if columns > 1 else 0
             self.place = ThreadPlace(tiles.sums, thread)
@@ -102,10 +100,10 @@ class _ProductWriter:
             for begin, stride, pad in zip((self.row, self.column), stage.stride, stage.padding, strict=True)
         ]
         pitches = shape.window[1] * shape.pitch, shape.pitch
-        channels, end = (step * tiles.chunk, tiles.chunk), None
+        first, end = step * tiles.chunk, None
         if stage.groups > 1:
-            first = self.group * self.spec.inputs
-            channels, end = (first + step * tiles.chunk, tiles.chunk), first + self.spec.inputs
+            first, end = self.channels.first_input + first, self.channels.first_input + self.channels.inputs
+        channels = first, tiles.chunk
         found = [window_transfer(self.window, shape.window, pitches, self.input, self.image, origin, channels, end)]
         if self.staged is not None:
             found.append(run_transfer(self.staged, self.weights, self.weights_at(step), shape.chunk_weights))
@@ -163,21 +161,13 @@ class _ProductWriter:
     def epilogue(self) -> Epilogue:
         """What becomes of the sums."""
         bias, activation = (self.weights, self.shape.bias), self.spec.last.activation
-        end = (self.group + 1) * self.spec.outputs if self.spec.last.groups > 1 else None
-        return Epilogue(self.output, self.residual, self.spec.residual_first, activation, bias, end=end)
-
-    @property
-    def group(self) -> Expr:
-        """That of the block's channels."""
-        return self.panel // self.shape.group_panels
+        first = self.spec.residual_first
+        return Epilogue(self.output, self.residual, first, activation, bias, end=self.channels.end)
 
     def element(self, pixel: Expr, channel: Expr) -> tuple[Expr, Expr, Expr, Expr]:
         """Where a pixel and channel of the block lie in the output."""
         row, column = self.row + pixel // self.tiles.cols, self.column + pixel % self.tiles.cols
-        first = self.panel * self.tiles.sums.width
-        if self.spec.last.groups > 1:
-            first = self.group * self.spec.outputs + self.panel % self.shape.group_panels * self.tiles.sums.width
-        return self.image, row, column, first + channel
+        return self.image, row, column, self.channels.first_output + channel
 
     def in_picture(self, pixel: Expr) -> Expr:
         """Whether a pixel of the block is one of the output."""

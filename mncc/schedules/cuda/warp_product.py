@@ -15,6 +15,7 @@ from mncc.kernels.gpu_tiles import OCTET, QUAD
 from mncc.kernels.gpu_warp_product import WarpProduct, WarpProductShape
 from mncc.schedules.cuda.epilogue import Epilogue, Meeting, finished
 from mncc.schedules.cuda.fragments import FRAGMENTS, Matrix, WarpSums, met_place, opaque
+from mncc.schedules.cuda.groups import aligned_in_groups, block_channels
 from mncc.schedules.cuda.writer import (
     BlockWriter,
     Expr,
@@ -49,18 +50,13 @@ class _WarpProductWriter:
         self.weights = T.arg("weights", T.buffer((2 * shape.bias,), "float16"))
         self.biases = T.arg(f"weight{shape.bias}", T.buffer((shape.weight_floats - shape.bias,), "float32"))
         whole = (spec.height, spec.width, spec.channels)
-        self.input = tensor_argument("input", images, whole, places[0], spec.input_dtype)
-        self.residual = None
+        source, residual = tensor_argument("input", images, whole, places[0], spec.input_dtype), None
         if spec.residual:
-            self.residual = tensor_argument("residual", images, made, places[1], spec.residual_dtype)
+            residual = tensor_argument("residual", images, made, places[1], spec.residual_dtype)
         join = join_of(spec, tiles)
         self.meeting = Meeting(join, images, places[-2].stride) if join else None
-        self.output = tensor_argument("output", images, made, places[-1], spec.output_dtype)
-        if last.groups > 1:
-            # A group begins anywhere.
-            self.input = self.input.from_each(spec.inputs)
-            self.output = self.output.from_each(spec.outputs)
-            self.residual = self.residual and self.residual.from_each(spec.outputs)
+        output = tensor_argument("output", images, made, places[-1], spec.output_dtype)
+        self.input, self.output, self.residual = aligned_in_groups(spec, source, output, residual)
         self.block = BlockWriter(shape.sums.threads)
 
     def schedule(self, sch: Any) -> None:
@@ -78,6 +74,7 @@ class _WarpProductWriter:
             else:
                 opaque(self.output.buffer)
             self.image, self.slice, self.panel = image, panel % tiles.slices, panel // tiles.slices
+            self.channels = block_channels(shape, self.panel)
             self.row = tile // columns * tiles.rows if rows > 1 else 0
             self.column = tile % columns * tiles.cols if columns > 1 else 0
             self.sums = WarpSums(shape.sums, self.thread)
@@ -112,7 +109,7 @@ class _WarpProductWriter:
         # Pixels that only fill the fragments lie on in the one row, or in rows below.
         width = shape.sums.height if stage.height == 1 else tiles.cols
         size, depth = (shape.sums.height, width), (step * tiles.chunk, tiles.chunk)
-        group = (self.group * self.spec.inputs, self.spec.inputs) if stage.groups > 1 else None
+        group = (self.channels.first_input, self.channels.inputs) if stage.groups > 1 else None
         copy_unrolled(
             self.block, window, shape.pitch, self.input, self.image, stage, origin, size, depth, group=group
         )  # fmt: skip
@@ -120,21 +117,13 @@ class _WarpProductWriter:
         self.block.copy_matrix(staged, shape.weights_pitch, self.weights, start, (tiles.chunk, shape.sums.width))
         self.sums.multiply(Matrix(window, shape.pitch), Matrix(staged, shape.weights_pitch), tiles.chunk)
 
-    @property
-    def group(self) -> Expr:
-        """That of the block's channels."""
-        return self.panel // self.shape.group_panels
-
     def finish(self, sums: Any) -> None:
         """Every thread writes its sums: bias, residual, activation, and out."""
         stage, shape, tiles = self.spec.last, self.shape, self.tiles
         whole = stage.height % tiles.rows == 0 and stage.width % tiles.cols == 0
-        full, first, end = self.spec.outputs % shape.sums.width == 0, self.panel * shape.sums.width, None
-        if stage.groups > 1:
-            first = self.group * self.spec.outputs + self.panel % shape.group_panels * shape.sums.width
-            end = (self.group + 1) * self.spec.outputs
+        full, first = self.spec.outputs % shape.sums.width == 0, self.spec.residual_first
         epilogue = Epilogue(
-            self.output, self.residual, self.spec.residual_first, stage.activation, (self.biases, 0), OCTET, end
+            self.output, self.residual, first, stage.activation, (self.biases, 0), OCTET, self.channels.end
         )
         with self.sums.octets() as (number, pixel, octet):
             row, column = self.row + pixel // tiles.cols, self.column + pixel % tiles.cols
@@ -142,7 +131,7 @@ class _WarpProductWriter:
                 shape.sums.height == shape.pixels or pixel < shape.pixels,
                 whole or tirx.all(row < stage.height, column < stage.width),
             ]
-            at = (self.image, row, column, first + octet)
+            at = (self.image, row, column, self.channels.first_output + octet)
             epilogue.write(at, inside, full, lambda v: sums[number + v])
 
     def pool(self) -> None:
