@@ -23,7 +23,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +70,8 @@ LEAST_ROUNDS, SLICE_SECONDS, SLICE_RUNS = 15, 0.02, 200
 REHEARSED_ROUNDS = 3
 """Where a run takes seconds and its time means nothing."""
 REHEARSED = Gpu("stand-in", 80, "13.0")
+REHEARSED_PACKAGES = {"onnxruntime": "onnxruntime"}
+"""The same interface, without CUDA."""
 
 
 @dataclass
@@ -92,6 +94,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _options(arguments)
     able = ENGINES if options.dtype == "float32" else [engine for engine in ENGINES if engine.form != "onnx"]
     engines = [engine for engine in able if engine.name in options.engines.split(",")]
+    if options.rehearse:
+        engines = [replace(engine, package=REHEARSED_PACKAGES.get(engine.name, engine.package)) for engine in engines]
     try:
         gpu = REHEARSED if options.rehearse else find_gpu(options.device)
     except DriverError as error:

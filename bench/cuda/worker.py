@@ -117,21 +117,33 @@ def open_torch_compile(model: str, inputs: Sequence[np.ndarray], threads: int, f
     return Session(run, lambda: _arrays(made))
 
 
+ONNXRUNTIME_SETTINGS = {
+    "device_id": "0",
+    "enable_cuda_graph": "1",
+    "use_tf32": "0",
+    "cudnn_conv_algo_search": "EXHAUSTIVE",
+}
+
+
 def open_onnxruntime(model: str, inputs: Sequence[np.ndarray], threads: int, folder: Path) -> Session:
     """The CUDA provider with a CUDA graph; inputs and outputs bound to device memory."""
     runtime = import_module("onnxruntime")
-    if "CUDAExecutionProvider" not in runtime.get_available_providers():
-        raise ImportError("this onnxruntime has no CUDA: pip install onnxruntime-gpu")
-    settings = {"device_id": "0", "enable_cuda_graph": "1", "use_tf32": "0", "cudnn_conv_algo_search": "EXHAUSTIVE"}
-    session = runtime.InferenceSession(model, providers=[("CUDAExecutionProvider", settings)])
-    if session.get_providers()[0] != "CUDAExecutionProvider":
+    provider, where, settings = "CUDAExecutionProvider", "cuda", dict(ONNXRUNTIME_SETTINGS)
+    if os.environ.get(REHEARSAL):
+        provider, where, settings = "CPUExecutionProvider", "cpu", {}
+    elif provider not in runtime.get_available_providers():
+        raise ImportError("this onnxruntime has no CUDA: pip install onnxruntime-gpu[cuda,cudnn]")
+    # CUDA's libraries and cuDNN where packages brought them, which are in no path of the loader's; since 1.21.
+    getattr(runtime, "preload_dlls", lambda: None)()
+    session = runtime.InferenceSession(model, providers=[(provider, settings)])
+    if session.get_providers()[0] != provider:
         raise ImportError("onnxruntime's CUDA provider does not load: see its log")
     binding, kept = session.io_binding(), []
     for declared, array in zip(session.get_inputs(), inputs, strict=True):
-        kept.append(runtime.OrtValue.ortvalue_from_numpy(array, "cuda", 0))
+        kept.append(runtime.OrtValue.ortvalue_from_numpy(array, where, 0))
         binding.bind_ortvalue_input(declared.name, kept[-1])
     for declared in session.get_outputs():
-        kept.append(runtime.OrtValue.ortvalue_from_shape_and_type(declared.shape, np.float32, "cuda", 0))
+        kept.append(runtime.OrtValue.ortvalue_from_shape_and_type(declared.shape, np.float32, where, 0))
         binding.bind_ortvalue_output(declared.name, kept[-1])
     made = kept[len(inputs) :]
     return Session(
@@ -156,17 +168,21 @@ def open_tensorrt(model: str, inputs: Sequence[np.ndarray], threads: int, folder
         raise ValueError("TensorRT builds no engine: see its log")
     runtime = trt.Runtime(logger)
     engine = runtime.deserialize_cuda_engine(plan)
-    context = engine.create_execution_context()
-    given, made = iter(inputs), []
-    for index in range(engine.num_io_tensors):
-        name = engine.get_tensor_name(index)
-        if engine.get_tensor_mode(name) == trt.TensorIOMode.INPUT:
-            address = stream.upload(next(given))
-        else:
-            shape = tuple(engine.get_tensor_shape(name))
-            address = stream.empty(4 * int(np.prod(shape)))
-            made.append((address, shape))
-        context.set_tensor_address(name, address)
+    context = engine.create_execution_context() if engine else None
+    if context is None:
+        raise ValueError("TensorRT does not load the engine that it built: see its log")
+    # In the order of the network: what order those of the engine have nobody says.
+    names = [network.get_input(index).name for index in range(network.num_inputs)]
+    made = []
+    addresses = {name: stream.upload(array) for name, array in zip(names, inputs, strict=True)}
+    for index in range(network.num_outputs):
+        name = network.get_output(index).name
+        shape = tuple(engine.get_tensor_shape(name))
+        addresses[name] = stream.empty(4 * int(np.prod(shape)))
+        made.append((addresses[name], shape))
+    for name, address in addresses.items():
+        if not context.set_tensor_address(name, address):
+            raise ValueError(f"TensorRT has no tensor {name}")
 
     def enqueue() -> None:
         if not context.execute_async_v3(stream.handle.value):
@@ -180,7 +196,7 @@ def open_tensorrt(model: str, inputs: Sequence[np.ndarray], threads: int, folder
         replay()
         stream.wait()
 
-    return Session(run, lambda: [stream.download(*each) for each in made], keep=(engine, context, runtime))
+    return Session(run, lambda: [stream.download(*each) for each in made], keep=(logger, runtime, engine, context))
 
 
 OPEN = {

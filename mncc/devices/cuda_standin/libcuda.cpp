@@ -328,11 +328,7 @@ CUresult cuLaunchKernel(CUfunction function, unsigned int gx, unsigned int gy, u
   const Launch launch = make_launch(function, {gx, gy, gz, bx, by, bz, shared}, parameters);
   const CUresult checked = check_launch(__func__, launch);
   if (checked != CUDA_SUCCESS) return checked;
-  if (CUgraph graph = stream_of(stream)->capture) {
-    graph->nodes.push_back(new CUgraphNode_st{launch});
-  } else {
-    enqueue(stream, [=] { run_launch(launch, stream, false); });
-  }
+  launch_on(stream, launch);
   return CUDA_SUCCESS;
 }
 
@@ -408,6 +404,14 @@ CUresult cuCtxDestroy_v2(CUcontext context) {
   KNOWN(context);
   if (!contexts.empty() && contexts.back() == context) contexts.pop_back();
   dies(context, machine.state.contexts);
+  return CUDA_SUCCESS;
+}
+
+// A function of the program between kernels: an engine whose kernels the stand-in does not have computes in it.
+CUresult cuLaunchHostFunc(CUstream stream, void (*function)(void *), void *data) {
+  ASK_IN_CONTEXT;
+  if (stream != nullptr) KNOWN(stream);
+  launch_on(stream, Launch{nullptr, {}, {}, [=] { function(data); }});
   return CUDA_SUCCESS;
 }
 

@@ -34,6 +34,7 @@ struct Launch {
   CUfunction function;
   unsigned extents[7];
   std::vector<CUdeviceptr> parameters;
+  std::function<void()> host = nullptr; /* in the place of a kernel: a call of the program's own */
 };
 struct CUgraphNode_st {
   Launch launch;
@@ -177,6 +178,7 @@ const Block *block_of(CUdeviceptr address, size_t bytes) {
 CUstream_st *stream_of(CUstream stream) { return stream == nullptr ? &machine.default_stream : stream; }
 
 void run_launch(const Launch &launch, CUstream stream, bool from_graph) {
+  if (launch.host != nullptr) return launch.host();
   machine.state.kernels++;
   if (machine.state.launches < STANDIN_LOG) {
     standin_launch &entry = machine.state.log[machine.state.launches];
@@ -205,6 +207,15 @@ CUresult check_launch(const char *function, const Launch &launch) {
   if (static_cast<int>(e[6]) > launch.function->shared_bytes)
     return wrong(function, "more shared memory than the function has", CUDA_ERROR_INVALID_VALUE);
   return CUDA_SUCCESS;
+}
+
+// Work for a stream, or for the graph that it captures.
+void launch_on(CUstream stream, const Launch &launch) {
+  if (CUgraph graph = stream_of(stream)->capture) {
+    graph->nodes.push_back(new CUgraphNode_st{launch});
+  } else {
+    enqueue(stream, [=] { run_launch(launch, stream, false); });
+  }
 }
 
 Launch make_launch(CUfunction function, const unsigned (&extents)[7], void **parameters) {
