@@ -39,11 +39,14 @@ class HalfPlace:
 class RunOrder:
     """Which runs of pixels neighbouring threads of the depthwise convolution make: of each, `across` times eight
     channels side by side, then the next run in a row or, `by_rows`, in a column, or of all in that order the one `step`
-    behind."""
+    behind. Where they are `paired`, each run is followed by that half of all rows further down, or, `by_rows`, half of
+    a row's runs further on; of every other `across` times eight channels the last comes first, so that a run without
+    a partner is its own."""
 
     across: int
     by_rows: bool = False
     step: int = 1
+    paired: bool = False
 
 
 @dataclass(frozen=True)
@@ -101,7 +104,10 @@ class WarpFusedShape(FusedShape):
         octets, runs = self.tiles.chunk // OCTET, self.tiles.cols // self.tiles.run * self.tiles.rows
         sizes = [octets, *(size for size in (8, 4, 2) if size < octets and octets % size == 0)]
         steps = [step for step in range(1, 18) if gcd(step, runs) == 1]
-        return min((RunOrder(*each) for each in product(sizes, (False, True), steps)), key=self._served)
+        orders = [RunOrder(*each) for each in product(sizes, (False, True), steps)]
+        pairs = (False, self.tiles.rows), (True, self.tiles.cols // self.tiles.run)
+        orders += [RunOrder(size, by, paired=True) for size, (by, count) in product(sizes, pairs) if count > 1]
+        return min(orders, key=self._served)
 
     def _served(self, order: RunOrder) -> int:
         """What shared memory gives, one after the other, for a round of the runs of a chunk in that order."""
@@ -214,10 +220,29 @@ def run_of(item: Any, tiles: FusedTiles, order: RunOrder) -> tuple[Any, Any, Any
     octet, number, count = item % across, item // across, runs * tiles.rows
     if across < octets:
         octet, number = octet + number // count * across, number % count
+    if order.paired:
+        if across < octets:
+            number = number + item // across // count % 2 * (count - 1 - 2 * number)
+        one, other = pair_of(number, *((runs, tiles.rows) if order.by_rows else (tiles.rows, runs)))
+        return (octet, other, one) if order.by_rows else (octet, one, other)
     if order.step > 1:
         number = number * order.step % count
     row, run = (number % tiles.rows, number // tiles.rows) if order.by_rows else (number // runs, number % runs)
     return octet, row, run
+
+
+def pair_of(number: Any, rows: int, columns: int) -> tuple[Any, Any]:
+    """Row and column of the places of a grid in an order where two and two are half of the rows apart, then, in the
+    middle one of an odd number of rows, half of the columns; the very last place may be alone."""
+    pairs, whole = rows // 2, rows // 2 * 2 * columns
+    first, second = number // 2, number % 2
+    row, column = first % pairs + second * (rows - pairs), first // pairs
+    if rows % 2 == 0:
+        return row, column
+    # Without conditions, of which numbers and expressions would have different ones.
+    late, left = number // whole, number % whole
+    alone = left // 2 + left % 2 * (columns - columns // 2)
+    return row + late * (pairs - row), column + late * (alone - column)
 
 
 def served(octets: np.ndarray) -> int:

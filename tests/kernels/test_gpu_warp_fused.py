@@ -11,7 +11,7 @@ import pytest
 from mncc.kernels.chain import Stage
 from mncc.kernels.gpu_fused import FusedTiles
 from mncc.kernels.gpu_tiles import WarpTiles
-from mncc.kernels.gpu_warp_fused import RunOrder, WarpFused, WarpFusedShape, runs_in_order, served
+from mncc.kernels.gpu_warp_fused import RunOrder, WarpFused, WarpFusedShape, pair_of, runs_in_order, served
 
 HALF: dict[str, Any] = {"dtype": "float16", "weights_dtype": "float16"}
 TILES = FusedTiles(7, 8, 96, 1, 128, 4, WarpTiles(32, 48, 2, 2), WarpTiles(16, 64, 1, 4))
@@ -27,6 +27,7 @@ def shape_of(tiles: FusedTiles, stride: int) -> WarpFusedShape:
 
 
 ORDERS = [RunOrder(12), RunOrder(12, True, 5), RunOrder(4), RunOrder(2, True), RunOrder(4, step=3)]
+ORDERS += [RunOrder(12, paired=True), RunOrder(4, paired=True), RunOrder(4, True, paired=True)]
 
 
 @pytest.mark.parametrize("order", ORDERS)
@@ -49,6 +50,25 @@ def test_runs_of_four_pixels_meet_in_no_bank() -> None:
     octet, row, column = runs_in_order(TILES, shape.order)
     place = (row * shape.middle[1] + column) * shape.chunk_pitch // 8 + octet
     assert served(place) == served(octet) == octet.size // 8
+
+
+@pytest.mark.parametrize("rows, columns", [(2, 1), (3, 1), (4, 3), (7, 7), (7, 2), (5, 8)])
+def test_pairs_are_half_of_a_grid_apart(rows: int, columns: int) -> None:
+    row, column = pair_of(np.arange(rows * columns), rows, columns)
+    assert {*zip(row.tolist(), column.tolist(), strict=True)} == {*np.ndindex(rows, columns)}
+    pairs = rows // 2 * columns
+    assert set((row[1::2] - row[::2][: row.size // 2])[:pairs].tolist()) == {rows - rows // 2}
+    assert not (column[1::2] - column[::2][: column.size // 2])[:pairs].any()
+
+
+@pytest.mark.parametrize("chunk", [32, 64, 96, 160])
+def test_single_pixels_of_seven_by_seven_meet_in_no_bank(chunk: int) -> None:
+    """With 96 channels an eighth of 588 runs was asked for twice."""
+    shape = shape_of(replace(TILES, cols=7, run=1, chunk=chunk), 1)
+    octet, row, column = runs_in_order(shape.tiles, shape.order)
+    pitch, groups = shape.chunk_pitch // 8, -(-octet.size // 8)
+    assert served((row * 9 + column) * pitch + octet) == served((row * 7 + column) * pitch + octet) == groups
+    assert served(octet) == groups
 
 
 @pytest.mark.parametrize("tiles", [TILES, replace(TILES, cols=7, run=1), replace(TILES, chunk=48, run=2)])
