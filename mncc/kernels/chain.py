@@ -460,6 +460,7 @@ def describe(chain: Chain, tiles: ChainTiles) -> list[str]:
         size = "x".join(map(str, (*stage.kernel, stage.channels)))
         act = f" {stage.activation.describe()}" if stage.activation else ""
         how = f", {tile.steps} inputs at once" if tile.steps > 1 else ", evenly" if tile.evenly else ""
+        how += f", unrolled by {tile.unroll}" if tile.unroll > 1 else ""
         lines.append(
             f"  {stage.kind} {size} / {stage.stride[0]}{act} -> {stage.height}x{stage.width}: tile "
             f"{tile.rows}x{tile.cols} pixels x {tile.channels} channels, {tile.lanes} lanes{how}"

@@ -8,6 +8,7 @@ then over the cuts: the sum of the parts instead of their product.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import product
 
 from mncc.kernels.ahead import FEW_CHANNELS
@@ -44,6 +45,8 @@ biases, once for all tiles."""
 DUPLICATED = 4
 """Registers for inputs that fill one with the same number: LLVM loads some before it multiplies with those before, and
 twice as many where steps are unrolled."""
+LONG = 64
+"""Steps of a reduction from which on a loop is unrolled."""
 MOST_DEPTHWISE = 14
 """Pixels of a depthwise tile's row."""
 
@@ -63,9 +66,19 @@ def stage_tiles(chain: Chain, index: int, target: Target) -> Iterator[ConvTile]:
         inner = chain.in_channels(index) // stage.groups
         unrolled = inner if steps == 1 and inner <= FEW_CHANNELS else 1
         tiles = product_tiles(stage.channels // stage.groups, stage.width, rows, target, steps, live, unrolled)
+        unroll = steps_of_loop(chain, index, target)
         half = chain.dtype == "float16" and steps > 1
         depth, size = chain.depth(index), (stage.height, stage.width, stage.channels // stage.groups)
-        yield from (tile for tile in tiles if not half or _fits_half(tile, depth, size, target))
+        fitting = (tile for tile in tiles if not half or _fits_half(tile, depth, size, target))
+        yield from (replace(tile, unroll=unroll if tile.channels > tile.lanes else 1) for tile in fitting)
+
+
+def steps_of_loop(chain: Chain, index: int, target: Target) -> int:
+    """Steps in an iteration of a product's loop over its input channels. Where these come in the order of a shuffle,
+    LLVM computes anew where each lies, and a step has to do with one."""
+    inner = chain.in_channels(index) // chain.stages[index].groups
+    whole = target.inputs == "memory" and chain.order(index) == 1 and inner % target.unroll == 0
+    return target.unroll if whole and inner >= LONG else 1
 
 
 def _fits_half(tile: ConvTile, depth: int, size: tuple[int, int, int], target: Target) -> bool:
@@ -98,9 +111,10 @@ def two_row_tiles(chain: Chain, index: int, target: Target) -> Iterator[ConvTile
     for lanes, vectors in product(target.narrow, range(1, MOST_VECTORS + 1)):
         room, least = pixels_in_registers(vectors, 1, target), -(-target.enough_sums // vectors)
         if lanes * vectors <= whole(channels, lanes) and room < stage.width:
-            widths = range(-(-least // 2), room // 2 + 1)
+            widths, unroll = range(-(-least // 2), room // 2 + 1), steps_of_loop(chain, index, target)
             yield from (
-                ConvTile(2, cols, lanes * vectors, lanes, evenly=stage.width % cols > 0) for cols in widths
+                ConvTile(2, cols, lanes * vectors, lanes, 1, stage.width % cols > 0, unroll if vectors > 1 else 1)
+                for cols in widths
             )
 
 

@@ -36,6 +36,7 @@ class Target:
 
     A slot is the time of a full vector's multiplication at the peak. A sum waits `fma_latency` slots for the one before
     it, and in an order that is never perfect: with fewer than `enough_sums` in a tile a step takes half a slot more.
+    Of a long reduction whose inputs come one at a time, `unroll` steps are an iteration of the loop.
     `loads` vectors are loaded in a slot beside the multiplications, and each costs `load_slots` nevertheless.
 
     Caches in bytes, per core. `l2_bytes`, `l3_bytes` and `memory_bytes` are what arrives from there in one slot, as a
@@ -60,6 +61,7 @@ class Target:
     intrinsics: bool
     fma_latency: float
     enough_sums: int
+    unroll: int
     loads: float
     load_slots: float
     l1: int
@@ -225,6 +227,7 @@ def _read(path: Path) -> Target | GpuTarget:
         intrinsics=vectors["intrinsics"],
         fma_latency=core["fma_latency"],
         enough_sums=core.get("enough_sums", 0),
+        unroll=core.get("unroll", 1),
         loads=core["loads"],
         load_slots=core["load_slots"],
         l1=caches["l1"],

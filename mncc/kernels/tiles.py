@@ -22,7 +22,8 @@ class ConvTile:
     """The register tile of one stage: rows x cols pixels times `channels` output channels in vectors of `lanes`.
 
     `steps` of a product's reduction have each pixel's inputs loaded as one vector, whose lanes they multiply by; 1
-    where an instruction reads one input from memory and multiplies all lanes by it.
+    where an instruction reads one input from memory and multiplies all lanes by it, and then `unroll` steps, which
+    divide the innermost reduction, are an iteration of the loop.
 
     What `cols` leaves over of a row of pixels is one narrow tile; or, where these are cut `evenly`, several are a
     little narrower, and those of fewer channels, at their end, have more pixels (`tile_of`)."""
@@ -33,6 +34,7 @@ class ConvTile:
     lanes: int
     steps: int = 1
     evenly: bool = False
+    unroll: int = 1
 
     @property
     def accumulators(self) -> int:
@@ -105,12 +107,14 @@ FEW_PIXELS = 8
 def tile_of(tile: ConvTile, segment: Segment) -> ConvTile:
     """The tile that covers a segment of channels, where `tile` covers all but the end. Cut `evenly`, one of fewer
     vectors takes as many pixels of a row as the same registers hold the sums and weights of: too few sums do not hide a
-    multiplication's latency."""
+    multiplication's latency. Steps of a single vector are not unrolled: LLVM multiplies each into the register of its
+    input, and moves the sums through the stack at the end of an iteration."""
     vectors, columns = -(-segment.width // segment.lanes), tile.cols
     if tile.evenly and tile.rows == 1:
         registers = tile.accumulators + -(-tile.channels // tile.lanes)
         columns = max(columns, min(registers // vectors - 1, FEW_PIXELS))
-    return replace(tile, cols=columns, channels=segment.width, lanes=segment.lanes)
+    unroll = tile.unroll if vectors > 1 else 1
+    return replace(tile, cols=columns, channels=segment.width, lanes=segment.lanes, unroll=unroll)
 
 
 def aligned(floats: int) -> int:

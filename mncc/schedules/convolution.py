@@ -52,13 +52,13 @@ class Window:
         """Where in the buffer a row lies, counted from the first row of padding."""
         return row if self.ring is None else T.floormod(row, self.ring)
 
-    def at(self, row: Expr, column: Expr, channel: Expr) -> tuple[Expr, Expr]:
-        """Index of one element."""
+    def at(self, row: Expr, column: Expr, channel: Expr, masked: bool = False) -> tuple[Expr, Expr]:
+        """Index of one element; `masked` where LLVM is to know that addresses do not wrap around."""
         line, channel = self.line(row + self.row_shift), channel - self.first_channel
         if self.block is not None:
             return self._known_line(line), self._in_block(self.block, column + self.column_shift, channel)
         pixel = (column + self.column_shift) * self.pitch
-        return line, pixel + channel
+        return self._known_line(line) if masked else line, pixel + channel
 
     def _known_line(self, line: Expr) -> Expr:
         """The line, masked to what the buffer has at most: LLVM then knows that addresses do not wrap around, and adds
@@ -298,6 +298,7 @@ class TileWriter:
             weight=lambda column, channel, at: self.weight(part, panel, channel, part.taps(at), zero(column)),
             dtype=self.dtype,
             converts=str(self.weights.dtype) != self.dtype and part.widened is None,
+            unroll=tile_of(part.tile, part.segment).unroll,
         )
         return work
 
@@ -313,7 +314,8 @@ class TileWriter:
             if part.shuffle > 1:
                 apart = part.in_channels // part.shuffle
                 in_channel = T.floormod(in_channel, part.shuffle) * apart + T.floordiv(in_channel, part.shuffle)
-        return part.source.buffer[part.source.at(in_row, in_column, in_channel)]
+        masked = stage.kind == "conv" and part.tile.unroll > 1
+        return part.source.buffer[part.source.at(in_row, in_column, in_channel, masked)]
 
     def weight(self, part: Part, panel: Panel, channel: Expr, taps: Taps, zero: Expr) -> Expr:
         """The weight of a channel of the panel; `zero` is added to where it lies."""

@@ -21,7 +21,7 @@ behind its body: LLVM moves loads past it in neither direction."""
 class Sums:
     """Names of the blocks that add up (a part of) a reduction: `block` has the loops (row, column, channel,
     reductions...). Where `steps` of the innermost reduction are taken by lane, `inputs` has (row, column,
-    reductions...) and loads what they multiply, `rounds` times in an iteration of the loop. Where parts of the
+    reductions...) and loads what they multiply. `rounds` of them are an iteration of the loop. Where parts of the
     innermost reduction add up by themselves, `part` has (reductions..., row, column, channel, its `length` steps) and
     makes what `block` adds up. With `pairs`, two vectors of weights are multiplied together, if there are as many."""
 
@@ -125,6 +125,10 @@ def _schedule_steps(
         reductions[-1], loading, step = sch.split(reductions[-1], [None, sums.rounds, sums.steps])
         steps += [loading, step]
         sch.unroll(loading)
+        sch.unroll(step)
+    elif sums.rounds > 1:
+        reductions[-1], step = sch.split(reductions[-1], [None, sums.rounds])
+        steps.append(step)
         sch.unroll(step)
     if product.panels_inside and len(reductions) > 1:
         # Row by row of taps, and per pixel along it: three inputs and three weights are live, not a row of inputs.

@@ -44,6 +44,9 @@ class Sum:
     converts: bool = False
     """Whether weights are stored in another type than they are multiplied in."""
 
+    unroll: int = 1
+    """Steps in an iteration of the loop, where inputs come one at a time."""
+
     @property
     def at_once(self) -> bool:
         """True where inputs are taken by lane and all the reduction is one iteration."""
@@ -104,8 +107,8 @@ def write_sums(name: str, extents: tuple[int, int, int], work: Sum) -> tuple[Any
     """Writes the blocks `sums{name}`... into the function under construction: the buffer (rows, columns, channels) that
     holds the sums in the end, and for each piece of the innermost reduction its blocks, in order."""
     if work.steps == 1:
-        whole = Piece(0, work.reductions[-1], 1)
-        made = Sums(f"sums{name}", **_part(name, work, whole))
+        whole = Piece(0, work.reductions[-1], 1, work.unroll)
+        made = Sums(f"sums{name}", rounds=whole.rounds, **_part(name, work, whole))
         return _write_piece(f"{name}", extents, work, whole, None), {whole: made}
     sums, written = None, {}
     for piece in pieces(work, extents[2]):

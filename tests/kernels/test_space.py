@@ -65,12 +65,26 @@ def test_tiles_of_two_rows_have_enough_sums() -> None:
     sums are too few to hide a multiplication's latency."""
     narrow, wide = load_target("x86-64-v3"), load_target("x86-64-v4")
     found = list(two_row_tiles(INVERTED, 0, narrow))
-    assert {ConvTile(2, 2, 24, 8), ConvTile(2, 3, 16, 8, evenly=True)} <= set(found)
+    assert {ConvTile(2, 2, 24, 8), ConvTile(2, 3, 16, 8, evenly=True)} <= {replace(tile, unroll=1) for tile in found}
     for tile in found:
         assert narrow.enough_sums <= tile.accumulators <= narrow.registers - tile.channels // tile.lanes - 1
         assert tile.rows == 2 and tile not in set(stage_tiles(INVERTED, 0, narrow))
     assert not list(two_row_tiles(INVERTED, 1, narrow)) and not list(two_row_tiles(POOLED, 0, narrow))
     assert not list(two_row_tiles(INVERTED, 0, wide))
+
+
+def test_long_reductions_are_unrolled() -> None:
+    """Of whole iterations, where a tile has several vectors of channels and its inputs lie one behind the other."""
+    narrow, wide = load_target("x86-64-v3"), load_target("x86-64-v4")
+
+    def unrolled(depth: int, target: Target = narrow, shuffle: int = 1) -> set[tuple[bool, int]]:
+        chain = Chain(14, 14, depth, (Stage("conv", 14, 14, 96, shuffle=shuffle),))
+        tiles = (*stage_tiles(chain, 0, target), *two_row_tiles(chain, 0, target))
+        return {(tile.channels > tile.lanes, tile.unroll) for tile in tiles}
+
+    never = {(True, 1), (False, 1)}
+    assert unrolled(64) == unrolled(960) == {(True, 4), (False, 1)}
+    assert unrolled(60) == unrolled(66) == unrolled(96, shuffle=3) == unrolled(96, wide) == never
 
 
 def test_tiles_of_two_rows_take_the_place_of_slower_ones() -> None:
@@ -85,7 +99,7 @@ def test_tiles_of_two_rows_take_the_place_of_slower_ones() -> None:
         )
         return choose_tiles(Chain(size, size, 64, stages), target).stages[0]
 
-    assert chosen(14) == ConvTile(2, 2, 24, 8) and chosen(28).rows == 1
+    assert chosen(14) == ConvTile(2, 2, 24, 8, unroll=4) and chosen(28).rows == 1
 
 
 @pytest.mark.parametrize("channels, width", [(96, 16), (84, 24)])

@@ -337,6 +337,12 @@ def windows(draw: st.DrawFn, kind: str, size: tuple[int, int], in_channels: int)
     return window(kind, size, channels, kernel=kernel, stride=stride, padding=padding, dilation=dilation, **more)
 
 
+def unrolls(stage: Stage, in_channels: int) -> st.SearchStrategy[int]:
+    """Steps of a product's loop that divide its reduction."""
+    few = (2, 4) if stage.kind == "conv" else ()
+    return st.sampled_from([1, *(n for n in few if in_channels // stage.groups % n == 0)])
+
+
 @st.composite
 def chains(draw: st.DrawFn) -> tuple[Chain, ChainTiles]:
     """Up to five stages of any kind, any borders and residual, any tiles."""
@@ -373,8 +379,9 @@ def chains(draw: st.DrawFn) -> tuple[Chain, ChainTiles]:
             lanes,
             steps=draw(st.sampled_from([1, 4])) if stage.kind == "conv" else 1,
             evenly=stage.kind == "conv" and draw(st.booleans()),
+            unroll=draw(unrolls(stage, chain.in_channels(index))),
         )
-        for stage, lanes in zip(stages, vectors, strict=True)
+        for index, (stage, lanes) in enumerate(zip(stages, vectors, strict=True))
     )
     strip = draw(st.integers(1, chain.last.height))
     return chain, ChainTiles(strip, draw(st.integers(1, strip)), "rows", tiles)
@@ -414,7 +421,8 @@ def small_blocks(draw: st.DrawFn) -> tuple[Chain, ChainTiles]:
         output_spare=draw(st.integers(0, 3)),
     )
     first = ConvTile(draw(st.integers(1, 3)), draw(st.integers(1, 6)), lanes * draw(st.integers(1, 3)), lanes)
-    last = ConvTile(draw(st.integers(1, 3)), draw(st.integers(1, 6)), 16, 8, evenly=draw(st.booleans()))
+    unroll = draw(unrolls(stages[-1], hidden))
+    last = ConvTile(draw(st.integers(1, 3)), draw(st.integers(1, 6)), 16, 8, 1, draw(st.booleans()), unroll)
     tiles = (*([] if pair else [first]), ConvTile(1, draw(st.integers(1, 8)), lanes, lanes), last)
     return chain, ChainTiles(chain.last.height, chain.last.height, "channels", tiles)
 

@@ -45,6 +45,10 @@ CASES = {
         inverted(7, 9, 32, 96, 40),
         ChainTiles(7, 7, "rows", (ConvTile(1, 4, 24, 8), ConvTile(1, 7, 16, 16), ConvTile(1, 4, 24, 8, evenly=True))),
     ),
+    "unrolled steps": (
+        inverted(7, 9, 64, 88, 72),
+        ChainTiles(7, 7, "rows", (ConvTile(1, 4, 24, 8, 1, True, 4), ConvTile(1, 7, 16, 16), ConvTile(1, 4, 24, 8))),
+    ),
     "two phases": (
         inverted(7, 7, 32, 96, 40),
         ChainTiles(7, 7, "channels", (ConvTile(2, 7, 32, 16), ConvTile(1, 7, 16, 16), ConvTile(2, 7, 32, 16))),
