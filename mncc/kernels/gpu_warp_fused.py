@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from mncc.kernels.gpu_fused import FusedShape, FusedTiles, GpuFused, describe_shape
-from mncc.kernels.gpu_tiles import FRAGMENT, OCTET, PHASE, WarpTiles, half_pitch, padded_matrix, rounded
+from mncc.kernels.gpu_tiles import FRAGMENT, OCTET, PHASE, WarpTiles, half_pitch, padded_matrix, rounded, steps_at_once
 from mncc.kernels.gpu_warp_product import staged_floats
 
 
@@ -252,6 +252,28 @@ def served(octets: np.ndarray) -> int:
     return sum(max(Counter(place % PHASE for place in group).values()) for group in groups)
 
 
+def lane_order(lead: WarpTiles, depth: int) -> np.ndarray:
+    """Of the columns of the lead's product as tensor cores have them the channels of a chunk: such that what a lane has
+    several halves of fragments are neighbours, and one store takes them all."""
+    order, first = [], 0
+    for count in lane_halves(lead, depth) * lead.across:
+        half, quarter, of_two = np.indices((count, OCTET // 2, 2))
+        order.append(first + (quarter * count + half).ravel() * 2 + of_two.ravel())
+        first += count * OCTET
+    return np.concatenate(order)
+
+
+def lane_halves(lead: WarpTiles, depth: int) -> list[int]:
+    """How many halves of fragments, each of eight columns, a lane stores at once, one after the other for all of a
+    warp's: of each it has two neighbours in a row. Where the product is a loop of its own, which the stores come
+    behind, one: they are few beside it."""
+    steps = depth // FRAGMENT
+    if steps_at_once(steps) < steps:
+        return [1] * (lead.channels // OCTET)
+    fours, rest = divmod(lead.channels // OCTET, 4)
+    return [4] * fours + [rest] * bool(rest)
+
+
 def pack(spec: WarpFused, tiles: FusedTiles, arrays: Sequence[Mapping[str, np.ndarray]]) -> np.ndarray:
     """One flat array, in the memory of float32, from every stage's `kernel` and `bias`: the float16 weights chunk after
     chunk as `HalfPlace` says, zeros where channels or depth are padding, the projection's, then biases in float32."""
@@ -266,9 +288,13 @@ def pack(spec: WarpFused, tiles: FusedTiles, arrays: Sequence[Mapping[str, np.nd
         cut = padded_matrix(matrix, rows, whole).reshape(rows, shape.chunks, chunk).transpose(1, 0, 2)
         runs[:, start : start + rows * chunk] = cut.reshape(shape.chunks, -1)
 
-    if spec.lead:
-        fill(places.lead, arrays[0]["kernel"].reshape(shape.unrolled, spec.lead.channels), shape.depth)
-        biases[: spec.lead.channels] = arrays[0]["bias"]
+    if isinstance(tiles.lead, WarpTiles):
+        lead, order = shape.chunks * chunk, lane_order(tiles.lead, shape.depth)
+        kernel = arrays[0]["kernel"].reshape(shape.unrolled, -1)
+        biased = padded_matrix(np.vstack([kernel, arrays[0]["bias"][None]]), shape.unrolled + 1, lead)
+        biased = biased.reshape(-1, shape.chunks, chunk)[:, :, order].reshape(-1, lead)
+        fill(places.lead, biased[:-1], shape.depth)
+        biases[:lead] = biased[-1]
     middle = arrays[spec.middle]
     fill(places.taps, middle["kernel"].reshape(shape.taps, spec.depthwise.channels), shape.taps)
     with np.errstate(over="ignore"):

@@ -11,7 +11,16 @@ import pytest
 from mncc.kernels.chain import Stage
 from mncc.kernels.gpu_fused import FusedTiles
 from mncc.kernels.gpu_tiles import WarpTiles
-from mncc.kernels.gpu_warp_fused import RunOrder, WarpFused, WarpFusedShape, pair_of, runs_in_order, served
+from mncc.kernels.gpu_warp_fused import (
+    RunOrder,
+    WarpFused,
+    WarpFusedShape,
+    lane_halves,
+    lane_order,
+    pair_of,
+    runs_in_order,
+    served,
+)
 
 HALF: dict[str, Any] = {"dtype": "float16", "weights_dtype": "float16"}
 TILES = FusedTiles(7, 8, 96, 1, 128, 4, WarpTiles(32, 48, 2, 2), WarpTiles(16, 64, 1, 4))
@@ -76,3 +85,28 @@ def test_single_pixels_of_seven_by_seven_meet_in_no_bank(chunk: int) -> None:
 def test_no_order_is_worse_than_one_pixel_after_the_other(tiles: FusedTiles, stride: int) -> None:
     shape = shape_of(tiles, stride)
     assert shape._served(shape.order) <= shape._served(RunOrder(tiles.chunk // 8))
+
+
+@pytest.mark.parametrize("lead", [WarpTiles(32, 48, 2, 2), WarpTiles(16, 32, 4, 1), WarpTiles(32, 16, 1, 4)])
+def test_what_a_lane_stores_at_once_are_neighbours(lead: WarpTiles) -> None:
+    order = lane_order(lead, 32)
+    assert sorted(order.tolist()) == list(range(lead.width))
+    first = 0
+    for count in lane_halves(lead, 32) * lead.across:
+        # Of each half of a fragment, eight columns, a lane has two.
+        own = order[first : first + count * 8].reshape(count, 4, 2).transpose(1, 0, 2).reshape(4, -1)
+        assert (own == first + np.arange(count * 8).reshape(4, -1)).all()
+        first += count * 8
+    assert lane_order(lead, 96).tolist() == list(range(lead.width))
+
+
+@pytest.mark.parametrize("octets", [1, 3, 5, 7, 9, 13])
+@pytest.mark.parametrize("halves", [1, 2, 4])
+def test_wide_stores_of_a_lane_meet_in_no_bank(octets: int, halves: int) -> None:
+    # The rows of a fragment in the order of `reversed_rows`, with a pitch of so many octets: banks are of two halves.
+    lane = np.arange(32)
+    row = (lane // 4 % 2) * 4 + lane // 8 % 2 * 2 + lane // 16
+    place = row * octets * 4 + lane % 4 * halves
+    for start in range(0, 32, 32 // halves):
+        banks = place[start : start + 32 // halves, None] + np.arange(halves)
+        assert np.unique(banks % 32).size == 32

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import product
@@ -31,22 +31,26 @@ class Matrix:
     pitch: int
     first_row: Expr = 0
 
-    def at(self, row: Expr, column: Expr) -> Any:
-        """The pointer to an element."""
-        return self.buffer.access_ptr("r", offset=(self.first_row + row) * self.pitch + column)
+    def at(self, place: Expr, row: Expr, column: Expr) -> Any:
+        """The pointer to the element that lies so many rows and columns behind a place."""
+        return self.buffer.access_ptr("r", offset=place + (self.first_row + row) * self.pitch + column)
 
 
 class WarpSums:
     """The sums of a block's product, and where in it a thread's warp is."""
 
-    def __init__(self, tiles: WarpTiles, thread: Expr) -> None:
-        self.tiles = tiles
+    def __init__(self, tiles: WarpTiles, thread: Expr, reversed_rows: bool = False) -> None:
+        """With `reversed_rows`, of each eight rows of the fragments each is that of its number's three bits in
+        reverse: where rows lie an odd number of 128 bits apart, the lanes that a wide store serves at once, of two or
+        four neighbouring rows of a fragment, then meet in no bank."""
+        self.tiles, self.reversed_rows = tiles, reversed_rows
         self.thread, self.warp, self.lane = thread, thread // WARP, thread % WARP
         self.rows, self.columns = tiles.fragments
         self.sums = registers(self.rows * self.columns * OWN)
         self.left, self.right = (
             T.sblock_alloc_buffer((count * PAIRS,), "uint32", scope="local") for count in tiles.fragments
         )
+        self.places: Any = None
 
     @property
     def row(self) -> Expr:
@@ -90,8 +94,21 @@ class WarpSums:
         for operand in (self.left, self.right):
             T.buffer_store(operand, T.uint32(0), [operand.shape[0] - 1])
 
+    def hold_places(self, left: Matrix, right: Matrix) -> None:
+        """Puts into registers where a lane's first numbers of two matrices lie, for a loop that goes through the
+        rows of the left one."""
+        self.places = places(self._places(left, right))
+
+    def _places(self, left: Matrix, right: Matrix) -> list[Expr]:
+        # Every lane names eight numbers of a row.
+        row, column = self.lane % FRAGMENT, self.lane // FRAGMENT * OCTET
+        own = self.lane // OCTET % 2 * OCTET + _reversed(self.lane % OCTET) if self.reversed_rows else row
+        return [(self.row + own) * left.pitch + column, row * right.pitch + self.column + column]
+
     def multiply(self, left: Matrix, right: Matrix, depth: int) -> None:
         """Adds the product of two matrices in shared memory over the warp's part of a depth, a multiple of 16."""
+        if self.places is None:
+            self.places = self._places(left, right)
         steps = depth // FRAGMENT // self.tiles.split
         at_once = steps_at_once(steps)
         rounds = T.serial(0, steps // at_once, unroll=False if steps > at_once else None)
@@ -116,16 +133,13 @@ class WarpSums:
             self._multiply(k // FRAGMENT * self.columns)
 
     def _load_left(self, left: Matrix, k: Expr) -> None:
-        # Every lane names eight numbers of a row.
-        row, column = self.lane % FRAGMENT, self.lane // FRAGMENT * OCTET
         with T.unroll(0, self.rows) as i:
-            at = left.at(self.row + i * FRAGMENT + row, k + column)
+            at = left.at(self.places[0], i * FRAGMENT, k)
             call_cuda("fragment_load", T.address_of(self.left[i * PAIRS]), at)
 
     def _load_right(self, right: Matrix, k: Expr, first: int) -> None:
-        row, column = self.lane % FRAGMENT, self.lane // FRAGMENT * OCTET
         with T.unroll(0, self.columns) as j:
-            at = right.at(k + row, self.column + j * FRAGMENT + column)
+            at = right.at(self.places[1], k, j * FRAGMENT)
             call_cuda("fragment_load_transposed", T.address_of(self.right[(first + j) * PAIRS]), at)
 
     def _multiply(self, first: int) -> None:
@@ -171,16 +185,27 @@ class WarpSums:
     def _store(self, number: Expr, halves: list[Any], below: int) -> None:
         call_cuda("fragment_store", *halves, below, T.address_of(self.sums[number * OWN]))
 
-    def lines(self) -> Iterator[tuple[Expr, list[tuple[int, Expr]]]]:
-        """The rows of the block's product of which a lane has sums, each with those that lie side by side, two and two:
-        the number of the first in `sums`, and its column."""
-        row, column = self.lane // QUAD, self.lane % QUAD * 2
+    def lines(self, halves: Sequence[int]) -> Iterator[tuple[int, list[tuple[list[int], int]]]]:
+        """The rows of the block's product of which a lane has sums, behind `lane_row`, each with those that are of so
+        many `halves` of fragments and lie side by side (`lane_order`): the numbers of the first of each two in `sums`,
+        and the first column behind `lane_column`."""
         for i, below in product(range(self.rows), (0, 1)):
-            pairs = [
-                (i * self.columns * OWN + j * QUAD + below * 2, self.column + j * OCTET + column)
-                for j in range(self.columns * 2)
-            ]
-            yield self.row + i * FRAGMENT + below * OCTET + row, pairs
+            groups, j = [], 0
+            for count in halves:
+                first = i * self.columns * OWN + j * QUAD + below * 2
+                groups.append(([first + half * QUAD for half in range(count)], j * OCTET))
+                j += count
+            yield i * FRAGMENT + below * OCTET, groups
+
+    @property
+    def lane_row(self) -> Expr:
+        """The first row of which a lane has sums."""
+        row = self.lane // QUAD
+        return self.row + (_reversed(row) if self.reversed_rows else row)
+
+    def lane_column(self, halves: int) -> Expr:
+        """The first column of a lane's sums, of so many halves of fragments."""
+        return self.column + self.lane % QUAD * halves * 2
 
     def unloaded(self, staged: Any) -> Any:
         """All sums of a thread in registers, eight of a fragment after the other."""
@@ -241,6 +266,21 @@ def _staged(row: Expr, quad: Expr) -> Expr:
     two sums each, nor the eight in which a quarter reads four."""
     low, high = row // 2 % 2, row // 4 % 2
     return row * FRAGMENT + T.bitwise_xor(quad, low * 2 + high) * QUAD
+
+
+def places(values: Sequence[Expr]) -> Any:
+    """Places in memory, in registers."""
+    held = T.sblock_alloc_buffer((len(values),), "int32", scope="local")
+    for number, value in enumerate(values):
+        T.buffer_store(held, value, [number])
+    for number in range(len(values)):
+        call_cuda("place_kept", T.address_of(held[number]))
+    return held
+
+
+def _reversed(row: Expr) -> Expr:
+    """The number whose three bits are those of another in reverse."""
+    return row % 2 * 4 + row // 2 % 2 * 2 + row // 4
 
 
 def opaque(*written: Any) -> None:

@@ -32,13 +32,13 @@ def multiply_halves(sums: Any, at: Expr, values: Any, value: Expr, taps: Any, ta
 
 
 def round_halves(
-    values: Any, sums: Any, first: Expr, count: int, clip: str = "", most: Any = None
+    values: Any, at: Expr, sums: Any, first: Expr, count: int, clip: str = "", most: Any = None
 ) -> None:  # fmt: skip
-    """An even number of float32 sums in registers, from `first` on, as float16, clipped as `clip_of` said; where `most`
-    is given, an array of two numbers, to no more than these instead."""
+    """An even number of float32 sums in registers, from `first` on, as float16 from `at` on, clipped as `clip_of`
+    said; where `most` is given, an array of two numbers, to no more than these instead."""
     relu = "_relu" if clip else ""
     with T.unroll(0, count // 2) as pair:
-        pointer = T.address_of(values[2 * pair])
+        pointer = T.address_of(values[at + 2 * pair])
         call_cuda(f"half2_rounded{relu}", pointer, T.address_of(sums[first + 2 * pair]))
         if most is not None:
             call_cuda("half2_at_most", pointer, T.address_of(most[0]))

@@ -13,9 +13,9 @@ from mncc.kernels.chain import Stage
 from mncc.kernels.gpu_fused import FusedTiles
 from mncc.kernels.gpu_join import join_of
 from mncc.kernels.gpu_tiles import FRAGMENT, OCTET, WarpTiles, vector_lanes
-from mncc.kernels.gpu_warp_fused import WarpFused, WarpFusedShape, run_of
+from mncc.kernels.gpu_warp_fused import WarpFused, WarpFusedShape, lane_halves, run_of
 from mncc.schedules.cuda.epilogue import Epilogue, Meeting, finished
-from mncc.schedules.cuda.fragments import FRAGMENTS, PAIRS, Matrix, WarpSums, opaque
+from mncc.schedules.cuda.fragments import FRAGMENTS, PAIRS, Matrix, WarpSums, opaque, places
 from mncc.schedules.cuda.fused import begin, in_picture
 from mncc.schedules.cuda.halves import call_cuda, clip_halves, clip_of, multiply_halves, round_halves
 from mncc.schedules.cuda.warp_product import copy_unrolled
@@ -174,16 +174,22 @@ class _WarpFusedWriter:
             )  # fmt: skip
         self.depthwise(step)
         if self.tail:
-            self.sums.multiply(
-                Matrix(self.made, shape.chunk_pitch), Matrix(self.staged_tail, shape.tail_pitch), chunk
-            )
+            self.sums.multiply(Matrix(self.made, shape.chunk_pitch), Matrix(self.staged_tail, shape.tail_pitch), chunk)
 
     def expand(self, tiles: WarpTiles, step: Expr) -> None:
         """The chunk's channels of the convolution in front, at all pixels that the depthwise one reads; zeros outside
         of the picture, and in channels that only fill the last chunk: an infinite input times their weights is NaN."""
         shape, count = self.shape, self.shape.made_rows // tiles.height
-        sums = WarpSums(tiles, self.thread)
+        halves, pitch = lane_halves(tiles, shape.depth), shape.chunk_pitch
+        sums = WarpSums(tiles, self.thread, reversed_rows=halves[0] > 1)
         biases, right = sums.biases(self.staged_biases), Matrix(self.staged_lead, shape.chunk_pitch)
+        if count > 1:
+            sums.hold_places(Matrix(self.window, shape.input_pitch), right)
+        # In units of what is loaded or stored at once, so that TVM sees how these lie.
+        counts = sorted(set(halves))
+        stored_at = [(sums.lane_row * pitch + sums.lane_column(each)) // (2 * each) for each in counts]
+        own = [sums.lane_row, *stored_at]
+        own = places(own) if count > 1 else own
         held = count > 1 and shape.depth * tiles.channels <= HELD
         if held:
             sums.hold(right, shape.depth)
@@ -196,36 +202,43 @@ class _WarpFusedWriter:
                 sums.multiply_held(left, shape.depth)
             else:
                 sums.multiply(left, right, shape.depth)
-            for row, pairs in sums.lines():
-                most = loaded(self.most, (first + row) * 2, 2) if self.most is not None else None
-                for number, column in pairs:
-                    start = (first + row) * shape.chunk_pitch + column
-                    self.keep_pair(sums.sums, number, step * self.tiles.chunk + column, most, start)
+            for row, groups in sums.lines(halves):
+                most = loaded(self.most, (own[0] + first + row) * 2, 2) if self.most is not None else None
+                for numbers, column in groups:
+                    each = len(numbers)
+                    start = own[1 + counts.index(each)] * (2 * each) + (first + row) * pitch + column
+                    channel = step * self.tiles.chunk + sums.lane_column(each) + column
+                    self.keep_sums(sums.sums, numbers, channel, most, start)
 
-    def keep_pair(self, sums: Any, number: int, channel: Expr, most: Any, start: Expr) -> None:
-        """Two sums of the lead, activated, to where the depthwise convolution reads them; `most` are zeros outside of
-        the picture."""
+    def keep_sums(self, sums: Any, numbers: Sequence[int], channel: Expr, most: Any, start: Expr) -> None:
+        """Sums of the lead of neighbouring channels from `channel` on, two from each number on, activated, to where the
+        depthwise convolution reads them; `most` are zeros outside of the picture."""
         lead = self.spec.lead
         assert lead is not None
-        full, clip = lead.channels % self.tiles.chunk == 0, clip_of(lead.activation)
+        count, clip = 2 * len(numbers), clip_of(lead.activation)
+        outside = most is not None and not clip
         with T.sblock("expanded"):
-            values, made = registers(2, "float16"), sums
-            if clip is None:
-                made = registers(2)
-                with T.unroll(0, 2) as v:
-                    T.buffer_store(made, finished(sums[number + v], None, lead.activation, False), [v])
-                number = 0
-            round_halves(values, made, number, 2, clip or "", most if clip else None)
-            kept: list[Expr] = [] if full else [channel < lead.channels]
-            if most is not None and not clip:
-                kept.append(most[0] > T.float16(0))
-            if kept:
-                # What holds for the first of two channels holds for the other, if there is an even number of them.
-                call_cuda("half2_kept", T.address_of(values[0]), all_of(kept))
-            if not full and lead.channels % 2:
-                second = T.Select(channel + 1 < lead.channels, values[1], T.float16(0))
-                T.buffer_store(values, second, [1])
-            vector(2, lambda v: T.buffer_store(self.middle, values[v], [start + v]))
+            values = registers(count, "float16")
+            for pair, number in enumerate(numbers):
+                made = sums
+                if clip is None:
+                    made = registers(2)
+                    with T.unroll(0, 2) as v:
+                        T.buffer_store(made, finished(sums[number + v], None, lead.activation, False), [v])
+                    number = 0
+                round_halves(values, 2 * pair, made, number, 2, clip or "", most if clip else None)
+            # What holds for the first of some channels holds for the others, if their number is a multiple of that.
+            alike = next(each for each in (count, 2, 1) if lead.channels % each == 0)
+            for first in range(0, count, max(alike, 2)):
+                kept: list[Expr] = [most[0] > T.float16(0)] if outside else []
+                if lead.channels % self.tiles.chunk:
+                    kept.append(channel + first < lead.channels)
+                for pair in range(first, first + max(alike, 2) if kept else first, 2):
+                    call_cuda("half2_kept", T.address_of(values[pair]), all_of(kept))
+                if alike == 1:
+                    second = T.Select(channel + first + 1 < lead.channels, values[first + 1], T.float16(0))
+                    T.buffer_store(values, second, [first + 1])
+            vector(count, lambda v: T.buffer_store(self.middle, values[v], [start + v]))
 
     def depthwise(self, step: Expr) -> None:
         """The chunk's depthwise convolution: a thread makes a run of pixels of eight channels, loading each row of its

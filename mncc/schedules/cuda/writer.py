@@ -452,7 +452,7 @@ def stored(buffer: Any, start: Expr, lanes: int, value: Callable[[Expr], Expr], 
     with T.unroll(0, lanes) as lane:
         store(made, value(lane), [lane])
     if pairs:
-        round_halves(values, made, 0, lanes, clip)
+        round_halves(values, 0, made, 0, lanes, clip)
     with _accesses(lanes, most) as first:
         vector(most, lambda v: T.buffer_store(buffer, values[first + v], [start + first + v]))
 
