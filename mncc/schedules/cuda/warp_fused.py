@@ -183,13 +183,15 @@ class _WarpFusedWriter:
         halves, pitch = lane_halves(tiles, shape.depth), shape.chunk_pitch
         sums = WarpSums(tiles, self.thread, reversed_rows=halves[0] > 1)
         biases, right = sums.biases(self.staged_biases), Matrix(self.staged_lead, shape.chunk_pitch)
-        if count > 1:
+        # A product that is a loop of its own computes places anew behind it, and needs the registers itself.
+        keeps_places = count > 1 and halves[0] > 1
+        if keeps_places:
             sums.hold_places(Matrix(self.window, shape.input_pitch), right)
         # In units of what is loaded or stored at once, so that TVM sees how these lie.
         counts = sorted(set(halves))
         stored_at = [(sums.lane_row * pitch + sums.lane_column(each)) // (2 * each) for each in counts]
         own = [sums.lane_row, *stored_at]
-        own = places(own) if count > 1 else own
+        own = places(own) if keeps_places else own
         held = count > 1 and shape.depth * tiles.channels <= HELD
         if held:
             sums.hold(right, shape.depth)
