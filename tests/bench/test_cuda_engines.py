@@ -1,4 +1,4 @@
-"""Every line of the engines of bench.cuda, without a GPU: onnxruntime itself on the CPU; TensorRT and CUDA graphs of
+"""The engines of bench.cuda, without a GPU: onnxruntime itself on the CPU; TensorRT and CUDA graphs of
 torch as stand-ins that have the published names and no others."""
 
 from __future__ import annotations
