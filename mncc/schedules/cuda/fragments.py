@@ -97,18 +97,24 @@ class WarpSums:
     def hold_places(self, left: Matrix, right: Matrix) -> None:
         """Puts into registers where a lane's first numbers of two matrices lie, for a loop that goes through the
         rows of the left one."""
-        self.places = places(self._places(left, right))
+        self.places = places([self._left_place(left), self._right_place(right)])
 
-    def _places(self, left: Matrix, right: Matrix) -> list[Expr]:
+    def _left_place(self, left: Matrix) -> Expr:
         # Every lane names eight numbers of a row.
-        row, column = self.lane % FRAGMENT, self.lane // FRAGMENT * OCTET
-        own = self.lane // OCTET % 2 * OCTET + _reversed(self.lane % OCTET) if self.reversed_rows else row
-        return [(self.row + own) * left.pitch + column, row * right.pitch + self.column + column]
+        if self.places is not None:
+            return self.places[0]
+        own = self.lane % FRAGMENT
+        if self.reversed_rows:
+            own = self.lane // OCTET % 2 * OCTET + _reversed(self.lane % OCTET)
+        return (self.row + own) * left.pitch + self.lane // FRAGMENT * OCTET
+
+    def _right_place(self, right: Matrix) -> Expr:
+        if self.places is not None:
+            return self.places[1]
+        return self.lane % FRAGMENT * right.pitch + self.column + self.lane // FRAGMENT * OCTET
 
     def multiply(self, left: Matrix, right: Matrix, depth: int) -> None:
         """Adds the product of two matrices in shared memory over the warp's part of a depth, a multiple of 16."""
-        if self.places is None:
-            self.places = self._places(left, right)
         steps = depth // FRAGMENT // self.tiles.split
         at_once = steps_at_once(steps)
         rounds = T.serial(0, steps // at_once, unroll=False if steps > at_once else None)
@@ -134,12 +140,12 @@ class WarpSums:
 
     def _load_left(self, left: Matrix, k: Expr) -> None:
         with T.unroll(0, self.rows) as i:
-            at = left.at(self.places[0], i * FRAGMENT, k)
+            at = left.at(self._left_place(left), i * FRAGMENT, k)
             call_cuda("fragment_load", T.address_of(self.left[i * PAIRS]), at)
 
     def _load_right(self, right: Matrix, k: Expr, first: int) -> None:
         with T.unroll(0, self.columns) as j:
-            at = right.at(self.places[1], k, j * FRAGMENT)
+            at = right.at(self._right_place(right), k, j * FRAGMENT)
             call_cuda("fragment_load_transposed", T.address_of(self.right[(first + j) * PAIRS]), at)
 
     def _multiply(self, first: int) -> None:
