@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 from mncc.backend.versions import check_versions
 from mncc.kernels.ahead import Ahead, NextRows
-from mncc.kernels.chain import Chain, ChainTiles
+from mncc.kernels.chain import Chain
 from mncc.kernels.plain import Plain, PlainTiles
+from mncc.kernels.strassen import Strassen
 from mncc.kernels.target import Target
 from mncc.kernels.tiles import LINE
-from mncc.kernels.winograd import Winograd, WinogradTiles
+from mncc.kernels.tunable import Tunable
+from mncc.kernels.winograd import Winograd
 from mncc.language.diagnostic import OutsideError
 from mncc.plan.model import Plan
 
@@ -44,7 +46,7 @@ class KernelFunction:
     prefetches."""
 
     spec: Chain | Plain
-    tiles: ChainTiles | WinogradTiles | PlainTiles | None
+    tiles: Tunable | PlainTiles | None
     aligned: tuple[bool, ...]
     ahead: Ahead | NextRows | None = None
 
@@ -103,7 +105,7 @@ def _functions(plan: Plan, prefix: str = "") -> tuple[tuple[str, ...], Mapping[K
     symbols = []
     for kernel in plan.kernels:
         tiles = kernel.tiles
-        assert tiles is None or isinstance(tiles, ChainTiles | WinogradTiles | PlainTiles)
+        assert tiles is None or isinstance(tiles, Tunable | PlainTiles)
         function = KernelFunction(kernel.spec, tiles, tuple(map(plan.is_aligned, kernel.values)), kernel.ahead)
         symbols.append(functions.setdefault(function, f"{prefix}kernel{len(functions)}"))
     return tuple(symbols), functions
@@ -129,11 +131,13 @@ def _scheduled(symbol: str, function: KernelFunction) -> tvm.tirx.PrimFunc:
     """The scheduled function with the alignment of its tensors, which lowering passes on to LLVM."""
     from mncc.schedules.chain import chain_function
     from mncc.schedules.plain import plain_function
+    from mncc.schedules.strassen import strassen_function
     from mncc.schedules.winograd import winograd_function
 
     schedules: Mapping[type, Callable[..., tvm.tirx.PrimFunc]] = {
         Chain: chain_function,
         Winograd: winograd_function,
+        Strassen: strassen_function,
         Plain: plain_function,
     }
     ahead = (function.ahead,) if type(function.spec) is Chain else ()

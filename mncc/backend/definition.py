@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from mncc.backend.cpu import KernelFunction, compile_functions
-from mncc.kernels.chain import Chain, ChainTiles, in_phases
+from mncc.kernels.chain import Chain
+from mncc.kernels.family import family_of
 from mncc.kernels.target import Target
 
 SOURCES = (
@@ -26,6 +27,7 @@ SOURCES = (
     "kernels/ahead.py",
     "kernels/chain.py",
     "kernels/half.py",
+    "kernels/strassen.py",
     "kernels/tiles.py",
     "kernels/toom.py",
     "kernels/winograd.py",
@@ -94,6 +96,6 @@ def code_of(function: KernelFunction, target: Target) -> str:
     that is another matter in another network. Raises OutsideError for a wrong TVM."""
     spec, tiles = function.spec, function.tiles
     assert isinstance(spec, Chain), spec
-    between = isinstance(tiles, ChainTiles) and in_phases(spec, tiles)
+    between = family_of(spec).shared(spec, tiles) is not None
     function = KernelFunction(spec, tiles, (True,) * (2 + spec.residual + between))
     return hashlib.sha256(compile_functions({function: "kernel"}, target)).hexdigest()[:24]

@@ -23,6 +23,8 @@ from mncc.kernels import (
     gpu_warp_product,
     gpu_warp_space,
     plain,
+    strassen,
+    strassen_cost,
     winograd,
     winograd_cost,
 )
@@ -45,6 +47,7 @@ class Family:
     predict: Callable[[Any, Any, Any], Prediction | GpuPrediction]
     phases: Callable[[Any, Any], tuple[Phase, ...]]
     scratch: Callable[[Any, Any], tuple[Scratch, ...]]
+    shared: Callable[[Any, Any], Scratch | None]
     weight_floats: Callable[[Any, Any], int]
     macs: Callable[[Any], int]
     executed_macs: Callable[[Any, Any], int]
@@ -59,6 +62,7 @@ FAMILIES: Mapping[type, Family] = {
         predict=chain_predict.predict,
         phases=chain.phases,
         scratch=chain.scratch_layout,
+        shared=chain.shared_array,
         weight_floats=lambda spec, tiles: chain.weight_layout(spec)[1],
         macs=lambda spec: spec.macs,
         executed_macs=lambda spec, tiles: chain.executed_macs(spec, tiles, tasks=2),
@@ -71,11 +75,25 @@ FAMILIES: Mapping[type, Family] = {
         predict=winograd_cost.predict,
         phases=lambda spec, tiles: one_phase(winograd.items(spec, tiles)),
         scratch=winograd.scratch_layout,
+        shared=lambda spec, tiles: None,
         weight_floats=lambda spec, tiles: winograd.weight_layout(spec)[1],
         macs=lambda spec: spec.macs,
         executed_macs=lambda spec, tiles: spec.macs,
         pack=winograd.pack,
         describe=winograd.describe,
+    ),
+    strassen.Strassen: Family(
+        choose_tiles=strassen_cost.choose_tiles,
+        space=Space(strassen_cost.knobs, strassen_cost.joined, strassen_cost.values),
+        predict=strassen_cost.predict,
+        phases=strassen.phases,
+        scratch=strassen.scratch_layout,
+        shared=lambda spec, tiles: strassen.shared_array(spec),
+        weight_floats=lambda spec, tiles: strassen.weight_layout(spec).floats,
+        macs=lambda spec: spec.macs,
+        executed_macs=lambda spec, tiles: spec.macs,
+        pack=strassen.pack,
+        describe=strassen.describe,
     ),
     plain.Plain: Family(
         choose_tiles=lambda spec, target: plain.choose_tiles(spec, target.lanes),
@@ -83,6 +101,7 @@ FAMILIES: Mapping[type, Family] = {
         predict=plain.predict,
         phases=lambda spec, tiles: one_phase(plain.items(spec)),
         scratch=lambda spec, tiles: (),
+        shared=lambda spec, tiles: None,
         weight_floats=lambda spec, tiles: plain.weight_layout(spec)[1],
         macs=lambda spec: 0,
         executed_macs=lambda spec, tiles: 0,
@@ -108,6 +127,7 @@ def _gpu(
         predict=predict,
         phases=lambda spec, tiles: one_phase(1),
         scratch=lambda spec, tiles: (),
+        shared=gpu_join.joined_array,
         weight_floats=lambda spec, tiles: aligned(weight_floats(spec, tiles)),
         macs=macs,
         executed_macs=executed_macs,

@@ -36,7 +36,8 @@ class Target:
 
     A slot is the time of a full vector's multiplication at the peak. A sum waits `fma_latency` slots for the one before
     it, and in an order that is never perfect: with fewer than `enough_sums` in a tile a step takes half a slot more.
-    Of a long reduction whose inputs come one at a time, `unroll` steps are an iteration of the loop.
+    Of a long reduction whose inputs come one at a time, `unroll` steps are an iteration of the loop. `strassen`: it was
+    found that large products gain by Strassen's algorithm as much as the cost model says.
     `loads` vectors are loaded in a slot beside the multiplications, and each costs `load_slots` nevertheless.
 
     Caches in bytes, per core. `l2_bytes`, `l3_bytes` and `memory_bytes` are what arrives from there in one slot, as a
@@ -62,6 +63,7 @@ class Target:
     fma_latency: float
     enough_sums: int
     unroll: int
+    strassen: bool
     loads: float
     load_slots: float
     l1: int
@@ -228,6 +230,7 @@ def _read(path: Path) -> Target | GpuTarget:
         fma_latency=core["fma_latency"],
         enough_sums=core.get("enough_sums", 0),
         unroll=core.get("unroll", 1),
+        strassen=core.get("strassen", False),
         loads=core["loads"],
         load_slots=core["load_slots"],
         l1=caches["l1"],

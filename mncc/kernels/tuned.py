@@ -22,13 +22,16 @@ from mncc.kernels.family import family_of
 from mncc.kernels.half import in_half
 from mncc.kernels.records import from_json, to_json
 from mncc.kernels.space import decisions_of
+from mncc.kernels.strassen import Strassen, StrassenTiles
 from mncc.kernels.target import Target
+from mncc.kernels.tunable import Tunable
 from mncc.kernels.winograd import Winograd, WinogradTiles
 
 FORMAT = 1
 FAMILIES: Mapping[str, tuple[type, type]] = {
     Chain.family: (Chain, ChainTiles),
     Winograd.family: (Winograd, WinogradTiles),
+    Strassen.family: (Strassen, StrassenTiles),
 }
 CODE_FACTS = (
     "triple",
@@ -64,7 +67,7 @@ class TunedKernel:
     """The best tiles that were found for a kernel, and how that was found out."""
 
     spec: Chain
-    tiles: ChainTiles | WinogradTiles
+    tiles: Tunable
     unit: Unit
     cost: float
     """Of one run for one image: seconds or, where the device was an emulator, instructions."""
@@ -93,7 +96,7 @@ class Table:
         """Whether it has any kernel."""
         return bool(self.kernels)
 
-    def tiles(self) -> Mapping[Chain, ChainTiles | WinogradTiles]:
+    def tiles(self) -> Mapping[Chain, Tunable]:
         """What a plan needs of it. A kernel for which nothing faster was found is there to hide what another table
         has."""
         return {spec: kernel.tiles for spec, kernel in self.faster().items()}
@@ -159,9 +162,7 @@ def _kernel(entry: Any) -> TunedKernel:
     spec_type, tiles_type = FAMILIES[entry["family"]]
     rest = {name: value for name, value in entry.items() if name not in ("family", "kernel", "spec", "tiles")}
     facts = from_json(_Facts, rest)
-    return TunedKernel(
-        from_json(spec_type, entry["spec"]), from_json(tiles_type, entry["tiles"]), **vars(facts)
-    )
+    return TunedKernel(from_json(spec_type, entry["spec"]), from_json(tiles_type, entry["tiles"]), **vars(facts))
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,7 @@ from mncc.kernels.ahead import (
     next_rows,
 )
 from mncc.kernels.chain import Chain, ChainTiles
+from mncc.kernels.strassen import StrassenTiles
 from mncc.kernels.target import Target
 from mncc.kernels.tiles import FLOATS_PER_LINE
 from mncc.plan.model import Plan, PlannedKernel
@@ -52,7 +53,7 @@ def look_ahead(plan: Plan) -> Plan:
     until = plan.weight_bytes // 4
     for number in reversed(range(len(kernels) - 1)):
         kernel, following = kernels[number], kernels[number + 1]
-        waited = _own(following, target) is None and _is_waited_for(following, target)
+        waited = not _fetches_own(following, target) and _is_waited_for(following, target)
         start = _end(kernel if waited else following)
         until = min(until, _end(kernel) + farthest)
         if until <= start:
@@ -81,6 +82,12 @@ def _own(kernel: PlannedKernel, target: Target) -> NextPanel | None:
         return None
     _, tiles, steps = fetching
     return next_panel(*fetching, rate=fetching_rate(tiles, steps, target) or RATES[-1])
+
+
+def _fetches_own(kernel: PlannedKernel, target: Target) -> bool:
+    if isinstance(kernel.tiles, StrassenTiles):
+        return kernel.tiles.fetches
+    return _own(kernel, target) is not None
 
 
 def _next_rows(kernel: PlannedKernel, target: Target) -> NextRows | None:

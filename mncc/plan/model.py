@@ -11,7 +11,7 @@ from typing import Any, Literal
 import numpy as np
 
 from mncc.kernels.ahead import Ahead, NextRows
-from mncc.kernels.chain import NO_PADS, Chain, ChainTiles
+from mncc.kernels.chain import NO_PADS, Chain
 from mncc.kernels.family import family_of
 from mncc.kernels.gpu_direct import DirectTiles
 from mncc.kernels.gpu_fused import FusedTiles
@@ -25,13 +25,13 @@ from mncc.kernels.precision import FULL, Precision, StoredType
 from mncc.kernels.slots import Prediction
 from mncc.kernels.target import Target
 from mncc.kernels.tiles import LINE, Phase, Scratch
-from mncc.kernels.winograd import WinogradTiles
+from mncc.kernels.tunable import Tunable
 from mncc.network.graph import Input, Node, Output
 from mncc.network.types import TensorType
 from mncc.network.window import Pads
 from mncc.plan.views import Views
 
-Tiles = ChainTiles | WinogradTiles | PlainTiles | FusedTiles | ProductTiles | DirectTiles | GpuPlainTiles
+Tiles = Tunable | PlainTiles | FusedTiles | ProductTiles | DirectTiles | GpuPlainTiles
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ class PlannedKernel:
 
     @property
     def family(self) -> str:
-        """The family's name: chain, winograd or plain."""
+        """The family's name: chain, winograd, strassen or plain."""
         return self.spec.family
 
     @property

@@ -16,7 +16,7 @@ from mncc.plan.ahead import look_ahead
 from mncc.plan.borders import add_borders
 from mncc.plan.concats import activate_parts, own_parts, split_concats
 from mncc.plan.ends import separate_ends
-from mncc.plan.families import choose_families
+from mncc.plan.families import choose_families, choose_products
 from mncc.plan.fuse import fuse, group_units
 from mncc.plan.gpu import choose_gpu_families, group_for_gpu, prices, reads_again
 from mncc.plan.half import compute_in_half
@@ -36,6 +36,7 @@ PLAN_PASSES = (
     compute_in_half,
     add_borders,
     spread_pixels,
+    choose_products,
     choose_tiles,
     share_between_phases,
     place_weights,

@@ -5,12 +5,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from mncc.kernels.chain import Chain, ChainTiles, shared_array
+from mncc.kernels.chain import Chain
 from mncc.kernels.family import family_of
-from mncc.kernels.gpu_join import joined_array
 from mncc.kernels.plain import Plain
 from mncc.kernels.space import decisions_of
-from mncc.kernels.tiles import Scratch
 from mncc.network.types import TensorType
 from mncc.plan.model import Plan, PlannedTensor, Tiles
 
@@ -34,17 +32,12 @@ def share_between_phases(plan: Plan) -> Plan:
     kernels, tensors = [], dict(plan.tensors)
     for kernel in plan.kernels:
         spec, tiles, name = kernel.spec, kernel.tiles, f"{kernel.name}.shared"
-        array = _between(spec, tiles) if isinstance(spec, Chain) else None
+        array = family_of(spec).shared(spec, tiles)
         if array is not None:
             shape = TensorType((kernel.images, array.rows, array.cols, array.channels))
             tensors[name] = PlannedTensor(name, shape, spare=array.pitch - array.channels, dtype=array.dtype)
         kernels.append(kernel if array is None else replace(kernel, shared=name))
     return plan if kernels == list(plan.kernels) else replace(plan, kernels=tuple(kernels), tensors=tensors)
-
-
-def _between(chain: Chain, tiles: object) -> Scratch | None:
-    """What lies between the phases or launches of a chain, of one image."""
-    return shared_array(chain, tiles) if isinstance(tiles, ChainTiles) else joined_array(chain, tiles)
 
 
 def place_weights(plan: Plan) -> Plan:

@@ -256,15 +256,10 @@ class _ChainWriter:
             self.rows(part, (group, panel), rows)
 
     def rows(self, part: Part, panel: Panel, rows: Rows) -> None:
-        """The loop over rows of one panel, as many at once as the tile is high."""
-        high = part.tile.rows
+        """The loop over rows of one panel, whose weights are converted first where they have to be."""
         if part.widened is not None:
             self.blocks.widen(part, panel)
-        with T.serial(0, T.floordiv(rows.count, high)) as i:
-            self.blocks.row(part, panel, rows.first + i * high, high)
-        if high > 1:
-            with T.serial(0, T.floormod(rows.count, high)) as i:
-                self.blocks.row(part, panel, rows.last - 1 - i, 1)
+        write_rows(self.blocks, part, panel, rows)
 
     def panels(self, segment: Segment, cut: tuple[Segment, ...]) -> Rows:
         """Which panels of a segment are this call's: all, or those among its items, the panels of `cut`."""
@@ -311,6 +306,16 @@ class _ChainWriter:
         plain = Window(window.buffer, 0, 0, window.pitch, block=window.block)
         self.blocks.zero_columns(plain, rows, 0, left)
         self.blocks.zero_columns(plain, rows, left + width, right)
+
+
+def write_rows(blocks: TileWriter, part: Part, panel: Panel, rows: Rows) -> None:
+    """The loop over rows of one panel, as many at once as the tile is high."""
+    high = part.tile.rows
+    with T.serial(0, T.floordiv(rows.count, high)) as i:
+        blocks.row(part, panel, rows.first + i * high, high)
+    if high > 1:
+        with T.serial(0, T.floormod(rows.count, high)) as i:
+            blocks.row(part, panel, rows.last - 1 - i, 1)
 
 
 def zero_output_border(blocks: TileWriter, chain: Chain, output: Window, rows: Rows) -> None:

@@ -10,7 +10,6 @@ import numpy as np
 
 from mncc.devices.requests import Operand
 from mncc.devices.runner import link_whole
-from mncc.kernels.chain import ChainTiles, shared_array
 from mncc.kernels.family import family_of
 from mncc.kernels.tiles import LINE
 from mncc.library.tables import array_lines
@@ -38,7 +37,7 @@ def packed_bytes(task: Task, tiles: Tiles) -> int:
 
 def shared_bytes(task: Task, tiles: Tiles) -> int:
     """Of what lies between a kernel's two phases; 0 where it has one."""
-    between = shared_array(task.spec, tiles) if isinstance(tiles, ChainTiles) else None
+    between = family_of(task.spec).shared(task.spec, tiles)
     return between.bytes if between else 0
 
 

@@ -12,6 +12,7 @@ from typing import Any
 from mncc.kernels.chain import Chain, Stage
 from mncc.kernels.family import family_of
 from mncc.kernels.slots import Prediction
+from mncc.kernels.strassen import Strassen
 from mncc.kernels.target import Target
 from mncc.kernels.winograd import Winograd
 from mncc.tuning.task import Task, Unit
@@ -29,8 +30,9 @@ def roofline(task: Task, unit: Unit, peak: float | None) -> float | None:
 
 
 def _multiplications(spec: Any, tiles: Any, target: Target) -> float:
-    """Slots of instructions that multiply; Winograd's algorithm has fewer than the convolution."""
-    if isinstance(spec, Winograd):
+    """Slots of instructions that multiply; Winograd's and Strassen's algorithms have fewer than the
+    convolution."""
+    if isinstance(spec, Winograd | Strassen):
         prediction = family_of(spec).predict(spec, tiles, target)
         assert isinstance(prediction, Prediction)
         return prediction.slots.multiply

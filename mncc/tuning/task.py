@@ -9,11 +9,11 @@ from typing import Literal, Protocol
 import numpy as np
 
 from mncc.devices.requests import Operand
-from mncc.kernels.chain import Chain, ChainTiles
+from mncc.kernels.chain import Chain
 from mncc.kernels.target import Target
-from mncc.kernels.winograd import WinogradTiles
+from mncc.kernels.tunable import Tunable
 
-Tiles = ChainTiles | WinogradTiles
+Tiles = Tunable
 
 Unit = Literal["s", "instructions"]
 """What a cost counts: seconds of the device's CPU, or under qemu executed instructions, which are not time."""
@@ -32,7 +32,7 @@ class Task:
     name: str
     """Of the first kernel of the network that has this spec: k03_bottleneck."""
     spec: Chain
-    """A Chain or a Winograd."""
+    """Of a family that has tiles to choose."""
     target: Target
     """The CPU as the spec's kernels see it: with float16 between kernels, `kernels.half.in_half` of the one named."""
     default: Tiles

@@ -15,17 +15,18 @@ from mncc.verbs.tuned import find_tuned, refuse_for_gpus, warn_of_misfits
 
 if TYPE_CHECKING:
     from mncc.devices.device import Device
-    from mncc.kernels.chain import Chain, ChainTiles
+    from mncc.kernels.chain import Chain
     from mncc.kernels.gpu_target import GpuTarget
     from mncc.kernels.target import Target
+    from mncc.kernels.tunable import Tunable
     from mncc.kernels.tuned import Table, Unit
-    from mncc.kernels.winograd import WinogradTiles
     from mncc.network.graph import Network
     from mncc.plan import Plan
     from mncc.weights import Weights
 
 RANDOM_WEIGHTS = "random:0"
 """The weights of a command that names none."""
+
 
 @dataclass(frozen=True)
 class Job:
@@ -59,7 +60,7 @@ class Job:
         return make_plan(self.network, self.target, self.precision, self.tuned_tiles)
 
     @property
-    def tuned_tiles(self) -> Mapping[Chain, ChainTiles | WinogradTiles]:
+    def tuned_tiles(self) -> Mapping[Chain, Tunable]:
         """What tuned tables have for the target, for kernels of any network."""
         table = self.tuned.get(self.target.name)
         return table.tiles() if table else {}

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mncc.devices.requests import Operand
-from mncc.kernels.chain import Chain, ChainTiles
-from mncc.kernels.winograd import WinogradTiles
+from mncc.kernels.chain import Chain
+from mncc.kernels.tunable import Tunable
 from mncc.report.progress import Progress
 from mncc.report.verify import TOLERANCES
 from mncc.tuning.task import ANYTHING, UNTOUCHED, Task
@@ -58,7 +58,7 @@ def _task(plan: Plan, kernel: PlannedKernel, values: Values, weights: Weights) -
     from mncc.plan import kernel_arrays
 
     spec, tiles = kernel.spec, kernel.tiles
-    assert isinstance(spec, Chain) and isinstance(tiles, ChainTiles | WinogradTiles)
+    assert isinstance(spec, Chain) and isinstance(tiles, Tunable)
     operands = kernel_run(plan, 0, kernel, values, 0).tensors
     return Task(
         name=kernel.name,

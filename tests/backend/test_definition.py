@@ -18,6 +18,7 @@ DECIDE_NO_CODE = {
     "kernels/plain.py",  # a family without knobs
     "kernels/precision.py",  # names of types
     "kernels/target.py",  # whose facts have a hash of their own
+    "kernels/tunable.py",  # names of types
     "language/diagnostic.py",
     "network/ops/__init__.py",
     "network/ops/_rules.py",

@@ -18,6 +18,7 @@ from mncc.kernels.chain_space import cuts, depthwise_tiles, parts, product_tiles
 from mncc.kernels.family import family_of
 from mncc.kernels.plain import Plain, PlainOp
 from mncc.kernels.space import decisions_of, knobs, neighbours, tiles_of
+from mncc.kernels.strassen import Strassen
 from mncc.kernels.target import Target, load_target, target_names
 from mncc.kernels.tiles import ConvTile, cover_channels, cover_evenly, cut_row, tile_of
 from mncc.kernels.winograd import Winograd
@@ -171,7 +172,21 @@ STEM_AND_PAIR = Chain(
 )
 """Padding that its input lacks, and strides: rows are copied, and no stage makes as many as another."""
 DENSE = Winograd(10, 13, 24, (Stage("conv", 10, 13, 40, (3, 3), padding=ONE, activation=RELU6),))
-KERNELS = {"steps": INVERTED, "phases": SMALL, "pooled": POOLED, "strides": STEM_AND_PAIR, "winograd": DENSE}
+PAIR = Strassen(
+    8,
+    10,
+    64,
+    (Stage("depthwise", 8, 10, 64, (3, 3), padding=ONE, activation=RELU6), Stage("conv", 8, 10, 80, activation=RELU6)),
+    input_pads=ONE,
+)
+KERNELS = {
+    "steps": INVERTED,
+    "phases": SMALL,
+    "pooled": POOLED,
+    "strides": STEM_AND_PAIR,
+    "winograd": DENSE,
+    "strassen": PAIR,
+}
 
 
 @pytest.mark.parametrize("target", TARGETS, ids=lambda target: target.name)
@@ -263,7 +278,7 @@ def test_all_of_the_space_computes_the_same(name: str, tmp_path: Path) -> None:
         run = ChainRun(spec, tiles, folder)
         expected = run.expected()
         error = np.abs(run.run([(0, sum(phase.items for phase in family_of(spec).phases(spec, tiles)))]) - expected)
-        tolerance = 1e-5 if name == "winograd" else 2e-6
+        tolerance = {"winograd": 1e-5, "strassen": 3e-6}.get(name, 2e-6)
         assert error.max() <= tolerance * np.abs(expected).max(), tiles
 
 

@@ -1,4 +1,4 @@
-"""Which convolutions become Winograd ones, and what the plan gives them."""
+"""Which convolutions become Winograd ones, which products Strassen's, and what the plan gives them."""
 
 from __future__ import annotations
 
@@ -7,8 +7,11 @@ from dataclasses import replace
 import pytest
 
 from mncc.elaborate import load
-from mncc.kernels.chain import Chain, Stage
-from mncc.kernels.target import load_target
+from mncc.kernels import strassen_cost
+from mncc.kernels.chain import NO_PADS, Chain, Stage
+from mncc.kernels.precision import Precision
+from mncc.kernels.strassen import PRODUCTS, Strassen, StrassenTiles
+from mncc.kernels.target import Target, cpu_targets, load_target
 from mncc.kernels.winograd import Winograd
 from mncc.kernels.winograd_cost import faster
 from mncc.plan import make_plan
@@ -73,3 +76,71 @@ def test_vgg16(target: str) -> None:
         assert kernel.inputs[0] not in made or kernel.spec.input_pads == kernel.spec.wanted_pads
         assert kernel.recomputed_share == 0
     assert sum(k.inputs[0] in made for k in convolutions) == 8
+
+
+AVX2 = load_target("x86-64-v3")
+
+
+def pair(size: int, channels: int, out: int, stride: int = 1) -> Chain:
+    """A depthwise stage and the product behind it, on a square picture in the borders that it needs."""
+    made = size // stride
+    first = Stage("depthwise", made, made, channels, (3, 3), (stride, stride), ONE)
+    return Chain(size, size, channels, (first, Stage("conv", made, made, out)), input_pads=ONE)
+
+
+def test_products_that_were_measured() -> None:
+    """On Zen 3: at 14x14 from 256 channels, and where the sums of pixels do not fit into the L2 cache, it gains
+    nothing or loses."""
+    for case in ((14, 512, 512), (10, 1024, 1024)):
+        chain = pair(*case)
+        spec = strassen_cost.faster(chain, AVX2)
+        assert isinstance(spec, Strassen) and spec.macs == chain.macs
+        assert spec.product_macs * 8 == chain.stage_macs(1) * PRODUCTS
+        assert strassen_cost.faster(spec, AVX2) is spec
+    # Six rows of six pixels are too few tiles to fetch panels in.
+    for chain in (
+        pair(28, 256, 512, 2),
+        pair(28, 256, 256),
+        pair(14, 64, 64),
+        pair(7, 1024, 1024),
+        pair(6, 1024, 1024),
+    ):
+        assert strassen_cost.faster(chain, AVX2) is chain, chain
+
+
+@pytest.mark.parametrize("target", [t for t in cpu_targets() if not t.strassen], ids=lambda target: target.name)
+def test_no_product_of_a_machine_on_which_nobody_measured_one(target: Target) -> None:
+    chain = pair(14, 512, 512)
+    assert strassen_cost.faster(chain, target) is chain
+
+
+def test_products_that_cannot_be_computed_so_stay() -> None:
+    chain = pair(14, 512, 512)
+    depthwise, product = chain.stages
+    others = [
+        replace(chain, input_pads=NO_PADS),
+        replace(chain, residual=True),
+        replace(chain, weights_dtype="float16"),
+        replace(chain, stages=(depthwise, replace(product, groups=2))),
+        replace(chain, stages=(depthwise, replace(product, channels=511))),
+        replace(chain, stages=(replace(depthwise, shuffle=2), product)),
+        Chain(14, 14, 512, (product,)),
+    ]
+    for other in others:
+        assert strassen_cost.faster(other, AVX2) is other, other
+
+
+def test_mobilenet_v1() -> None:
+    network = load("examples/mobilenet_v1.mn")
+    plan = make_plan(network, AVX2)
+    found = [kernel for kernel in plan.kernels if kernel.family == "strassen"]
+    assert [kernel.rows for kernel in found] == [("14: Conv dw", "15: Conv")] * 5
+    for kernel in found:
+        assert kernel.shared and plan.tensor(kernel.shared).bytes >= 7 * 98 * 256 * 4
+        assert isinstance(kernel.tiles, StrassenTiles) and kernel.recomputed_share == 0
+        # Nobody in front of it fetches its weights: it does so itself.
+        assert kernel.ahead is None and kernel.tiles.fetches
+    before = plan.kernels[plan.kernels.index(found[0]) - 1]
+    assert getattr(before.ahead, "floats", 0) == 0
+    for precision in (Precision(weights="float16"),):
+        assert all(kernel.family != "strassen" for kernel in make_plan(network, AVX2, precision).kernels)

@@ -13,10 +13,10 @@ import numpy as np
 
 from mncc.backend import KernelFunction, compile_functions
 from mncc.kernels.ahead import Ahead, NextRows
-from mncc.kernels.chain import Chain, ChainTiles, Stage, shared_array
+from mncc.kernels.chain import Chain, Stage
 from mncc.kernels.family import family_of
 from mncc.kernels.target import load_target
-from mncc.kernels.winograd import WinogradTiles
+from mncc.kernels.tunable import Tunable
 from mncc.network.window import Pads
 from tests.schedules.emulated import Emulated
 
@@ -58,7 +58,7 @@ class ChainRun:
     the `source` as it lies in memory."""
 
     chain: Chain
-    tiles: ChainTiles | WinogradTiles
+    tiles: Tunable
     folder: Path
     seed: int = 0
     target: str = "native"
@@ -67,7 +67,7 @@ class ChainRun:
     def __post_init__(self) -> None:
         rng = np.random.default_rng(self.seed)
         chain = self.chain
-        self.shared = shared_array(chain, self.tiles) if isinstance(self.tiles, ChainTiles) else None
+        self.shared = family_of(chain).shared(chain, self.tiles)
         count = 2 + chain.residual + (self.shared is not None)
         function = KernelFunction(chain, self.tiles, (True,) * count, self.ahead)
         self.function = load_function(function, self.folder, self.target)
