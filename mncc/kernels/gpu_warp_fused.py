@@ -5,8 +5,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, replace
+from functools import cache, cached_property
 from itertools import product
 from math import gcd
 from typing import Any, ClassVar
@@ -41,12 +41,26 @@ class RunOrder:
     channels side by side, then the next run in a row or, `by_rows`, in a column, or of all in that order the one `step`
     behind. Where they are `paired`, each run is followed by that half of all rows further down, or, `by_rows`, half of
     a row's runs further on; of every other `across` times eight channels the last comes first, so that a run without
-    a partner is its own."""
+    a partner is its own. In columns there may be `spare` runs behind the last, of rows that are not there: their
+    threads make none."""
 
     across: int
     by_rows: bool = False
     step: int = 1
     paired: bool = False
+    spare: int = 0
+
+
+@dataclass(frozen=True)
+class HalfWindow:
+    """Of a window that is copied: from pixel to pixel and from row to row, in eights of channels, and the order in
+    which threads make runs of it. Every `apart`th row follows one another: of two, the odd ones behind all even ones.
+    """
+
+    pitch: int
+    row: int
+    order: RunOrder
+    apart: int = 1
 
 
 @dataclass(frozen=True)
@@ -98,9 +112,44 @@ class WarpFusedShape(FusedShape):
         return (self.taps + 1) * self.tiles.chunk
 
     @cached_property
+    def copied(self) -> HalfWindow | None:
+        """Where the depthwise convolution alone has its window, if there is a place where threads meet in no bank."""
+        stage, tiles = self.spec.depthwise, self.tiles
+        if self.spec.lead or self.spec.tail:
+            return None
+        return window_apart(replace(tiles, slices=1), self.middle, stage.stride)
+
+    @property
+    def middle_pitch(self) -> int:
+        """From pixel to pixel of what the depthwise convolution reads."""
+        return self.copied.pitch * OCTET if self.copied else self.chunk_pitch
+
+    @property
+    def middle_row(self) -> int:
+        """From row to row of it."""
+        return self.copied.row * OCTET if self.copied else self.middle[1] * self.chunk_pitch
+
+    def middle_line(self, row: Any, y: Any) -> Any:
+        """Of a number, or of an expression of one, of a row that is made: where in the window the row lies that tap `y`
+        of it reads."""
+        stage = self.spec.depthwise
+        offset, apart = y * stage.dilation[0], self.copied.apart if self.copied else 1
+        if apart == 1:
+            return row * stage.stride[0] + offset
+        return offset % apart * -(-self.middle[0] // apart) + row + offset // apart
+
+    @property
+    def runs(self) -> int:
+        """Eights of channels of runs in a chunk, with those that are spare."""
+        tiles = self.tiles
+        return tiles.chunk // OCTET * (tiles.cols // tiles.run) * (tiles.rows + self.order.spare)
+
+    @cached_property
     def order(self) -> RunOrder:
         """The order of runs in which threads meet least in the banks of shared memory: of those with the most channels
         side by side, the first. Two times eight are a sector of global memory."""
+        if self.copied:
+            return self.copied.order
         octets, runs = self.tiles.chunk // OCTET, self.tiles.cols // self.tiles.run * self.tiles.rows
         sizes = [octets, *(size for size in (8, 4, 2) if size < octets and octets % size == 0)]
         steps = [step for step in range(1, 18) if gcd(step, runs) == 1]
@@ -178,7 +227,7 @@ class WarpFusedShape(FusedShape):
     @property
     def middle_halves(self) -> int:
         """Shared memory of what the depthwise convolution reads."""
-        return (self.made_rows if self.spec.lead else self.middle_pixels) * self.chunk_pitch
+        return self.made_rows * self.chunk_pitch if self.spec.lead else self.middle[0] * self.middle_row
 
     @property
     def made_halves(self) -> int:
@@ -210,14 +259,16 @@ class WarpFusedShape(FusedShape):
 
 def runs_in_order(tiles: FusedTiles, order: RunOrder) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Eight channels, row and first column of what each thread makes, the number of the thread being the index."""
-    octet, row, run = run_of(np.arange(tiles.chunk // OCTET * (tiles.cols // tiles.run) * tiles.rows), tiles, order)
+    count = tiles.chunk // OCTET * (tiles.cols // tiles.run) * (tiles.rows + order.spare)
+    octet, row, run = run_of(np.arange(count), tiles, order)
     return octet, row, run * tiles.run
 
 
 def run_of(item: Any, tiles: FusedTiles, order: RunOrder) -> tuple[Any, Any, Any]:
     """Of a number, or of an expression of one, of a run: which eight channels, which row, which run of it."""
     octets, runs, across = tiles.chunk // OCTET, tiles.cols // tiles.run, order.across
-    octet, number, count = item % across, item // across, runs * tiles.rows
+    rows = tiles.rows + order.spare
+    octet, number, count = item % across, item // across, runs * rows
     if across < octets:
         octet, number = octet + number // count * across, number % count
     if order.paired:
@@ -227,7 +278,7 @@ def run_of(item: Any, tiles: FusedTiles, order: RunOrder) -> tuple[Any, Any, Any
         return (octet, other, one) if order.by_rows else (octet, one, other)
     if order.step > 1:
         number = number * order.step % count
-    row, run = (number % tiles.rows, number // tiles.rows) if order.by_rows else (number // runs, number % runs)
+    row, run = (number % rows, number // rows) if order.by_rows else (number // runs, number % runs)
     return octet, row, run
 
 
@@ -243,6 +294,37 @@ def pair_of(number: Any, rows: int, columns: int) -> tuple[Any, Any]:
     late, left = number // whole, number % whole
     alone = left // 2 + left % 2 * (columns - columns // 2)
     return row + late * (pairs - row), column + late * (alone - column)
+
+
+@cache
+def window_apart(tiles: FusedTiles, size: tuple[int, int], stride: tuple[int, int]) -> HalfWindow | None:
+    """The smallest place of a window of `size` pixels, and the first order, in which threads meet in no bank that copy
+    it, one pixel behind the other, and that make runs of it; None where none of a few has neither."""
+    octets, runs = tiles.chunk // OCTET, tiles.cols // tiles.run
+    orders = [RunOrder(octets), RunOrder(octets, True)]
+    spare = -tiles.rows % max(PHASE // octets, 1)
+    rounds = [-(-octets * runs * rows // tiles.threads) for rows in (tiles.rows, tiles.rows + spare)]
+    if spare and rounds[0] == rounds[1]:
+        orders.append(RunOrder(octets, True, spare=spare))
+    made = [(order, runs_in_order(tiles, order)) for order in orders]
+    pixel, octet = np.divmod(np.arange(size[0] * size[1] * octets), octets)
+    groups = (1, 2) if stride[0] == 2 else (1,)
+    for pitch, pad in product(range(octets, octets + 2), range(PHASE)):
+        row = size[1] * pitch + pad
+        if not apart(pixel // size[1] * row + pixel % size[1] * pitch + octet):
+            continue
+        for group, (order, (eight, line, column)) in product(groups, made):
+            place = line * (stride[0] // group) * row + column * stride[1] * pitch + eight
+            if apart(place, line < tiles.rows) and apart(eight, line < tiles.rows):
+                return HalfWindow(pitch, row, order, group)
+    return None
+
+
+def apart(octets: np.ndarray, asked: np.ndarray | None = None) -> bool:
+    """True where of eight threads in a row none meet in a bank, of those that ask."""
+    asked = np.ones(octets.size, bool) if asked is None else asked
+    groups = range(0, octets.size, PHASE)
+    return all(served(octets[at : at + PHASE][asked[at : at + PHASE]]) <= 1 for at in groups)
 
 
 def served(octets: np.ndarray) -> int:

@@ -20,6 +20,7 @@ from mncc.kernels.gpu_warp_fused import (
     pair_of,
     runs_in_order,
     served,
+    window_apart,
 )
 
 HALF: dict[str, Any] = {"dtype": "float16", "weights_dtype": "float16"}
@@ -85,6 +86,56 @@ def test_single_pixels_of_seven_by_seven_meet_in_no_bank(chunk: int) -> None:
 def test_no_order_is_worse_than_one_pixel_after_the_other(tiles: FusedTiles, stride: int) -> None:
     shape = shape_of(tiles, stride)
     assert shape._served(shape.order) <= shape._served(RunOrder(tiles.chunk // 8))
+
+
+ALONE = FusedTiles(7, 14, 16, 1, 128, 2, None, None)
+SMALL = replace(ALONE, cols=7, run=1)
+
+
+@pytest.mark.parametrize("tiles", [ALONE, SMALL, replace(SMALL, rows=4), replace(ALONE, cols=16, run=4, chunk=64)])
+@pytest.mark.parametrize("stride, dilation", [(1, 1), (2, 1), (1, 2), (2, 2)])
+def test_threads_of_a_depthwise_convolution_alone_meet_in_no_bank(
+    tiles: FusedTiles, stride: int, dilation: int
+) -> None:  # fmt: skip
+    """With 16 channels a quarter of what the banks gave was asked for twice."""
+    taps = {"stride": (stride, stride), "dilation": (dilation, dilation)}
+    padding = ((dilation, dilation), (dilation, dilation))
+    stage = Stage("depthwise", 56 // stride, 56 // stride, 64, (3, 3), padding=padding, **taps)
+    shape = WarpFusedShape(WarpFused(56, 56, 64, (stage,), **HALF), tiles)
+    rows, columns = shape.middle
+    octets, pitch, row_pitch = tiles.chunk // 8, shape.middle_pitch // 8, shape.middle_row // 8
+    octet, row, column = runs_in_order(tiles, shape.order)
+    made = row < tiles.rows
+    assert {*zip(octet[made].tolist(), row[made].tolist(), column[made].tolist(), strict=True)} == {
+        (one, two, three)
+        for one in range(octets) for two in range(tiles.rows) for three in range(0, tiles.cols, tiles.run)
+    }  # fmt: skip
+    assert octet.size == shape.runs and np.count_nonzero(made) == octets * tiles.rows * tiles.cols // tiles.run
+    # The rows as they are copied, one place behind the other, and where the taps look for them.
+    apart = shape.copied.apart if shape.copied else 1
+    copied = [line for first in range(apart) for line in range(first, rows, apart)]
+    for y in range(3):
+        lines = np.array([shape.middle_line(number, y) for number in range(tiles.rows)])
+        assert [copied[line] for line in lines] == [stride * number + dilation * y for number in range(tiles.rows)]
+    if tiles == ALONE and (stride, dilation) == (1, 2):
+        # A row of 18 pixels would have to be longer for the runs, and as long as it is for the copy.
+        assert shape.copied is None
+        return
+    assert shape.copied
+    pixel, eight = np.divmod(np.arange(rows * columns * octets), octets)
+    stores = pixel // columns * row_pitch + pixel % columns * pitch + eight
+    assert np.unique(stores).size == stores.size and stores.max() * 8 + 8 <= shape.middle_halves
+    assert served(stores) == -(-stores.size // 8)
+    for tap in range(3):
+        places = shape.middle_line(row, tap) * row_pitch + column * stride * pitch + octet
+        for start in range(0, places.size, 8):
+            assert served(places[start : start + 8][made[start : start + 8]]) <= 1
+
+
+def test_runs_that_nothing_makes_take_no_round_of_their_own() -> None:
+    found = window_apart(ALONE, (9, 16), (1, 1))
+    assert found and found.order.spare == 1
+    assert window_apart(replace(ALONE, threads=98), (9, 16), (1, 1)) is None
 
 
 @pytest.mark.parametrize("lead", [WarpTiles(32, 48, 2, 2), WarpTiles(16, 32, 4, 1), WarpTiles(32, 16, 1, 4)])

@@ -17,14 +17,16 @@ from mncc.kernels.gpu_fused import GpuFused
 from mncc.kernels.gpu_plain import GpuPlain
 from mncc.kernels.gpu_product import GpuProduct, ProductTiles
 from mncc.kernels.gpu_target import GpuTarget
+from mncc.kernels.gpu_warp_fused import WarpFused, WarpFusedShape
 from mncc.kernels.gpu_warp_product import WarpProduct
 from mncc.kernels.precision import FULL, Precision
 from mncc.network.graph import Network
 from mncc.network.ops import ChannelShuffle
+from mncc.plan import make_plan
 from mncc.reference import Twin
 from mncc.weights.random_weights import random_weights
 from tests.networks.compare import inputs_of
-from tests.networks.gpu import HALF, expect_right_on_gpu, small_board
+from tests.networks.gpu import HALF, expect_right_on_gpu, gpu_of, small_board
 from tests.networks.small import networks
 from tests.networks.specials import CLOSE, expect_specials, with_specials
 from tests.networks.test_odd import ODD, SIZES
@@ -94,6 +96,25 @@ def test_small_pictures_in_float16(text: str, tmp_path: Path) -> None:
     without an activation between two products."""
     file = tmp_path / "small.mn"
     file.write_text(HEAD + text, encoding="utf-8")
+    check(str(file), {}, "cuda-sm80", tmp_path, HALF, (2,))
+
+
+ALONE = """
+input image: 27x29x40
+let a = image -> depthwise 3x3 -> norm -> relu6
+let b = a -> depthwise 3x3 / 2 -> norm
+output y = b -> depthwise 5x5 / 2 dilation 2 -> norm -> relu
+"""
+
+
+def test_depthwise_convolutions_alone_in_float16(tmp_path: Path) -> None:
+    """Windows whose odd rows lie behind the even ones, and whose last runs nothing makes."""
+    file = tmp_path / "alone.mn"
+    file.write_text(HEAD + ALONE, encoding="utf-8")
+    plan = make_plan(load(str(file)), gpu_of("cuda-sm80"), HALF)
+    shapes = [WarpFusedShape(each.spec, each.tiles) for each in plan.kernels if isinstance(each.spec, WarpFused)]
+    places = [shape.copied for shape in shapes if shape.copied]
+    assert {place.apart for place in places} == {1, 2} and any(place.order.spare for place in places)
     check(str(file), {}, "cuda-sm80", tmp_path, HALF, (2,))
 
 

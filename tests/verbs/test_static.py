@@ -13,6 +13,7 @@ from mncc.backend import compile_cuda
 from mncc.elaborate import load
 from mncc.kernels.chain import Chain
 from mncc.kernels.gpu_time import GpuPrediction
+from mncc.kernels.gpu_warp_fused import WarpFused
 from mncc.kernels.precision import FULL, Precision
 from mncc.kernels.target import target_names
 from mncc.plan import make_plan
@@ -138,6 +139,26 @@ def test_no_bank_of_shared_memory_is_asked_twice_at_once(
     report = static_report(f"examples/{network}.mn", {}, target)
     conflicts = [kernel for kernel in report.kernels if kernel.worst_bank_ways not in (1, None)]
     assert len(report.kernels) >= 15 and not conflicts
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("target", [name for name, _ in target_names() if name.startswith("cuda-")])
+@pytest.mark.parametrize("network", ["mobilenet_v1", "shufflenet_v1"])
+def test_depthwise_convolutions_alone_ask_no_bank_twice_in_float16(
+    network: str, target: str, monkeypatch: pytest.MonkeyPatch
+) -> None:  # fmt: skip
+    monkeypatch.setattr(nvcc_module, "_candidates", lambda: iter(()))
+    monkeypatch.setattr(static, "SAMPLE", 1)
+    file = f"examples/{network}.mn"
+    plan = make_plan(load(file), gpu_of(target), HALF)
+    report = static_report(file, {}, target, "float16", "float16")
+    specs = [getattr(each, "spec", None) for each in plan.kernels]
+    alone = [
+        kernel
+        for kernel, spec in zip(report.kernels, specs, strict=True)
+        if isinstance(spec, WarpFused) and not spec.lead and not spec.tail
+    ]
+    assert alone and all(kernel.worst_bank_ways == 1 for kernel in alone)
 
 
 def test_mobilenet_v2_is_about_twenty_launches_of_multiply_adds() -> None:

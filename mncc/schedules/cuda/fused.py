@@ -121,7 +121,8 @@ class _FusedWriter:
         first, size = lead_firsts(shape, self.middle_begin()), shape.lead_size
         at = begin([a + b for a, b in zip(self.middle_begin(), first, strict=True)], lead)
         self.block.copy_window(
-            self.window, shape.window, shape.input_pitch, self.input, self.image, at, (0, shape.depth)
+            self.window, shape.window, (shape.window[1] * shape.input_pitch, shape.input_pitch), self.input, self.image,
+            at, (0, shape.depth),
         )
         if size == shape.middle:
             return

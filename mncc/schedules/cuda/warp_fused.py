@@ -130,7 +130,8 @@ class _WarpFusedWriter:
             rows, columns = shape.window
             picture = shared_array(shape.picture_halves, "float16")
             self.block.copy_window(
-                picture, (rows, columns), source.channels, source, image, at, (0, source.channels)
+                picture, (rows, columns), (columns * source.channels, source.channels), source, image, at,
+                (0, source.channels),
             )  # fmt: skip
             # A picture of its own, without padding around it.
             place = TensorPlace(source.channels, 0, vector_lanes(OCTET, source.channels))
@@ -169,8 +170,9 @@ class _WarpFusedWriter:
             self.expand(self.lead, step)
         else:
             block.copy_window(
-                self.middle, shape.middle, shape.chunk_pitch, self.input, self.image, self.middle_begin(),
-                (step * chunk, chunk), self.spec.depthwise.shuffle,
+                self.middle, shape.middle, (shape.middle_row, shape.middle_pitch), self.input, self.image,
+                self.middle_begin(), (step * chunk, chunk), self.spec.depthwise.shuffle,
+                shape.copied.apart if shape.copied else 1, shape.copied is not None,
             )  # fmt: skip
         self.depthwise(step)
         if self.tail:
@@ -246,17 +248,24 @@ class _WarpFusedWriter:
         """The chunk's depthwise convolution: a thread makes a run of pixels of eight channels, loading each row of its
         window once."""
         shape, tiles = self.shape, self.tiles
-        count = tiles.chunk // OCTET * tiles.cols // tiles.run * tiles.rows
-        with self.block.shared_out(count, self.thread) as item, T.sblock("depthwise"):
+        with self.block.shared_out(shape.runs, self.thread) as item, T.sblock("depthwise"):
             octet, row, run = run_of(item, tiles, shape.order)
-            octet, column = octet * OCTET, run * tiles.run
-            sums = registers(tiles.run * OCTET, "float16")
-            self.taps(sums, octet, row, column)
-            with T.unroll(0, tiles.run) as i, T.sblock("acted"):
-                if self.tail:
-                    self.keep(sums, i * OCTET, (row * tiles.cols + column + i) * shape.chunk_pitch + octet)
-                else:
-                    self.write_depthwise(step, row, column + i, octet, lambda v: cast(sums[i * OCTET + v], "float32"))
+            if not shape.order.spare:
+                self.make_run(step, octet * OCTET, row, run * tiles.run)
+                return
+            with T.If(row < tiles.rows), T.Then():
+                self.make_run(step, octet * OCTET, row, run * tiles.run)
+
+    def make_run(self, step: Expr, octet: Expr, row: Expr, column: Expr) -> None:
+        """A run of pixels of eight channels."""
+        shape, tiles = self.shape, self.tiles
+        sums = registers(tiles.run * OCTET, "float16")
+        self.taps(sums, octet, row, column)
+        with T.unroll(0, tiles.run) as i, T.sblock("acted"):
+            if self.tail:
+                self.keep(sums, i * OCTET, (row * tiles.cols + column + i) * shape.chunk_pitch + octet)
+            else:
+                self.write_depthwise(step, row, column + i, octet, lambda v: cast(sums[i * OCTET + v], "float32"))
 
     def keep(self, sums: Any, first: Expr, start: Expr) -> None:
         """Eight sums of the depthwise convolution, activated, to where the projection reads them."""
@@ -281,9 +290,9 @@ class _WarpFusedWriter:
         span = (run - 1) * stage.stride[1] + (stage.kernel[1] - 1) * stage.dilation[1] + 1
         with T.unroll(0, stage.kernel[0]) as y, T.sblock("taps"):
             line, taps = registers(span * OCTET, "float16"), registers(stage.kernel[1] * OCTET, "float16")
-            first = (row * stage.stride[0] + y * stage.dilation[0]) * shape.middle[1] + column * stage.stride[1]
+            first = shape.middle_line(row, y) * shape.middle_row + column * stage.stride[1] * shape.middle_pitch
             with T.unroll(0, span) as x:
-                start = (first + x) * shape.chunk_pitch + octet
+                start = first + x * shape.middle_pitch + octet
                 vector(OCTET, lambda v: T.buffer_store(line, self.middle[start + v], [x * OCTET + v]))
             with T.unroll(0, stage.kernel[1]) as x:
                 start = (y * stage.kernel[1] + x) * self.tiles.chunk + octet

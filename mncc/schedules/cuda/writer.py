@@ -128,7 +128,8 @@ def guarded(conditions: Sequence[Expr], value: Expr) -> Expr:
 @dataclass(frozen=True)
 class Transfer:
     """`rows` x `quads` accesses of `lanes` elements from global to shared memory, which the threads of a block share
-    out: of (row, quad, lane) the `value`, and its `place` in the `target`."""
+    out: of (row, quad, lane) the `value`, and its `place` in the `target`. Where the rows do not lie an odd number of
+    accesses apart they are made `in_order`, one behind the other."""
 
     target: Any
     rows: int
@@ -136,6 +137,7 @@ class Transfer:
     lanes: int
     value: Callable[[Expr, Expr, Expr], Expr]
     place: Callable[[Expr, Expr, Expr], Expr]
+    in_order: bool = False
 
     def held(self, threads: int) -> int:
         """Elements of it that a thread moves."""
@@ -144,19 +146,21 @@ class Transfer:
 
 def window_transfer(
     window: Any, size: tuple[int, int], pitches: tuple[int, int], source: Tensor, image: Expr, origin: Sequence[Expr],
-    channels: tuple[Expr, int], end: Expr = None, shuffle: int = 1,
+    channels: tuple[Expr, int], end: Expr = None, shuffle: int = 1, apart: int = 1, in_order: bool = False,
 ) -> Transfer:  # fmt: skip
     """A window of `size` (rows, columns) of a tensor from `origin` (row, column) on, and of its channels `count` from
     the first on; zeros outside of the picture and from the channel `end` on, or behind the last. `pitches` are those
     from row to row and from pixel to pixel in shared memory, `channels` is (first, count): of the channels in the order
-    of a `shuffle` of so many groups, whose neighbours do not lie side by side."""
+    of a `shuffle` of so many groups, whose neighbours do not lie side by side. In shared memory every `apart`th row
+    follows one another: of two, the odd ones behind all even ones."""
     (first, count), lanes = channels, source.place.lanes
     if count % lanes or source.buffer.dtype != window.dtype or shuffle > 1:
         lanes = 1
-    row, column = origin
+    (row, column), together = origin, -(-size[0] // apart)
 
     def value(pixel: Expr, quad: Expr, lane: Expr) -> Expr:
-        y, x = row + pixel // size[1], column + pixel % size[1]
+        line, x = pixel // size[1], column + pixel % size[1]
+        y = row + (line % together * apart + line // together if apart > 1 else line)
         channel = first + quad * lanes
         inside = _inside(y, row, size[0], source.height) + _inside(x, column, size[1], source.width)
         if not (isinstance(first, int) and first + count <= source.channels):
@@ -166,7 +170,7 @@ def window_transfer(
     def place(pixel: Expr, quad: Expr, lane: Expr) -> Expr:
         return window_place(pixel, size[1], pitches) + quad * lanes + lane
 
-    return Transfer(window, size[0] * size[1], count // lanes, lanes, value, place)
+    return Transfer(window, size[0] * size[1], count // lanes, lanes, value, place, in_order)
 
 
 def window_place(pixel: Expr, columns: int, pitches: tuple[int, int]) -> Expr:
@@ -220,7 +224,7 @@ class BlockWriter:
         def write(row: Expr, quad: Expr, lane: Expr) -> None:
             store(transfer.target, transfer.value(row, quad, lane), [transfer.place(row, quad, lane)])
 
-        self.copy(transfer.target, transfer.rows, transfer.quads, transfer.lanes, write)
+        self.copy(transfer.target, transfer.rows, transfer.quads, transfer.lanes, write, transfer.in_order)
 
     def fetch(self, transfer: Transfer, held: Any, thread: Expr) -> None:
         """Only its way from global memory into registers of the threads; nobody waits for it yet."""
@@ -283,12 +287,14 @@ class BlockWriter:
                 part.compute(number(step))
 
     def copy(
-        self, target: Any, rows: int, quads: int, lanes: int, move: Callable[[Expr, Expr, Expr], None]
+        self, target: Any, rows: int, quads: int, lanes: int, move: Callable[[Expr, Expr, Expr], None],
+        in_order: bool = False,
     ) -> None:  # fmt: skip
         """`rows` x `quads` accesses of `lanes` elements, shared out among all threads; `move` writes one element of
         (row, quad, lane) to the target."""
         name = f"copy{len(self.copies)}"
-        across = _octets_across(rows, quads, self.threads) if lanes == OCTET == widest(target) else 0
+        down_rows = lanes == OCTET == widest(target) and not in_order
+        across = _octets_across(rows, quads, self.threads) if down_rows else 0
         if across:
             # A thread keeps its column and its row among `down`: its addresses are one, and constants.
             down = self.threads // across
@@ -306,12 +312,13 @@ class BlockWriter:
         self.copies.append((name, 3))
 
     def copy_window(
-        self, window: Any, size: tuple[int, int], pitch: int, source: Tensor, image: Expr, origin: Sequence[Expr],
-        channels: tuple[Expr, int], shuffle: int = 1,
+        self, window: Any, size: tuple[int, int], pitches: tuple[int, int], source: Tensor, image: Expr,
+        origin: Sequence[Expr], channels: tuple[Expr, int], shuffle: int = 1, apart: int = 1, in_order: bool = False,
     ) -> None:  # fmt: skip
-        """A window at once, `pitch` from pixel to pixel; as `window_transfer`."""
-        pitches = size[1] * pitch, pitch
-        self.move(window_transfer(window, size, pitches, source, image, origin, channels, shuffle=shuffle))
+        """A window at once, `pitches` from row to row and from pixel to pixel; as `window_transfer`."""
+        self.move(
+            window_transfer(window, size, pitches, source, image, origin, channels, None, shuffle, apart, in_order)
+        )
 
     def copy_run(self, target: Any, source: Any, start: Expr, size: int) -> None:
         """A run at once."""
