@@ -15,7 +15,7 @@ import numpy as np
 
 from mncc.backend import KernelFunction, compile_functions
 from mncc.devices.loaded import Library, Probe, aligned_empty
-from mncc.kernels.chain import Chain, ChainTiles, shared_array
+from mncc.kernels.chain import Chain
 from mncc.kernels.family import family_of
 from mncc.kernels.target import Target
 from mncc.kernels.tiles import LINE, scratch_floats
@@ -102,8 +102,7 @@ def _lines(nbytes: int) -> int:
 
 def shared_bytes(entrant: Entrant) -> int:
     """What lies between a kernel's two phases, where it has two."""
-    chain, tiles = entrant.spec, entrant.tiles
-    between = shared_array(chain, tiles) if isinstance(tiles, ChainTiles) else None
+    between = family_of(entrant.spec).shared(entrant.spec, entrant.tiles)
     return 4 * between.floats if between else 0
 
 

@@ -33,10 +33,12 @@ import numpy as np
 
 from bench.heats import SECONDS, Entrant, build_heat, cut_into_heats, outputs, times
 from mncc.devices.peak import PeakMeter
-from mncc.kernels.chain import Chain, ChainTiles
+from mncc.kernels.chain import Chain
 from mncc.kernels.family import family_of
 from mncc.kernels.space import decisions_of, neighbours, tiles_of
+from mncc.kernels.strassen import StrassenTiles
 from mncc.kernels.target import Target
+from mncc.kernels.winograd import WinogradTiles
 from mncc.language.diagnostic import OutsideError
 from mncc.peers.process import choose_cpus, pinned
 from mncc.plan import PlannedKernel, make_plan
@@ -311,11 +313,13 @@ def finalists(
 def text_of(tiles: Any) -> str:
     """Tiles on a line: `2/1 rows, 1x14x32` is a cut into steps of two rows and bands of one, and a stage's register
     tile of 1x14 pixels by 32 channels; `/8` behind it are lanes that are fewer than its channels."""
-    if not isinstance(tiles, ChainTiles):
+    if isinstance(tiles, WinogradTiles):
         tile = tiles.product
         return f"{tiles.strip} {tiles.split}, {tile.cols}x{tile.channels}/{tile.lanes}"
-    stages = " ".join(f"{tile.rows}x{tile.cols}x{tile.channels}/{tile.lanes}" for tile in tiles.stages)
-    return f"{tiles.strip}/{tiles.band} {tiles.split}, {stages}"
+    strassen = isinstance(tiles, StrassenTiles)
+    stages = (tiles.depthwise, tiles.product) if strassen else tiles.stages
+    line = " ".join(f"{tile.rows}x{tile.cols}x{tile.channels}/{tile.lanes}" for tile in stages)
+    return f"strassen, {line}" if strassen else f"{tiles.strip}/{tiles.band} {tiles.split}, {line}"
 
 
 def write_candidates(file: Path, kernel: PlannedKernel, target: Target, seen: Sequence[Timed], peak: float) -> None:

@@ -11,12 +11,23 @@ import numpy as np
 import pytest
 
 from bench import tiles
-from bench.heats import MOST_KERNELS, Entrant, build_heat, cut_into_heats, inputs_of, output_shape, outputs, times
+from bench.heats import (
+    MOST_KERNELS,
+    Entrant,
+    build_heat,
+    cut_into_heats,
+    inputs_of,
+    output_shape,
+    outputs,
+    shared_bytes,
+    times,
+)
 from bench.tiles import Found, chosen, finalists, summary, text_of, timed
 from mncc.kernels.chain import Chain, ChainTiles, Stage
 from mncc.kernels.chain_cost import choose_tiles
 from mncc.kernels.family import family_of
 from mncc.kernels.space import decisions_of
+from mncc.kernels.strassen import Strassen
 from mncc.kernels.target import load_target
 from mncc.kernels.tiles import ConvTile
 from mncc.kernels.winograd import Winograd
@@ -84,6 +95,17 @@ def test_what_is_measured_is_the_best_predicted_of_every_knob() -> None:
     stage = Stage("conv", 28, 28, 64, (3, 3), padding=ONE)
     spec = Winograd(28, 28, 64, (stage,))
     assert set(chosen(spec, family_of(spec).choose_tiles(spec, V4), V4, 2)) == {0, 1}
+
+
+def test_every_family_has_a_line_and_room_between_its_phases() -> None:
+    stages = Stage("depthwise", 8, 8, 64, (3, 3), padding=ONE), Stage("conv", 8, 8, 64)
+    strassen = Strassen(8, 8, 64, stages, input_pads=ONE)
+    dense = Winograd(28, 28, 64, (Stage("conv", 28, 28, 64, (3, 3), padding=ONE),))
+    lines = [text_of(family_of(spec).choose_tiles(spec, V4)) for spec in (CHAIN, strassen, dense)]
+    assert len(set(lines)) == 3 and all("x" in line for line in lines)
+    entrant = Entrant(strassen, family_of(strassen).choose_tiles(strassen, V4))
+    assert shared_bytes(entrant) == 7 * 32 * 32 * 4
+    assert shared_bytes(Entrant(dense, family_of(dense).choose_tiles(dense, V4))) == 0
 
 
 def test_the_fastest_of_every_knob_are_put_together() -> None:
