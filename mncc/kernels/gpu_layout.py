@@ -113,13 +113,15 @@ def _made_apart(chunk: Chunk, items: tuple[np.ndarray, ...], made: int) -> bool:
     return apart((line * chunk.tile[1] + column) * made + quad) and apart(np.arange(across * down) // across * made)
 
 
-def apart(wanted: np.ndarray) -> bool:
-    """True where of eight threads in a row no two want different quads that lie in the same banks."""
-    if wanted.size % PHASE:
-        wanted = np.append(wanted, np.full(-wanted.size % PHASE, wanted[-1]))
-    eight = wanted.reshape(-1, PHASE)
+def apart(wanted: np.ndarray, asked: np.ndarray | None = None) -> bool:
+    """True where of eight threads in a row no two want different quads, or eights of float16, that lie in the same
+    banks; of all threads, or of those that `asked` at all."""
+    asked = np.ones(wanted.size, bool) if asked is None else asked
+    missing = -wanted.size % PHASE
+    eight, some = (np.pad(each, (0, missing)).reshape(-1, PHASE) for each in (wanted, asked))
     between = eight[:, _PAIRS[0]] - eight[:, _PAIRS[1]]
-    return not bool(((between % PHASE == 0) & (between != 0)).any())
+    both = some[:, _PAIRS[0]] & some[:, _PAIRS[1]]
+    return not bool((both & (between % PHASE == 0) & (between != 0)).any())
 
 
 _PAIRS = np.triu_indices(PHASE, 1)

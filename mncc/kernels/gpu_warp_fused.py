@@ -14,6 +14,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from mncc.kernels.gpu_fused import FusedShape, FusedTiles, GpuFused, describe_shape
+from mncc.kernels.gpu_layout import apart
 from mncc.kernels.gpu_tiles import FRAGMENT, OCTET, PHASE, WarpTiles, half_pitch, padded_matrix, rounded, steps_at_once
 from mncc.kernels.gpu_warp_product import staged_floats
 
@@ -299,7 +300,7 @@ def pair_of(number: Any, rows: int, columns: int) -> tuple[Any, Any]:
 @cache
 def window_apart(tiles: FusedTiles, size: tuple[int, int], stride: tuple[int, int]) -> HalfWindow | None:
     """The smallest place of a window of `size` pixels, and the first order, in which threads meet in no bank that copy
-    it, one pixel behind the other, and that make runs of it; None where none of a few has neither."""
+    it, one pixel behind the other, and that make runs of it; None where none of a few does."""
     octets, runs = tiles.chunk // OCTET, tiles.cols // tiles.run
     orders = [RunOrder(octets), RunOrder(octets, True)]
     spare = -tiles.rows % max(PHASE // octets, 1)
@@ -318,13 +319,6 @@ def window_apart(tiles: FusedTiles, size: tuple[int, int], stride: tuple[int, in
             if apart(place, line < tiles.rows) and apart(eight, line < tiles.rows):
                 return HalfWindow(pitch, row, order, group)
     return None
-
-
-def apart(octets: np.ndarray, asked: np.ndarray | None = None) -> bool:
-    """True where of eight threads in a row none meet in a bank, of those that ask."""
-    asked = np.ones(octets.size, bool) if asked is None else asked
-    groups = range(0, octets.size, PHASE)
-    return all(served(octets[at : at + PHASE][asked[at : at + PHASE]]) <= 1 for at in groups)
 
 
 def served(octets: np.ndarray) -> int:

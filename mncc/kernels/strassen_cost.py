@@ -7,17 +7,17 @@ register_cost's, and a target's registers, vectors and caches come from its file
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import fields, replace
+from dataclasses import fields
 from functools import cache
 from typing import Any
 
-from mncc.kernels.chain import Chain
+from mncc.kernels.chain import Chain, Stage
 from mncc.kernels.chain_cost import choose_tiles as choose_chain_tiles
+from mncc.kernels.chain_predict import pass_slots, takes_phases
 from mncc.kernels.chain_predict import predict as predict_chain
-from mncc.kernels.chain_predict import takes_phases
-from mncc.kernels.chain_space import depthwise_tiles, product_tiles
+from mncc.kernels.chain_space import depthwise_tiles, stage_tiles
 from mncc.kernels.knobs import Knob
-from mncc.kernels.register_cost import L3_EXPOSED, Pass, depthwise_slots, product_slots
+from mncc.kernels.register_cost import L3_EXPOSED
 from mncc.kernels.slots import Prediction, Slots, stall
 from mncc.kernels.strassen import OUTPUTS, PRODUCTS, Strassen, StrassenTiles, fetching_tiles, fits, weight_layout
 from mncc.kernels.target import Target
@@ -40,7 +40,7 @@ def faster(chain: Chain, target: Target) -> Chain:
     if chain.copies_input or not takes_phases(chain):
         return chain
     spec = Strassen(**{field.name: getattr(chain, field.name) for field in fields(Chain)})
-    if not any(spec.half_in % tile.lanes == 0 for tile in depthwise_tiles(spec.stages[0], target)):
+    if not any(_depthwise(spec, target)):
         return chain
     tiles, plain = choose_tiles(spec, target), predict_chain(chain, choose_chain_tiles(chain, target), target)
     fast = predict(spec, tiles, target).slots.total * GAIN < plain.slots.total
@@ -63,20 +63,18 @@ def predict(spec: Strassen, tiles: StrassenTiles, target: Target) -> Prediction:
     return Prediction(spec.macs / target.lanes, stages, Slots(memory=waited))
 
 
-@cache
 def _depthwise_slots(spec: Strassen, tile: ConvTile, target: Target) -> Slots:
-    stage, line = spec.stages[0], spec.width * spec.channels * 4
-    work = Pass(stage, stage.depth(spec.channels), stage.channels, stage.width, stage.height, line)
-    return depthwise_slots(tile, work, target)
+    return pass_slots(spec, 0, tile, spec.last.height, target)
 
 
-@cache
 def _product_slots(spec: Strassen, tile: ConvTile, target: Target) -> Slots:
-    """One of the seven; its pixels are a row."""
-    stage = replace(spec.last, height=1, width=spec.pairs, channels=spec.half_out, activation=None)
-    return product_slots(
-        tile, Pass(stage, spec.half_in, spec.half_out, spec.pairs, 1, spec.pairs * spec.half_in * 4), target
-    )
+    """One of the seven."""
+    return pass_slots(_block_product(spec), 0, tile, 1, target)
+
+
+def _block_product(spec: Strassen) -> Chain:
+    """One of the seven products as a chain of its own, whose pixels are a row."""
+    return Chain(1, spec.pairs, spec.half_in, (Stage("conv", 1, spec.pairs, spec.half_out),))
 
 
 @cache
@@ -101,10 +99,7 @@ def _depthwise(spec: Strassen, target: Target) -> Iterator[ConvTile]:
 
 def _products(spec: Strassen, target: Target) -> Iterator[ConvTile]:
     """Register tiles of one row of pairs."""
-    steps = target.lanes if target.inputs == "lane" else 1
-    unroll = target.unroll if target.inputs == "memory" and spec.half_in % target.unroll == 0 else 1
-    for tile in product_tiles(spec.half_out, spec.pairs, 1, target, steps):
-        yield replace(tile, unroll=unroll if tile.channels > tile.lanes else 1)
+    return stage_tiles(_block_product(spec), 0, target)
 
 
 def knobs(spec: Strassen, target: Target) -> tuple[Knob, ...]:

@@ -189,8 +189,7 @@ class _ChainWriter:
         """All stages but the last, a tile of the first one's channels after the other: what lies between them stays in
         the L1 cache. The task with the first item writes the zeros around the output."""
         chain = self.chain
-        mine = T.if_then_else(self.begin == 0, 0, -1), T.if_then_else(self.begin == 0, chain.last.height, -1)
-        zero_output_border(self.blocks, chain, self.output, Rows(*mine))
+        zero_output_border(self.blocks, chain, self.output, rows_of_first(self.begin, chain))
         if len(chain.stages) == 3:
             self.zero_chunk()
         for segment in (cut := chunks(chain, self.tiles)):
@@ -316,6 +315,12 @@ def write_rows(blocks: TileWriter, part: Part, panel: Panel, rows: Rows) -> None
     if high > 1:
         with T.serial(0, T.floormod(rows.count, high)) as i:
             blocks.row(part, panel, rows.last - 1 - i, 1)
+
+
+def rows_of_first(begin: Expr, chain: Chain) -> Rows:
+    """All rows of the output for the task with the first item, which writes the whole border where tasks share out
+    channels; for the others none that is beside it."""
+    return Rows(T.if_then_else(begin == 0, 0, -1), T.if_then_else(begin == 0, chain.last.height, -1))
 
 
 def zero_output_border(blocks: TileWriter, chain: Chain, output: Window, rows: Rows) -> None:

@@ -28,7 +28,14 @@ from mncc.kernels.strassen import (
     weight_layout,
 )
 from mncc.kernels.tiles import FLOATS_PER_LINE, Segment, cut_row, panel_offset, tile_of
-from mncc.schedules.chain import Rows, chain_tensors, write_rows, written_function, zero_output_border
+from mncc.schedules.chain import (
+    Rows,
+    chain_tensors,
+    rows_of_first,
+    write_rows,
+    written_function,
+    zero_output_border,
+)
 from mncc.schedules.convolution import Part, TileWriter, Window, activated
 from mncc.schedules.microkernel import Sums, TiledProduct
 from mncc.schedules.prefetch import Place
@@ -78,11 +85,9 @@ class _StrassenWriter:
 
     def write(self) -> None:
         """Both phases, as far as the items reach; the task with the first item writes the zeros around the output."""
-        height = self.spec.last.height
-        mine = T.if_then_else(self.begin == 0, 0, -1), T.if_then_else(self.begin == 0, height, -1)
         first, _ = phases(self.spec, self.tiles)
         with T.sblock("first"):
-            zero_output_border(self.blocks, self.spec, self.output, Rows(*mine))
+            zero_output_border(self.blocks, self.spec, self.output, rows_of_first(self.begin, self.spec))
             with T.serial(0, T.max(T.min(self.end, first.items) - self.begin, 0)) as i, T.sblock("chunk"):
                 self.chunk(T.axis.opaque(first.items, self.begin + i))
         with T.sblock("second"):

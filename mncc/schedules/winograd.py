@@ -13,7 +13,7 @@ from tvm.script.ir_builder import tirx as T
 from mncc.kernels.tiles import ConvTile, Segment, cover_channels, panel_offset
 from mncc.kernels.toom import transform_input, transform_output
 from mncc.kernels.winograd import Winograd, WinogradTiles, scratch_layout, segments, weight_layout
-from mncc.schedules.chain import Rows, chain_tensors, written_function, zero_output_border
+from mncc.schedules.chain import Rows, chain_tensors, rows_of_first, written_function, zero_output_border
 from mncc.schedules.convolution import Part, TileWriter
 from mncc.schedules.microkernel import TiledProduct
 from mncc.schedules.sums import Sum, write_sums
@@ -74,8 +74,7 @@ class _WinogradWriter:
         if self.tiles.split == "rows":
             real = Rows(rows.first * self.spec.size, T.min(rows.last * self.spec.size, height))
         else:
-            # One of the tasks writes the whole border; for the others no row is beside it.
-            real = Rows(T.if_then_else(self.begin == 0, 0, -1), T.if_then_else(self.begin == 0, height, -1))
+            real = rows_of_first(self.begin, self.spec)
         zero_output_border(self.blocks, self.spec, self.output, real)
 
     def transform_inputs(self, rows: Rows) -> None:
