@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from mncc.elaborate import arguments, errors, functions, shape_errors
 from mncc.elaborate.arithmetic import binary, unary
 from mncc.elaborate.builder import MAX_NODES, Builder, join_name, slug
-from mncc.elaborate.primitives import PRIMITIVES, Defaults, Primitive
+from mncc.elaborate.primitives import PRIMITIVES, Defaults, Primitive, activation_word
 from mncc.elaborate.values import (
     BodyResult,
     Declared,
@@ -258,7 +258,7 @@ class Evaluator:
 
     def _primitive(self, primitive: Primitive, stage: t.Stage, x: Tensor, scope: Scope) -> Tensor:
         given = arguments.bind_primitive(primitive, stage, lambda tree: self.value(tree, scope))
-        if stage.word.text == "act" and (given["kind"] or self.defaults.activation).lower() == "none":
+        if stage.word.text == "act" and activation_word(given, self.defaults).lower() == "none":
             return x
         try:
             op = primitive.make(x.type, given, self.defaults)

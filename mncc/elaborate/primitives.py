@@ -135,8 +135,13 @@ def _activation(kind: str) -> Make:
     return lambda x, a, d: ops.Activation(kind, **a)
 
 
+def activation_word(a: Arguments, d: Defaults) -> str:
+    """What `act` is to be: a word, or a number that stands in its place in a row."""
+    return d.activation if a["kind"] is None else str(a["kind"])
+
+
 def _act(x: TensorType, a: Arguments, d: Defaults) -> ops.Op:
-    word = a["kind"] or d.activation
+    word = activation_word(a, d)
     kind = ACTIVATIONS.get(word.lower())
     if kind is None:
         raise ops.ShapeError(f"there is no activation `{word}`", f"the activations are {', '.join(activation_names())}")
