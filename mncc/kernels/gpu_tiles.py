@@ -99,7 +99,7 @@ def steps_at_once(steps: int) -> int:
     loop and load their fragments together. Three or fewer are no loop."""
     if steps <= 3:
         return steps
-    counts = [count for count in range(1, 9) if steps % count == 0 and steps > count]
+    counts = [count for count in range(1, 6) if steps % count == 0 and steps > count]
     return min(counts, key=lambda count: round_cost(steps // count) / count)
 
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from mncc.kernels.gpu_target import WARP, GpuTarget
-from mncc.kernels.gpu_tiles import FRAGMENT, QUAD, ThreadTiles, WarpTiles, round_cost, steps_at_once
+from mncc.kernels.gpu_tiles import FRAGMENT, OCTET, QUAD, ThreadTiles, WarpTiles, round_cost, steps_at_once
 
 LAUNCH = 2.5e-6
 """Seconds from one kernel of a graph to the next that depends on it."""
@@ -144,6 +144,9 @@ def multiply_share(tiles: WarpTiles, depth: int) -> float:
     if steps == at_once:
         return 0.0
     multiplies, others = at_once * down * across * TENSOR_ISSUES, at_once * (down + across)
+    if (down == 1 and across > 2 and at_once in (3, 5)) or (down * across >= MOST_FRAGMENTS and at_once == 3):
+        # As nvcc writes them, up to three quarters of the sums are moved to other registers at the end of a round.
+        others += down * across * OCTET * 3 // 4
     return multiplies / (multiplies + others + MOST_ROUND)
 
 

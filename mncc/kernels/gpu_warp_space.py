@@ -43,8 +43,6 @@ DENSE = 0.5
 """The least part of a product's loop that is to multiply, where that costs no more than..."""
 MORE = 1.2
 """... this, of the least cost: what the model does not know better anyway."""
-ALIKE = 1.01
-"""Of tiles whose costs differ by no more, those are taken whose loop multiplies most."""
 MOST_DEPTH = 512
 """Of a chunk."""
 FLAT = (16, 32, 64, 128)
@@ -83,13 +81,13 @@ def choose_product(spec: WarpProduct, target: GpuTarget) -> ProductTiles | None:
         sums = tiles.sums
         return tiles.rows, tiles.cols, tiles.chunk, tiles.slices, sums.width, sums.height, sums.split > 1
 
-    def share(tiles: ProductTiles) -> float:
-        return multiply_share(WarpProductShape(spec, tiles).sums, tiles.chunk)
+    def dense(tiles: ProductTiles) -> bool:
+        return multiply_share(WarpProductShape(spec, tiles).sums, tiles.chunk) >= DENSE
 
     def cost(tiles: ProductTiles) -> float:
         return predict_product(spec, tiles, target).cost
 
-    return _chosen(product_space(spec, target), [(moving, bound)], cost, share)
+    return _chosen(product_space(spec, target), [(moving, bound)], cost, dense)
 
 
 def _least_cost(waits: float, moved: Moved, target: GpuTarget) -> float:
@@ -101,11 +99,11 @@ def _chosen(
     space: Iterable[AnyTiles],
     bounds: Sequence[tuple[Callable[[AnyTiles], Hashable], Callable[[AnyTiles], float]]],
     cost: Callable[[AnyTiles], float],
-    share: Callable[[AnyTiles], float],
+    dense: Callable[[AnyTiles], bool],
 ) -> AnyTiles | None:
-    """Of the least cost, of those whose `share` is dense and that cost little more than it; of all if none is. Of tiles
-    that cost alike the one with the largest share, of these the first. Only those are looked at that may be near the
-    least by all `bounds`: what tiles have of which a lower bound of the cost is a function, and that function."""
+    """The first of the least cost, of those that are dense and cost little more than it; of all if none is. Only those
+    are looked at that may be near the least by all `bounds`: what tiles have of which a lower bound of the cost is a
+    function, and that function."""
     known: list[Callable[[AnyTiles], float]] = [_remembered(parts, bound) for parts, bound in bounds]
     least, costs = float("inf"), []
     for lowest, number, tiles in sorted((known[0](tiles), number, tiles) for number, tiles in enumerate(space)):
@@ -116,20 +114,8 @@ def _chosen(
         each = cost(tiles)
         least = min(least, each)
         costs.append((each, number, tiles))
-    return _preferred(costs, share)
-
-
-def _preferred(
-    costs: Sequence[tuple[float, int, AnyTiles]], share: Callable[[AnyTiles], float]
-) -> AnyTiles | None:
-    """Of all tiles near the least cost, with their costs and numbers, those that `_chosen` takes."""
-    if not costs:
-        return None
-    shares = {number: share(tiles) for _, number, tiles in costs}
-    most = MORE * min(costs)[0]
-    allowed = [each for each in costs if each[0] <= most and shares[each[1]] >= DENSE] or costs
-    most = ALIKE * min(allowed)[0]
-    return min((-shares[each[1]], each) for each in allowed if each[0] <= most)[1][2]
+    allowed = [each for each in costs if each[0] <= least * MORE and dense(each[2])]
+    return min(allowed or costs, default=(0.0, 0, None))[2]
 
 
 def _remembered(
@@ -211,20 +197,20 @@ def choose_fused(spec: WarpFused, target: GpuTarget) -> FusedTiles | None:
     def working(tiles: FusedTiles) -> Hashable:
         return tiles.threads, moving(tiles)
 
-    def share(tiles: FusedTiles) -> float:
+    def dense(tiles: FusedTiles) -> bool:
         depths = (tiles.lead, WarpFusedShape(spec, tiles).depth), (tiles.tail, tiles.chunk)
         loops = [
-            (part.kept * steps_at_once(depth // FRAGMENT), -multiplies)
+            (part.kept * steps_at_once(depth // FRAGMENT), -share)
             for part, depth in depths
-            if isinstance(part, WarpTiles) and (multiplies := multiply_share(part, depth))
+            if isinstance(part, WarpTiles) and (share := multiply_share(part, depth))
         ]
-        return -max(loops, default=(0, 0.0))[1]
+        return -max(loops, default=(0, 0.0))[1] >= DENSE
 
     def cost(tiles: FusedTiles) -> float:
         return predict_fused(spec, tiles, target).cost
 
     bounds = (moving, bound), (working, lambda tiles: _least_fused(spec, tiles, target))
-    return _chosen(fused_space(spec, target), bounds, cost, share)
+    return _chosen(fused_space(spec, target), bounds, cost, dense)
 
 
 def fused_space(spec: WarpFused, target: GpuTarget) -> Iterator[FusedTiles]:
@@ -255,22 +241,19 @@ def _tails(spec: WarpFused, pixels: int, warps: int) -> list[WarpTiles | None]:
 
 
 def _leads(spec: WarpFused, tile: tuple[int, int], chunk: int, warps: int) -> Iterator[WarpTiles | None]:
-    """The expansion in as many rounds as leave a warp one or two fragments. Where its depth is a loop, in one round too
-    if registers hold the sums of all pixels: each of the weights is loaded once then."""
+    """The expansion in as many rounds as leave a warp one or two fragments."""
     if not spec.lead:
         yield None
         return
-    shape = WarpFusedShape(spec, FusedTiles(*tile, chunk, 1, warps * WARP, 1, None, None))
-    down_all, steps = -(-shape.middle_pixels // FRAGMENT), shape.depth // FRAGMENT
-    loop = steps_at_once(steps) < steps
+    pixels = WarpFusedShape(spec, FusedTiles(*tile, chunk, 1, warps * WARP, 1, None, None)).middle_pixels
+    down_all = -(-pixels // FRAGMENT)
     for across in (1, 2, 4):
         if warps % across or chunk % (across * FRAGMENT):
             continue
         down, columns = warps // across, chunk // across // FRAGMENT
         if columns > 4:
             continue
-        whole = -(-down_all // down)
-        for most in sorted({1, 2} | ({whole} if loop and whole * columns <= MOST_FRAGMENTS else set())):
+        for most in (1, 2):
             rounds = -(-down_all // (down * most))
             yield WarpTiles(-(-down_all // (down * rounds)) * FRAGMENT, columns * FRAGMENT, across, down)
 

@@ -9,9 +9,7 @@ import pytest
 
 from mncc.kernels import gpu_warp_space as space
 from mncc.kernels.chain import Stage
-from mncc.kernels.gpu_tiles import WarpTiles
-from mncc.kernels.gpu_time import multiply_share
-from mncc.kernels.gpu_warp_fused import WarpFused, WarpFusedShape
+from mncc.kernels.gpu_warp_fused import WarpFused
 from mncc.kernels.gpu_warp_product import WarpProduct
 from mncc.network.ops import Activation
 from tests.networks.gpu import gpu_of
@@ -28,12 +26,11 @@ LEAD = WarpFused(14, 14, 24, (Stage("conv", 14, 14, 96, activation=RELU6), DEPTH
 DEEP = WarpProduct(1, 49, 320, (Stage("conv", 1, 49, 96),), **HALF)
 
 
-def _all(tiles: Iterable[Any], bounds: object, cost: Callable[[Any], float], share: Callable[[Any], float]) -> Any:
+def _all(tiles: Iterable[Any], bounds: object, cost: Callable[[Any], float], dense: Callable[[Any], bool]) -> Any:
     """As `_chosen`, of every single one."""
-    costs = [(cost(each), -share(each), number, each) for number, each in enumerate(tiles)]
-    allowed = [each for each in costs if each[0] <= min(costs)[0] * space.MORE and -each[1] >= space.DENSE] or costs
-    near = [each for each in allowed if each[0] <= min(allowed)[0] * space.ALIKE]
-    return min((less, price, number, each) for price, less, number, each in near)[3]
+    costs = [(cost(each), number, each) for number, each in enumerate(tiles)]
+    allowed = [each for each in costs if each[0] <= min(costs)[0] * space.MORE and dense(each[2])]
+    return min(allowed or costs)[2]
 
 
 @pytest.mark.parametrize("target", ["cuda-sm75", "cuda-sm87", "cuda-sm90"])
@@ -52,14 +49,3 @@ def test_no_tiles_cost_less_than_is_said(spec: WarpFused) -> None:
     gpu = gpu_of("cuda-sm80")
     for tiles in [*space.fused_space(spec, gpu)][::7]:
         assert space._least_fused(spec, tiles, gpu) <= space.predict_fused(spec, tiles, gpu).cost, tiles
-
-
-@pytest.mark.parametrize("target", ["cuda-sm86", "cuda-sm89"])
-def test_an_expansion_whose_pixels_are_no_multiple_of_its_warps_is_made_in_one_round(target: str) -> None:
-    """MobileNetV1, 28x28 to 14x14: for 2 x 7 pixels 75 are made, five fragments of a warp, which loads weights once."""
-    halves = Stage("depthwise", 14, 14, 256, (3, 3), stride=(2, 2), padding=ONE, activation=RELU6)
-    spec = WarpFused(28, 28, 256, (Stage("conv", 28, 28, 256, activation=RELU6), halves), **HALF)
-    tiles = space.choose_fused.__wrapped__(spec, gpu_of(target))
-    assert tiles is not None and isinstance(tiles.lead, WarpTiles)
-    assert WarpFusedShape(spec, tiles).made_rows == tiles.lead.height
-    assert multiply_share(tiles.lead, 256) >= space.DENSE

@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
 from hypothesis import given, note, settings
 from hypothesis import strategies as st
 
 import mncc.backend.lower_cuda as lower_cuda
-import mncc.kernels.gpu_time as gpu_time
 import mncc.kernels.gpu_warp_space as gpu_warp_space
 import mncc.plan.gpu as plan_gpu
 from mncc.elaborate import load, show_network
 from mncc.kernels.gpu_direct import GpuDirect
-from mncc.kernels.gpu_fused import FusedTiles, GpuFused
+from mncc.kernels.gpu_fused import GpuFused
 from mncc.kernels.gpu_plain import GpuPlain
 from mncc.kernels.gpu_product import GpuProduct, ProductTiles
 from mncc.kernels.gpu_target import GpuTarget
-from mncc.kernels.gpu_tiles import WarpTiles
 from mncc.kernels.gpu_warp_fused import WarpFused, WarpFusedShape
 from mncc.kernels.gpu_warp_product import WarpProduct
 from mncc.kernels.precision import FULL, Precision
@@ -212,59 +207,24 @@ def test_a_window_that_no_block_has_room_for_is_shuffled(precision: Precision, t
     assert [type(kernel.spec) for kernel in gpu.plan.kernels] == [GpuDirect]
 
 
-@contextmanager
-def choosing_anew() -> Iterator[None]:
-    """Forgets what was chosen before, and what is chosen inside."""
-    choices = (gpu_warp_space.choose_product, gpu_warp_space.choose_fused, plan_gpu._chain_cost)
-    for choice in choices:
-        choice.cache_clear()
-    try:
-        yield
-    finally:
-        for choice in choices:
-            choice.cache_clear()
-
-
 @pytest.mark.parametrize("split", [2, 4])
 def test_parts_of_the_depth_meet_in_float16(split: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each warp has a part: of a pool, of slices that meet once more, of fewer sums than threads."""
     monkeypatch.setattr(gpu_warp_space, "SPLITS", (split,))
+    choices = (gpu_warp_space.choose_product, plan_gpu._chain_cost)
     file = tmp_path / "products.mn"
     file.write_text(HEAD + PRODUCTS, encoding="utf-8")
-    with choosing_anew():
+    for choice in choices:
+        choice.cache_clear()
+    try:
         network = load(str(file), {})
         gpu = expect_right_on_gpu(network, random_weights(network, 3), tmp_path, "cuda-sm80", (0, 2), precision=HALF)
+    finally:
+        for choice in choices:
+            choice.cache_clear()
     tiles = [kernel.tiles for kernel in gpu.plan.kernels]
     products = [each for each in tiles if isinstance(each, ProductTiles)]
     assert products and all(each.sums.split == split for each in products)
-
-
-EXPANSIONS = """
-input image: 27x25x61
-let a = image -> conv 1x1 96 -> norm -> relu6 -> depthwise 3x3 / 2 -> norm -> relu6
-output y = a -> conv 1x1 128 -> norm -> relu6 -> depthwise 3x3 -> norm -> relu6 -> conv 1x1 19 -> norm
-"""
-
-
-@pytest.mark.parametrize("fragments", [(5, 1), (7, 1), (8, 1), (3, 2), (4, 2), (2, 4)], ids=str)
-def test_the_fragments_of_an_expansion_in_float16(
-    fragments: tuple[int, int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Whatever a warp can have where the depth is a loop, in pictures of odd size."""
-    every = gpu_warp_space._leads
-
-    def only(spec: WarpFused, *tile: Any) -> Iterator[WarpTiles | None]:
-        return (lead for lead in every(spec, *tile) if lead is None or lead.fragments == fragments)
-
-    monkeypatch.setattr(gpu_warp_space, "_leads", only)
-    monkeypatch.setattr(gpu_time, "LAUNCH", 1e-3)  # So that whatever can be is one kernel.
-    file = tmp_path / "expansions.mn"
-    file.write_text(HEAD + EXPANSIONS, encoding="utf-8")
-    with choosing_anew():
-        network = load(str(file))
-        gpu = expect_right_on_gpu(network, random_weights(network, 3), tmp_path, "cuda-sm80", (0, 2), precision=HALF)
-    leads = [each.tiles.lead for each in gpu.plan.kernels if isinstance(each.tiles, FusedTiles)]
-    assert fragments in {lead.fragments for lead in leads if isinstance(lead, WarpTiles)}
 
 
 @pytest.mark.parametrize("precision", [FULL, HALF], ids=["float32", "float16"])

@@ -103,7 +103,7 @@ def test_mobilenet_v2_in_float16(monkeypatch: pytest.MonkeyPatch) -> None:
     for kernel in report.kernels:
         assert kernel.spilled_bytes == 0, kernel
         assert kernel.worst_bank_ways is not None and kernel.worst_bank_ways <= 2, kernel
-        assert kernel.bank_ways is not None and kernel.bank_ways < 1.09, kernel
+        assert kernel.bank_ways is not None and kernel.bank_ways < 1.11, kernel
         assert kernel.product_share is not None and kernel.product_share > 0.25, kernel
     # In the others the loop is an expansion 16 or 32 deep, whose sums take more than their products (docs/gpu.md).
     dense = [kernel for kernel in report.kernels if (kernel.multiply_share or 0) >= 0.5 and kernel.wide_loads == 1]
